@@ -1,0 +1,199 @@
+"""Frozen records that cross rooms. They hold plain values and numpy arrays; never tensors, sessions or open files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8Images = NDArray[np.uint8]
+"""Images as they cross rooms: `[N, C, H, W]`, uint8, 0..255; C is 1 (grey), 3 (RGB) or more."""
+
+
+class Split(StrEnum):
+    """The part of a data set an original belongs to; set once, before any augmentation."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Verdict(StrEnum):
+    """What the gate (or a later withdrawal) decided about a synthetic image."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+class Severity(StrEnum):
+    """What a quality finding does to its file."""
+
+    REJECT = "reject"
+    """The file is left out."""
+    WARN = "warn"
+    """The file is used; a person should look."""
+    CONVERT = "convert"
+    """The file is used after a conversion that is named in the message."""
+
+
+class JobStatus(StrEnum):
+    """Life of a training run or a generation job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    CAPPED = "capped"
+    """Ended at the attempt cap with fewer accepted images than asked for."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """Shape of every image of a data set: square, 8 bits a channel."""
+
+    size: int
+    """Height and width in pixels."""
+    channels: int
+    """1 for grey, 3 for RGB."""
+    microns_per_pixel: float | None = None
+    """Physical size of a pixel; `None`: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a quality check noticed about one file."""
+
+    check: str
+    """Registered name of the check, such as "blank" or "near_duplicate"."""
+    severity: Severity
+    message: str
+    """What was measured, against which limit, in words."""
+    value: float | None = None
+    """The measured number where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """One accepted original: its pixels, label and origin."""
+
+    sha256: str
+    """Hash of the stored PNG's pixels: `shape + bytes`, so that it does not depend on the encoder."""
+    name: str
+    """Path inside the source, POSIX style, plus `#y,x` for a tile."""
+    class_name: str
+    group: str
+    """Patient, slide or source id; the unit of splitting. The file's own name where nothing better is known."""
+    pixels: NDArray[np.uint8]
+    """`[C, H, W]`, uint8, 0..255."""
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One file (or tile) that was left out, with at least one finding that says why."""
+
+    name: str
+    class_name: str | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AffineParameters:
+    """One draw of the affine expansion, about the image centre; a part that was not drawn holds its neutral value."""
+
+    scale: float = 1.0
+    """Factor; above 1 enlarges."""
+    rotation_deg: float = 0.0
+    """Counter-clockwise, in degrees."""
+    shift_y: float = 0.0
+    """Fraction of the height, down is positive."""
+    shift_x: float = 0.0
+    """Fraction of the width, right is positive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """One augmented copy: its parent's position in the training list, and the exact transform."""
+
+    parent: int
+    affine: AffineParameters
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """A set of images in memory with integer labels."""
+
+    images: UInt8Images
+    """`[N, C, H, W]`, uint8, 0..255."""
+    labels: NDArray[np.int64]
+    """`[N]`, int64, index into `class_names`."""
+    class_names: tuple[str, ...]
+    ids: tuple[str, ...] = ()
+    """Identity of each image (hash of an original, id of a synthetic image); empty: unknown."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def of_class(self, label: int) -> LabelledImages:
+        """The images of one class."""
+        return self.take(np.flatnonzero(self.labels == label))
+
+    def take(self, index: NDArray[np.int64]) -> LabelledImages:
+        """The images at `index`, in that order."""
+        ids = tuple(self.ids[i] for i in index) if self.ids else ()
+        return LabelledImages(self.images[index], self.labels[index], self.class_names, ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One measured value with everything needed to judge it; one row of the catalogue, one line of JSON."""
+
+    metric: str
+    """Protocol id: metric, feature network, input size; such as "kid-lite1-64"."""
+    value: float | None
+    """`None`: not computed; `note` says why."""
+    low: float | None = None
+    high: float | None = None
+    """Bounds of the 95% bootstrap interval."""
+    floor: float | None = None
+    """The same metric of real against real at the same n; `None`: not measured."""
+    floor_low: float | None = None
+    floor_high: float | None = None
+    n_real: int = 0
+    n_fake: int = 0
+    class_name: str | None = None
+    """`None`: over all classes."""
+    higher_is_better: bool = False
+    seconds: float = 0.0
+    note: str | None = None
+    """Warnings such as "biased below 2048 images"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the gate says about a batch of synthetic images."""
+
+    accepted: NDArray[np.bool_]
+    """`[N]`"""
+    reasons: tuple[str | None, ...]
+    """Why an image was kept out; `None` where accepted."""
+    nearest: NDArray[np.int64]
+    """`[N]`, index of the nearest training original."""
+    distance: NDArray[np.float32]
+    """`[N]`, feature distance to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainEvent:
+    """One line of a run's history: a status, a sample, a score, a snapshot or a guard event."""
+
+    kind: str
+    step: int
+    images_seen: int
+    elapsed_sec: float
+    values: dict[str, Any] = field(default_factory=dict)
