@@ -1,0 +1,154 @@
+"""Training configuration: frozen, resolved once (preset < YAML file < command line), written down before step one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthbank.errors import OptionError, UnknownNameError
+from synthbank.fingerprint import set_fingerprint
+
+_AUGMENT_D = ("colour", "translation", "cutout")
+_AUGMENT_REAL = ("none", "flip", "dihedral")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every choice of a training run. `configs/*.yaml` holds the presets."""
+
+    architecture: str = "projected"
+    model_options: dict[str, Any] = field(default_factory=dict)
+    """Passed to the architecture as `ModelSpec.options`."""
+    latent_dim: int = 128
+    seed: int = 0
+    steps: int | None = None
+    """Optimiser steps; `None`: the time budget decides."""
+    time_budget_sec: float | None = None
+    """Seconds of training, time already spent before a resume included; `None`: the steps decide."""
+    batch_size: int = 8
+    loss: str = "hinge"
+    lr_g: float = 5e-4
+    lr_d: float = 5e-4
+    beta1: float = 0.0
+    beta2: float = 0.99
+    lr_floor: float = 1.0
+    """Learning rates fall linearly to this fraction over the second half of the schedule; 1: constant."""
+    ema_decay: float = 0.995
+    """A step; reached gradually (warm-up), so that early averages do not remember the initial weights."""
+    augment_real: str = "dihedral"
+    """Label-preserving symmetries drawn for each real image: none, flip, dihedral."""
+    augment_d: tuple[str, ...] = ("colour", "translation", "cutout")
+    """Differentiable augmentation of everything the discriminator sees (Zhao et al. 2020); empty: none."""
+    offline_expansion: bool = False
+    """Train on originals and their affine copies; `False`: on the originals alone."""
+    balanced: bool = True
+    """Draw classes equally often, whatever their sizes."""
+    grad_clip: float = 0.0
+    """Largest gradient norm of either player; 0: no clipping."""
+    precision: str = "32-true"
+    """As in lightning-fabric: 32-true, bf16-mixed."""
+    snapshot_every: int | None = None
+    """Steps between snapshots; `None`: a tenth of the schedule."""
+    snapshot_images: int = 256
+    """Synthetic images that score a snapshot."""
+    preset: str = "quick"
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.time_budget_sec is None:
+            raise OptionError("A training run needs an end", allowed="steps or a time budget", next_step="add --steps")
+        _positive(self, "latent_dim", "batch_size", "lr_g", "lr_d", "snapshot_images")
+        for name in ("steps", "time_budget_sec", "snapshot_every"):
+            if getattr(self, name) is not None:
+                _positive(self, name)
+        if not 0 <= self.ema_decay < 1:
+            raise OptionError("ema_decay is out of range", got=self.ema_decay, allowed="0 <= ema_decay < 1")
+        if not 0 <= self.lr_floor <= 1:
+            raise OptionError("lr_floor is out of range", got=self.lr_floor, allowed="0 to 1")
+        if self.augment_real not in _AUGMENT_REAL:
+            raise UnknownNameError("real-image augmentation", self.augment_real, _AUGMENT_REAL)
+        for name in self.augment_d:
+            if name not in _AUGMENT_D:
+                raise UnknownNameError("discriminator augmentation", name, _AUGMENT_D)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as stored in the run folder and the catalogue."""
+        return {**dataclasses.asdict(self), "augment_d": list(self.augment_d)}
+
+    def identity(self) -> str:
+        """Ten hexadecimal digits over every choice but the length of the run, so that a longer run can resume."""
+        values = {k: v for k, v in self.to_json().items() if k not in ("steps", "time_budget_sec", "preset")}
+        return set_fingerprint(f"{k}={v!r}" for k, v in values.items())[:10]
+
+    def progress(self, step: int, elapsed_sec: float) -> float:
+        """Share of the schedule that is done, 0..1; whichever of steps and time is further."""
+        by_step = step / self.steps if self.steps else 0.0
+        by_time = elapsed_sec / self.time_budget_sec if self.time_budget_sec else 0.0
+        return min(max(by_step, by_time), 1.0)
+
+
+def _positive(config: TrainConfig, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise OptionError(f"{name} must be above zero", got=getattr(config, name))
+
+
+def presets() -> list[str]:
+    """Names of the packaged presets (`configs/NAME.yaml`), sorted."""
+    folder = resources.files("synthbank") / "configs"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """Values of a packaged preset."""
+    if name not in presets():
+        raise UnknownNameError("preset", name, presets())
+    text = (resources.files("synthbank") / "configs" / f"{name}.yaml").read_text()
+    return _mapping(yaml.safe_load(text), f"configs/{name}.yaml")
+
+
+def resolve_train_config(
+    preset: str, *, file: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Preset, then a YAML file, then the command line; a later one wins.
+
+    Args:
+        preset: name of a packaged preset, such as "projected-quick".
+        file: the user's own YAML (`None`: none).
+        overrides: values of the command line; `None` values mean "not given".
+
+    Raises:
+        OptionError: an unknown key or a value out of range.
+    """
+    values = load_preset(preset)
+    if file is not None:
+        values |= _mapping(_read_yaml(file), str(file))
+    values |= {k: v for k, v in (overrides or {}).items() if v is not None}
+    known = {f.name for f in dataclasses.fields(TrainConfig)}
+    for key in values:
+        if key not in known:
+            raise UnknownNameError("training option", key, known)
+    if "augment_d" in values:
+        values["augment_d"] = tuple(values["augment_d"])
+    try:
+        return TrainConfig(**{**values, "preset": preset})
+    except TypeError as error:
+        raise OptionError("A training option has the wrong type", got=str(error)) from error
+
+
+def _read_yaml(file: Path) -> object:
+    try:
+        return yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise OptionError("The configuration file cannot be read", got=f"{file}: {error}") from error
+
+
+def _mapping(values: object, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise OptionError(f"{where} is not a mapping of options", got=type(values).__name__)
+    return {str(k): v for k, v in values.items()}

@@ -1,0 +1,29 @@
+"""Networks: architectures (one file per paper), frozen feature networks, blocks and weights files."""
+
+from synthbank.models.bake import baked_state, load_baked
+from synthbank.models.base import Architecture, Discriminator, Generator, ModelSpec, architectures, count_parameters
+from synthbank.models.features import FeatureNetwork, batched, feature_networks, load_feature_network
+from synthbank.models.latents import Latents, draw_latents, to_uint8
+from synthbank.models.weights import load_tensors, read_header, save_tensors, state_fingerprint
+
+__all__ = [
+    "Architecture",
+    "Discriminator",
+    "FeatureNetwork",
+    "Generator",
+    "Latents",
+    "ModelSpec",
+    "architectures",
+    "baked_state",
+    "batched",
+    "count_parameters",
+    "draw_latents",
+    "feature_networks",
+    "load_baked",
+    "load_feature_network",
+    "load_tensors",
+    "read_header",
+    "save_tensors",
+    "state_fingerprint",
+    "to_uint8",
+]

@@ -1,0 +1,1 @@
+"""One file per paper; each registers itself with `synthbank.models.base.architectures`."""

@@ -1,0 +1,212 @@
+"""`projected`: a light generator against small heads on a frozen network; the default for small sets.
+
+Generator: Liu et al. 2021, arXiv 2101.04775 (FastGAN): skip-layer excitation, noise injection, gated linear units.
+Discriminator: Sauer et al. 2021, arXiv 2111.01007 (Projected GANs): random cross-channel and cross-scale mixing of
+frozen features, one head a scale.
+
+Deviates: EfficientNet-Lite0 fed at the image's own size; features standardised per channel on the real images;
+class conditioning by a projection in every head and class offsets in every generator block; nearest up-sampling;
+no reconstruction loss (the frozen features already hold the discriminator back).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
+from synthbank.models.blocks import ConditionalBatchNorm, sn_conv, to_sphere
+from synthbank.models.features import load_feature_network
+
+_CHANNELS = {4: 192, 8: 128, 16: 64, 32: 32, 64: 24, 128: 16, 256: 12, 512: 8}
+_CLASS_DIM = 32
+
+
+class _GatedConv(nn.Module):
+    """3x3 convolution, noise, conditional batch normalisation, gated linear unit."""
+
+    def __init__(self, channels_in: int, channels_out: int, n_classes: int) -> None:
+        super().__init__()
+        self.conv = sn_conv(channels_in, 2 * channels_out, 3, bias=False)
+        self.noise_gain = nn.Parameter(torch.zeros(()))
+        self.norm = ConditionalBatchNorm(2 * channels_out, n_classes)
+
+    def forward(self, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        y = torch.addcmul(self.conv(x), noise, self.noise_gain)
+        return functional.glu(self.norm(y, labels), dim=1)
+
+
+class _UpBlock(nn.Module):
+    """Doubles the resolution; `depth` gated convolutions."""
+
+    def __init__(self, channels_in: int, channels_out: int, n_classes: int, depth: int) -> None:
+        super().__init__()
+        sizes = [channels_in] + [channels_out] * depth
+        self.convs = nn.ModuleList(_GatedConv(a, b, n_classes) for a, b in pairwise(sizes))
+
+    def forward(self, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        for conv in self.convs:
+            x = conv(x, labels, noise)
+        return x
+
+
+class _SkipExcitation(nn.Module):
+    """Channel gates for a large map, computed from a small one (FastGAN, equation 2)."""
+
+    def __init__(self, channels_small: int, channels_large: int) -> None:
+        super().__init__()
+        self.squeeze = spectral_norm(nn.Conv2d(channels_small, channels_large, 4, bias=False))
+        self.excite = spectral_norm(nn.Conv2d(channels_large, channels_large, 1, bias=False))
+
+    def forward(self, small: Tensor, large: Tensor) -> Tensor:
+        pooled = functional.adaptive_avg_pool2d(small, 4) if small.shape[-1] != 4 else small
+        return large * torch.sigmoid(self.excite(functional.silu(self.squeeze(pooled))))
+
+
+class ProjectedGenerator(Generator):
+    """Options: `width` (multiplier on the channels, default 1.0), `depth` (convolutions a resolution, default 1)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        width = float(spec.options.get("width", 1.0))
+        depth = int(spec.options.get("depth", 1))
+        self.resolutions = [r for r in _CHANNELS if r <= spec.size]
+        channels = {r: max(8, round(_CHANNELS[r] * width / 8) * 8) for r in self.resolutions}
+        conditional = spec.n_classes > 1
+        self.class_code = nn.Embedding(spec.n_classes, _CLASS_DIM) if conditional else None
+        features_in = spec.latent_dim + (_CLASS_DIM if conditional else 0)
+        self.project = spectral_norm(nn.Linear(features_in, 2 * channels[4] * 16, bias=False))
+        self.project_norm = nn.BatchNorm2d(2 * channels[4])
+        self.blocks = nn.ModuleDict()
+        self.skips = nn.ModuleDict()
+        for small, large in pairwise(self.resolutions):
+            self.blocks[str(large)] = _UpBlock(channels[small], channels[large], spec.n_classes, depth)
+            if large >= 32:
+                self.skips[str(large)] = _SkipExcitation(channels[large // 8], channels[large])
+        self.to_pixels = sn_conv(channels[spec.size], spec.channels, 3)
+        self.noise_dim = sum(r * r for r in self.resolutions[1:])
+
+    def stem(self, z: Tensor, labels: Tensor) -> Tensor:
+        """See `Generator.stem`; `[N, C4, 4, 4]`."""
+        z = to_sphere(z)
+        if self.class_code is not None:
+            z = torch.cat([z, self.class_code(labels)], dim=1)
+        x = self.project(z).unflatten(1, (-1, 4, 4))
+        return functional.glu(self.project_norm(x), dim=1).contiguous(memory_format=torch.channels_last)
+
+    def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        """See `Generator.body`."""
+        maps = noise.split([r * r for r in self.resolutions[1:]], dim=1)
+        states = {4: hidden}
+        x = hidden
+        for r, m in zip(self.resolutions[1:], maps, strict=True):
+            x = self.blocks[str(r)](x, labels, m.view(-1, 1, r, r))
+            if str(r) in self.skips:
+                x = self.skips[str(r)](states[r // 8], x)
+            states[r] = x
+        return torch.tanh(self.to_pixels(x))
+
+
+class _Head(nn.Module):
+    """Judges one scale: down to at most 4x4 places, then one logit a place plus the class projection."""
+
+    def __init__(self, channels: int, n_classes: int, n_down: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for _ in range(n_down):
+            layers += [sn_conv(channels, channels, 4, 2, bias=False), nn.BatchNorm2d(channels), nn.LeakyReLU(0.2)]
+        if not n_down:
+            layers += [sn_conv(channels, channels, 3, bias=False), nn.BatchNorm2d(channels), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers)
+        self.judge = spectral_norm(nn.Conv2d(channels, 1, 1))
+        self.class_code = spectral_norm(nn.Embedding(n_classes, channels)) if n_classes > 1 else None
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        x = self.body(x)
+        out = self.judge(x)
+        if self.class_code is not None:
+            out = out + torch.einsum("nchw,nc->nhw", x, self.class_code(labels))[:, None]
+        return out.flatten(1)  # [N, H*W]
+
+
+class ProjectedDiscriminator(Discriminator):
+    """Options: `feature_network` (default "lite0"), `mixing` (channels after the random mixing, default 64)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        # held in a list so that the frozen weights belong neither to the state nor to the optimiser
+        self._frozen = [load_feature_network(str(spec.options.get("feature_network", "lite0")))]
+        taps = self._frozen[0].tap_channels
+        mixing = int(spec.options.get("mixing", 64))
+        self.register_buffer("mean", torch.zeros(sum(taps)))
+        self.register_buffer("std", torch.ones(sum(taps)))
+        self.mix_channels = nn.ModuleList(nn.Conv2d(c, mixing, 1, bias=False) for c in taps)
+        self.mix_scales = nn.ModuleList(nn.Conv2d(mixing, mixing, 3, padding=1, bias=False) for _ in taps)
+        for conv in [*self.mix_channels, *self.mix_scales]:
+            assert isinstance(conv, nn.Conv2d)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+            conv.requires_grad_(False)
+        places = [max(spec.size // s, 1) for s in (4, 8, 16, 32)]
+        downs = [max(p.bit_length() - 3, 0) for p in places]  # 16 -> 2, 8 -> 1, 4 -> 0
+        self.heads = nn.ModuleList(_Head(mixing, spec.n_classes, d) for d in downs)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Standardised, randomly mixed maps at strides 4, 8, 16 and 32."""
+        maps = self._standardised(images)
+        mixed = [mix(m) for mix, m in zip(self.mix_channels, maps, strict=True)]
+        out = [mixed[-1]]
+        for m in reversed(mixed[:-1]):  # top-down, coarse to fine
+            up = functional.interpolate(out[0], size=m.shape[-2:], mode="bilinear", align_corners=False)
+            out.insert(0, (m + up) * 0.5**0.5)
+        return [mix(m) for mix, m in zip(self.mix_scales, out, strict=True)]
+
+    def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
+        """See `Discriminator.logits`; the judgements of all scales, each scale weighing the same."""
+        return torch.cat([head(f, labels) for head, f in zip(self.heads, features, strict=True)], dim=1)
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor) -> None:
+        """Measure mean and deviation of every frozen channel on the real images."""
+        maps = [self._taps(batch) for batch in images.split(64)]
+        columns = [torch.cat([m[i].transpose(0, 1).flatten(1) for m in maps], dim=1) for i in range(len(maps[0]))]
+        self.mean.copy_(torch.cat([c.double().mean(dim=1) for c in columns]).float())
+        self.std.copy_(torch.cat([c.double().std(dim=1) for c in columns]).float().clamp_min(1e-3))
+
+    def _taps(self, images: Tensor) -> list[Tensor]:
+        x = images if images.shape[1] == 3 else _three_channels(images)
+        frozen = self._frozen[0]
+        if next(frozen.parameters()).device != x.device:
+            self._frozen[0] = frozen = frozen.to(x.device)
+        return frozen.taps(x)
+
+    def _standardised(self, images: Tensor) -> list[Tensor]:
+        maps = self._taps(images)
+        sizes = [m.shape[1] for m in maps]
+        stats = zip(maps, self.mean.split(sizes), self.std.split(sizes), strict=True)
+        return [(m - mean[:, None, None]) / std[:, None, None] for m, mean, std in stats]
+
+
+def _three_channels(images: Tensor) -> Tensor:
+    if images.shape[1] == 1:
+        return images.expand(-1, 3, -1, -1)
+    return images[:, :3] if images.shape[1] > 3 else torch.cat([images, images[:, :1]], dim=1)
+
+
+class _Projected:
+    def generator(self, spec: ModelSpec) -> Generator:
+        return ProjectedGenerator(spec)
+
+    def discriminator(self, spec: ModelSpec) -> Discriminator:
+        return ProjectedDiscriminator(spec)
+
+
+architectures.register("projected", labels=True, citation="arXiv 2101.04775, arXiv 2111.01007")(_Projected())

@@ -1,0 +1,114 @@
+"""The seams every architecture fills: a generator, a discriminator, and the registry that knows them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from math import log2
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from synthbank.errors import OptionError
+from synthbank.registry import Registry
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything needed to build a network again: what `model.json` holds beside the weights."""
+
+    architecture: str
+    size: int
+    """Height and width of the images; a power of two, 32 to 512."""
+    channels: int
+    """1 for grey, 3 for RGB, or more."""
+    class_names: tuple[str, ...]
+    latent_dim: int = 128
+    options: dict[str, Any] = field(default_factory=dict)
+    """Architecture options that differ from its defaults."""
+
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.size > 512 or log2(self.size) % 1:
+            raise OptionError("Image size is not one a generator can make", got=self.size, allowed="32, 64, 128, 256, 512")
+        if self.channels < 1 or not self.class_names or self.latent_dim < 1:
+            raise OptionError("A model needs channels, a latent and at least one class", got=asdict(self))
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; 1 means unconditional."""
+        return len(self.class_names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `model.json`."""
+        return {**asdict(self), "class_names": list(self.class_names)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ModelSpec:
+        """The inverse of `to_json`."""
+        return cls(**{**values, "class_names": tuple(values["class_names"])})
+
+
+class Generator(nn.Module, ABC):
+    """Latents, labels and spatial noise in, images out.
+
+    The forward pass is cut in two so that truncation can act between them: `stem` maps a latent to the first hidden
+    state, `body` draws the image from it.
+    """
+
+    spec: ModelSpec
+    noise_dim: int
+    """Number of spatial noise values an image takes; 0: none."""
+
+    @abstractmethod
+    def stem(self, z: Tensor, labels: Tensor) -> Tensor:
+        """First hidden state, float `[N, ...]`, from `z` float `[N, latent_dim]` (standard normal) and `labels` int64 `[N]`."""
+
+    @abstractmethod
+    def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        """Images, float `[N, C, H, W]` in -1..1, from a hidden state and standard normal `noise` `[N, noise_dim]`."""
+
+    def forward(self, z: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        """`body(stem(z, labels), labels, noise)`."""
+        return self.body(self.stem(z, labels), labels, noise)
+
+
+class Discriminator(nn.Module, ABC):
+    """Judges images in two steps, so that one fake forward pass can serve both players' updates.
+
+    `features` is differentiable with respect to the images; `logits` holds everything that the discriminator learns.
+    """
+
+    @abstractmethod
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What `logits` looks at, from images float `[N, C, H, W]` in -1..1."""
+
+    @abstractmethod
+    def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
+        """Realness, float `[N, L]` (L judgements an image); above 0 means real."""
+
+    def calibrate(self, images: Tensor) -> None:  # noqa: B027 (an optional hook, not an omission)
+        """Look once at real images `[N, C, H, W]` before training starts; most discriminators need nothing."""
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """`logits(features(images), labels)`."""
+        return self.logits(self.features(images), labels)
+
+
+class Architecture(Protocol):
+    """Builds the two players of one paper."""
+
+    def generator(self, spec: ModelSpec) -> Generator:
+        """A freshly initialised generator (draws from torch's global RNG: seed it first)."""
+
+    def discriminator(self, spec: ModelSpec) -> Discriminator:
+        """A freshly initialised discriminator."""
+
+
+architectures: Registry[Architecture] = Registry(
+    "architecture", package="synthbank.models.architectures", entry_point_group="synthbank.architectures"
+)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,74 @@
+"""Layers that more than one architecture uses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+def sn_conv(channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, bias: bool = True) -> nn.Module:
+    """Convolution with spectral normalisation (Miyato et al. 2018), padded to keep the size at stride 1."""
+    padding = (kernel - 1) // 2
+    return spectral_norm(nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=bias))
+
+
+def sn_linear(features_in: int, features_out: int, *, bias: bool = True) -> nn.Module:
+    """Linear layer with spectral normalisation."""
+    return spectral_norm(nn.Linear(features_in, features_out, bias=bias))
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch normalisation whose gain and bias are shared, plus a small offset that belongs to the class.
+
+    Rare classes thus borrow the shared gain and learn only how they differ.
+
+    Source: Dumoulin et al. 2017; de Vries et al. 2017. Deviates: shared gain plus class offset, offsets start at zero.
+    """
+
+    def __init__(self, channels: int, n_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.offset = nn.Embedding(n_classes, 2 * channels) if n_classes > 1 else None
+        if self.offset is not None:
+            nn.init.zeros_(self.offset.weight)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """`x` `[N, C, H, W]`, `labels` int64 `[N]`."""
+        y: Tensor = self.norm(x)
+        if self.offset is None:
+            return y
+        gain, bias = self.offset(labels)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(y + bias, y, gain)
+
+
+class SelfAttention(nn.Module):
+    """Self-attention over positions, added through a learned gate that starts at zero.
+
+    Source: Zhang et al. 2019, arXiv 1805.08318, section 3; keys and values are max-pooled as in its released model.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(channels // 8, 4)
+        self.query = sn_conv(channels, inner, 1, bias=False)
+        self.key = sn_conv(channels, inner, 1, bias=False)
+        self.value = sn_conv(channels, channels // 2, 1, bias=False)
+        self.out = sn_conv(channels // 2, channels, 1, bias=False)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, C, H, W]` to the same shape."""
+        n, _, h, w = x.shape
+        query = self.query(x).flatten(2).transpose(1, 2)  # [N, HW, I]
+        key = functional.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)  # [N, HW/4, I]
+        value = functional.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)  # [N, HW/4, C/2]
+        mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)  # [N, HW, C/2]
+        y = self.out(mixed.transpose(1, 2).reshape(n, -1, h, w))
+        return x + self.gate * y
+
+
+def to_sphere(z: Tensor) -> Tensor:
+    """Each row scaled to length sqrt(latent_dim)."""
+    return z * z.square().mean(dim=1, keepdim=True).add(1e-8).rsqrt()

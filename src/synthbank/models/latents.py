@@ -1,0 +1,35 @@
+"""What generators draw from, and the way from their output to pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthbank.models.base import Generator
+from synthbank.records import UInt8Images
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What a generator draws from: `z` `[N, latent_dim]`, `labels` int64 `[N]`, `noise` `[N, noise_dim]`."""
+
+    z: Tensor
+    labels: Tensor
+    noise: Tensor
+
+
+def draw_latents(generator: Generator, labels: Tensor, rng: torch.Generator) -> Latents:
+    """Standard normal latents and noise for the given labels, on the labels' device."""
+    n, device = len(labels), labels.device
+    z = torch.randn(n, generator.spec.latent_dim, generator=rng, device=device)
+    noise = torch.randn(n, generator.noise_dim, generator=rng, device=device)
+    return Latents(z, labels, noise)
+
+
+def to_uint8(images: Tensor) -> UInt8Images:
+    """Float `[N, C, H, W]` in -1..1 to uint8, 0..255, rounded."""
+    scaled = images.float().add(1).mul(127.5).round_().clamp_(0, 255)
+    out: UInt8Images = scaled.to(torch.uint8).cpu().contiguous().numpy()
+    return out

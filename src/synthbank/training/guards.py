@@ -1,0 +1,82 @@
+"""Guards for the three failures the paper names: mode collapse, discriminator over-fitting, unstable training.
+
+Each guard is a pure function of measured values; the loop turns what it returns into an event of the history.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+COLLAPSE_BELOW = 0.35
+OVERFITTING_ABOVE = 0.6
+EXPLOSION_ABOVE = 50.0
+OSCILLATION_ABOVE = 2.0
+WINDOW = 200
+
+
+@dataclass(frozen=True)
+class GuardEvent:
+    """One warning of a guard."""
+
+    name: str
+    value: float
+    limit: float
+    message: str
+
+
+def mode_collapse(*, real_diversity: float, fake_diversity: float) -> GuardEvent | None:
+    """Are the images of a fixed-noise batch too alike?
+
+    Args:
+        real_diversity: mean pairwise feature distance of real images of the same classes.
+        fake_diversity: the same over as many synthetic images.
+    """
+    ratio = fake_diversity / max(real_diversity, 1e-12)
+    if ratio >= COLLAPSE_BELOW:
+        return None
+    message = f"synthetic images vary {ratio:.0%} as much as real ones; below {COLLAPSE_BELOW:.0%} is mode collapse"
+    return GuardEvent("mode_collapse", ratio, COLLAPSE_BELOW, message)
+
+
+def overfitting_signal(*, train: float, validation: float, fake: float) -> float:
+    """How far the discriminator's logits on validation reals have moved from those on train reals towards fakes.
+
+    Returns:
+        About 0: validation is judged as train is; 1: validation is judged as fakes are.
+
+    Source: Karras et al. 2020, arXiv 2006.06676, equation 1 (`r_v`).
+    """
+    gap = train - fake
+    return (train - validation) / gap if gap > 1e-6 else 0.0
+
+
+def discriminator_overfitting(*, train: float, validation: float, fake: float) -> GuardEvent | None:
+    """Does the discriminator know the training images by heart? Arguments: its mean logits on the three sets."""
+    signal = overfitting_signal(train=train, validation=validation, fake=fake)
+    if signal <= OVERFITTING_ABOVE:
+        return None
+    message = f"validation reals have moved {signal:.0%} of the way from train reals to fakes in the logits"
+    return GuardEvent("discriminator_overfitting", signal, OVERFITTING_ABOVE, message)
+
+
+def instability(loss_d: Sequence[float], loss_g: Sequence[float]) -> GuardEvent | None:
+    """Are the last losses not finite, exploding, or swinging from side to side?"""
+    recent = np.asarray([*loss_d[-WINDOW:], *loss_g[-WINDOW:]], np.float64)
+    if not len(recent):
+        return None
+    if not np.isfinite(recent).all():
+        return GuardEvent("not_finite", math.nan, 0.0, "a loss is NaN or infinite")
+    largest = float(np.abs(recent).max())
+    if largest > EXPLOSION_ABOVE:
+        return GuardEvent("exploding_loss", largest, EXPLOSION_ABOVE, f"a loss reached {largest:.3g}")
+    if len(loss_g) >= WINDOW:
+        swing = float(np.std(np.asarray(loss_g[-WINDOW:], np.float64)))
+        level = float(np.mean(np.abs(loss_d[-WINDOW:]))) + 1.0
+        if swing / level > OSCILLATION_ABOVE:
+            message = f"the generator's loss swings by {swing:.3g} around a discriminator loss of {level - 1:.3g}"
+            return GuardEvent("oscillation", swing / level, OSCILLATION_ABOVE, message)
+    return None

@@ -1,0 +1,275 @@
+"""The training loop: steps, status, snapshots, guards, state. It knows no metric, no catalogue and no cloud."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from synthbank.config import TrainConfig
+from synthbank.errors import TrainingError
+from synthbank.models import baked_state, save_tensors
+from synthbank.records import LabelledImages, TrainEvent, UInt8Images
+from synthbank.training import guards
+from synthbank.training.adversarial import AdversarialTrainer
+from synthbank.training.state import History, read_state, write_atomic, write_state
+
+MAX_ROLLBACKS = 3
+_CHECK_EVERY = 10  # steps between looks at the losses
+_STATUS_EVERY = 50
+_STATE_EVERY_SEC = 20.0
+_TIMED_SNAPSHOTS = 10
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop tells the outside, and asks it."""
+
+    score: Callable[[UInt8Images], Mapping[str, float]]
+    """Scores of a snapshot's fixed-noise images `[N, C, H, W]`; must hold "kid", "real_diversity", "fake_diversity"."""
+    on_event: Callable[[TrainEvent], None] = lambda event: None
+    """Every line of the history, and a "progress" event every few steps that is not written down."""
+    on_grid: Callable[[int, UInt8Images], None] = lambda step, images: None
+    """Fixed-noise images at each snapshot, in class order."""
+    should_stop: Callable[[], bool] = _never
+    """Asked after every step; `True` saves the state and returns."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands; all of it is in the state file."""
+
+    step: int = 0
+    images_seen: int = 0
+    elapsed_sec: float = 0.0
+    last_snapshot_sec: float = 0.0
+    rollbacks: int = 0
+    losses_d: list[float] = field(default_factory=list)
+    losses_g: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a call of `fit` ended."""
+
+    finished: bool
+    """`False`: stopped on request; the same command goes on."""
+    step: int
+    images_seen: int
+    elapsed_sec: float
+    rollbacks: int
+
+
+class TrainingLoop:
+    """Runs one training run inside its folder; a folder with a state goes on from it.
+
+    Args:
+        trainer: networks, optimisers and data.
+        config: the resolved configuration.
+        folder: the run folder; holds `state.safetensors`, `history.jsonl` and `snapshots/`.
+        validation: originals that no training step sees (may be empty: over-fitting is then not watched).
+        hooks: see `Hooks`.
+    """
+
+    def __init__(
+        self,
+        trainer: AdversarialTrainer,
+        config: TrainConfig,
+        *,
+        folder: Path,
+        validation: LabelledImages,
+        hooks: Hooks,
+    ) -> None:
+        self.trainer, self.config, self.folder, self.validation, self.hooks = trainer, config, folder, validation, hooks
+        self.history = History(folder)
+        self.progress = Progress()
+        self._pending: list[dict[str, Tensor]] = []
+        self._window: list[dict[str, float]] = []
+        self._saved_at = self._started = time.monotonic()
+
+    def fit(self) -> FitResult:
+        """Train until the schedule ends or a stop is asked for.
+
+        Raises:
+            TrainingError: a loss stayed not finite after three rollbacks at falling learning rates.
+        """
+        (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        if not self._restore():
+            self._save_state()
+        self._resume_clock()
+        while self._schedule() < 1.0:
+            if self.hooks.should_stop():
+                self._look_at_losses()
+                self._save_state()
+                return self._result(finished=False)
+            self._one_step()
+        self._look_at_losses()
+        if not self._has_snapshot(self.progress.step):
+            self._snapshot()
+        self._save_state()
+        return self._result(finished=True)
+
+    def _one_step(self) -> None:
+        p = self.progress
+        self._pending.append(self.trainer.step(p.step, progress=self._schedule()))
+        p.step += 1
+        p.images_seen += self.config.batch_size
+        if p.step % _CHECK_EVERY == 0 and not self._look_at_losses():
+            return  # rolled back
+        if self._snapshot_due():
+            if self._look_at_losses():
+                self._snapshot()
+                self._save_state()
+        elif p.step % _CHECK_EVERY == 0 and time.monotonic() - self._saved_at > _STATE_EVERY_SEC:
+            self._save_state()
+
+    def _look_at_losses(self) -> bool:
+        """Read the losses of the last steps; `False` when they forced a rollback."""
+        values = [{k: float(v) for k, v in step.items()} for step in self._pending]
+        self._pending.clear()
+        if not values:
+            return True
+        p = self.progress
+        p.losses_d = (p.losses_d + [v["loss_d"] for v in values])[-guards.WINDOW :]
+        p.losses_g = (p.losses_g + [v["loss_g"] for v in values])[-guards.WINDOW :]
+        event = guards.instability(p.losses_d, p.losses_g)
+        if event is not None and event.name == "not_finite":
+            self._roll_back(event)
+            return False
+        self._window += values
+        self.hooks.on_event(self._event("progress", **values[-1]))
+        if p.step % _STATUS_EVERY == 0 and self._window:
+            means = {k: float(np.mean([v[k] for v in self._window])) for k in self._window[0]}
+            self._window.clear()
+            self._record(self._event("status", **means))
+            if event is not None:
+                self._record_guard(event)
+        return True
+
+    def _snapshot(self) -> None:
+        """Write the averaged generator, score it, and let the guards look."""
+        p = self.progress
+        labels = np.arange(self.config.snapshot_images, dtype=np.int64) % self.trainer.spec.n_classes
+        images = self.trainer.sample(labels, seed="snapshot")
+        scores = dict(self.hooks.score(images))
+        logits = self._logits(images, labels)
+        path = self._snapshot_path(p.step)
+        write_atomic(path, save_tensors(baked_state(self.trainer.ema), header=self.trainer.spec.to_json()))
+        p.last_snapshot_sec = self._elapsed()
+        self._record(self._event("snapshot", **scores, **logits))
+        collapse = guards.mode_collapse(
+            real_diversity=scores["real_diversity"], fake_diversity=scores["fake_diversity"]
+        )
+        overfitting = guards.discriminator_overfitting(**_unprefixed(logits)) if logits else None
+        for event in (collapse, overfitting):
+            if event is not None:
+                self._record_guard(event)
+        self.hooks.on_grid(p.step, images)
+
+    def _logits(self, fake: UInt8Images, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, float]:
+        if not len(self.validation):
+            return {}
+        n = len(self.validation)
+        train = self.trainer.images[: 4 * n].cpu().numpy()
+        sets = {
+            "train": (train, self.trainer.labels[: 4 * n].cpu().numpy()),
+            "validation": (self.validation.images, self.validation.labels),
+            "fake": (fake, labels),
+        }
+        return {f"logit_of_{k}": self.trainer.mean_logit(*v) for k, v in sets.items()}
+
+    def _roll_back(self, event: guards.GuardEvent) -> None:
+        """Back to the last good state, at half the learning rate; at most three times."""
+        self._record_guard(event)
+        rollbacks = self.trainer.rollbacks + 1
+        elapsed, lr_scale = self._elapsed(), self.trainer.lr_scale / 2
+        if rollbacks > MAX_ROLLBACKS:
+            raise TrainingError(
+                f"Training diverged again after {MAX_ROLLBACKS} rollbacks; the snapshots made before are kept",
+                got=event.message,
+                next_step="lower the learning rates (--set lr_g=…, --set lr_d=…) or train another model",
+                step=self.progress.step,
+            )
+        if not self._restore(keep_history=True):
+            raise TrainingError("Training diverged before its first state was written", got=event.message)
+        self.trainer.rollbacks, self.trainer.lr_scale = rollbacks, lr_scale
+        self.progress.elapsed_sec, self.progress.rollbacks = elapsed, rollbacks
+        self._resume_clock()
+        self._save_state()
+        self._record(self._event("rollback", rollbacks=rollbacks, lr_scale=lr_scale))
+
+    def _restore(self, *, keep_history: bool = False) -> bool:
+        found = read_state(self.folder)
+        if found is None:
+            return False
+        tensors, values = found
+        self.trainer.load_state(tensors, values)
+        self.progress = Progress(**values["progress"])
+        self._window = list(values["window"])
+        self._pending.clear()
+        if not keep_history:
+            self.history.truncate(after_step=self.progress.step)
+        for path in (self.folder / "snapshots").glob("*.safetensors"):
+            if int(path.stem) > self.progress.step:
+                path.unlink()
+        return True
+
+    def _save_state(self) -> None:
+        self.progress.elapsed_sec = self._elapsed()
+        self._resume_clock()
+        tensors, values = self.trainer.state()
+        write_state(self.folder, tensors, values | {"progress": asdict(self.progress), "window": self._window})
+        self._saved_at = time.monotonic()
+
+    def _snapshot_due(self) -> bool:
+        c, p = self.config, self.progress
+        if c.snapshot_every is not None:
+            return p.step % c.snapshot_every == 0
+        if c.steps is not None:
+            return p.step % max(c.steps // 10, 1) == 0
+        assert c.time_budget_sec is not None
+        return self._elapsed() - p.last_snapshot_sec > c.time_budget_sec / _TIMED_SNAPSHOTS
+
+    def _snapshot_path(self, step: int) -> Path:
+        return self.folder / "snapshots" / f"{step:08d}.safetensors"
+
+    def _has_snapshot(self, step: int) -> bool:
+        return self._snapshot_path(step).exists()
+
+    def _schedule(self) -> float:
+        return self.config.progress(self.progress.step, self._elapsed())
+
+    def _elapsed(self) -> float:
+        return self.progress.elapsed_sec + time.monotonic() - self._started
+
+    def _resume_clock(self) -> None:
+        self._started = time.monotonic()
+
+    def _event(self, kind: str, **values: float | str) -> TrainEvent:
+        p = self.progress
+        return TrainEvent(kind, p.step, p.images_seen, self._elapsed(), dict(values))
+
+    def _record(self, event: TrainEvent) -> None:
+        self.history.append(event)
+        self.hooks.on_event(event)
+
+    def _record_guard(self, event: guards.GuardEvent) -> None:
+        value = event.value if math.isfinite(event.value) else "not finite"
+        self._record(self._event("guard", name=event.name, value=value, limit=event.limit, message=event.message))
+
+    def _result(self, *, finished: bool) -> FitResult:
+        p = self.progress
+        return FitResult(finished, p.step, p.images_seen, self._elapsed(), self.trainer.rollbacks)
+
+
+def _unprefixed(logits: Mapping[str, float]) -> dict[str, float]:
+    return {k.removeprefix("logit_of_"): v for k, v in logits.items()}

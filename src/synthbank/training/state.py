@@ -1,0 +1,62 @@
+"""The files of a run folder: training state, history; written so that a kill at any moment leaves a whole old one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from synthbank.models.weights import load_tensors, read_header, save_tensors
+from synthbank.records import TrainEvent
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to disk, then replace."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    """Replace the folder's training state."""
+    write_atomic(folder / "state.safetensors", save_tensors(tensors, header=values))
+
+
+def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The folder's training state; `None` where there is none yet."""
+    path = folder / "state.safetensors"
+    if not path.exists():
+        return None
+    data = path.read_bytes()
+    return load_tensors(data), read_header(data)
+
+
+class History:
+    """The events of a run, one JSON line each, in `history.jsonl`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "history.jsonl"
+
+    def append(self, event: TrainEvent) -> None:
+        """Add one line."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(asdict(event)) + "\n")
+
+    def __iter__(self) -> Iterator[TrainEvent]:
+        if self.path.exists():
+            for line in self.path.read_text().splitlines():
+                if line.endswith("}"):  # a kill can cut the last line
+                    yield TrainEvent(**json.loads(line))
+
+    def truncate(self, *, after_step: int) -> None:
+        """Drop what a resumed run will write again: every event later than `after_step`."""
+        kept = [json.dumps(asdict(e)) + "\n" for e in self if e.step <= after_step]
+        write_atomic(self.path, "".join(kept).encode())
