@@ -1,0 +1,235 @@
+"""One catalogue: engine, schema version, migrations and sessions, on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session
+
+from synthbank.catalogue.tables import SCHEMA_VERSION
+from synthbank.catalogue.write import to_json
+from synthbank.errors import EnvironmentProblem, OptionError, StateError
+
+_BUSY_MS = 30_000
+_MIGRATION_LOCK = 0x5B_CA7A_106E
+"""Key of the PostgreSQL advisory lock that migrations hold; any fixed number."""
+_READ_ONLY = "synthbank_read_only"
+
+
+class Catalogue:
+    """The database of a bank. Nothing is opened before the first session.
+
+    Args:
+        url: `sqlite:///path` or `postgresql://user@host/name` (also `?host=/socket/folder`).
+        pool_size: PostgreSQL connections kept open; up to twice as many more under load.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self.url = _parse(url)
+        self._pool_size = pool_size
+        self._open_engine: Engine | None = None
+        self._checked = False
+
+    def __repr__(self) -> str:
+        return f"Catalogue({self.url.render_as_string(hide_password=True)!r})"
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; made on first use."""
+        if self._open_engine is None:
+            self._open_engine = _engine(self.url, self._pool_size)
+        return self._open_engine
+
+    @contextmanager
+    def session(self, *, read_only: bool = False) -> Iterator[Session]:
+        """A transaction: committed at the end, rolled back on any exception.
+
+        Args:
+            read_only: one consistent view for all queries of the session, beside any writer; a write in it fails.
+                Without it SQLite takes its single write lock at once, so that reading then writing cannot fail midway.
+
+        Raises:
+            StateError: the catalogue is missing, not migrated, or of a newer SynthBank.
+            EnvironmentProblem: the server does not answer.
+        """
+        self._require_schema()
+        bind = self.engine
+        if read_only:
+            bind = bind.execution_options(**{_READ_ONLY: True}, **_read_only_options(bind))
+        try:
+            with Session(bind, expire_on_commit=False) as session:
+                yield session
+                if not read_only:
+                    session.commit()
+        except OperationalError as error:
+            raise self._no_answer(error) from error
+
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema up to `revision`; safe to call always, and from several processes at once."""
+        from synthbank.catalogue.migrate import upgrade
+
+        if (path := _sqlite_path(self.url)) is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _use_write_ahead_log(self.engine)
+        with self._exclusive() as connection:
+            upgrade(connection, revision)
+        self._checked = False
+
+    def downgrade(self, revision: str) -> None:
+        """Take the schema back to `revision` (`"base"`: no tables); data of dropped tables is lost."""
+        from synthbank.catalogue.migrate import downgrade
+
+        with self._exclusive() as connection:
+            downgrade(connection, revision)
+        self._checked = False
+
+    def schema_version(self) -> str | None:
+        """Number of the newest migration that was applied; `None` for an empty or missing catalogue."""
+        path = _sqlite_path(self.url)
+        if path is not None and not path.exists():
+            return None
+        with self._connect() as connection:
+            connection.execution_options(**{_READ_ONLY: True})
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+    def close(self) -> None:
+        """Close every connection; the catalogue can be used again afterwards."""
+        if self._open_engine is not None:
+            self._open_engine.dispose()
+            self._open_engine = None
+
+    def _require_schema(self) -> None:
+        if self._checked:
+            return
+        version = self.schema_version()
+        if version is None:
+            raise StateError(
+                "There is no catalogue here yet",
+                got=self.url.render_as_string(hide_password=True),
+                next_step="make one with `synthbank ingest` or `synthbank catalogue migrate`",
+            )
+        if version != SCHEMA_VERSION:
+            newer = version > SCHEMA_VERSION
+            raise StateError(
+                "The catalogue's schema does not fit this SynthBank",
+                got=version,
+                allowed=SCHEMA_VERSION,
+                next_step="install the newer SynthBank" if newer else "run `synthbank catalogue migrate`",
+            )
+        self._checked = True
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        try:
+            connection = self.engine.connect()
+        except OperationalError as error:
+            raise self._no_answer(error) from error
+        with connection:
+            yield connection
+
+    def _no_answer(self, error: OperationalError) -> EnvironmentProblem:
+        return EnvironmentProblem(
+            "The catalogue's database could not be used",
+            got=f"{self.url.render_as_string(hide_password=True)}: {error.orig}",
+            next_step="check that it runs, that its disk has room and that SYNTHBANK_DATABASE_URL is right",
+        )
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Connection]:
+        """One transaction that no other migration runs beside: SQLite's write lock, PostgreSQL's advisory lock."""
+        with self._connect() as connection, connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            yield connection
+
+
+def _parse(text_url: str) -> URL:
+    try:
+        url = make_url(text_url)
+    except ArgumentError as error:
+        raise _not_a_url(text_url) from error
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise _not_a_url(url.render_as_string(hide_password=True))
+    return url
+
+
+def _not_a_url(shown: str) -> OptionError:
+    return OptionError(
+        "This is not a catalogue URL",
+        got=shown,
+        allowed=["sqlite:////absolute/path.db", "postgresql://user:password@host/name"],
+        next_step="correct SYNTHBANK_DATABASE_URL",
+    )
+
+
+def _engine(url: URL, pool_size: int) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, json_serializer=to_json)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return create_engine(
+            url,
+            json_serializer=to_json,
+            pool_size=pool_size,
+            max_overflow=2 * pool_size,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 10},
+        )
+    except (ImportError, NoSuchModuleError) as error:
+        raise EnvironmentProblem(
+            "The PostgreSQL driver is not installed", got=str(error), next_step="pip install 'synthbank[postgres]'"
+        ) from error
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy's begin event below says BEGIN, not the driver
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql(f"PRAGMA query_only = {int(read_only)}")
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _read_only_options(engine: Engine) -> dict[str, Any]:
+    if engine.dialect.name == "postgresql":
+        return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return {}
+
+
+def _use_write_ahead_log(engine: Engine) -> None:
+    """Readers beside a writer. SQLite keeps the mode in the file, and does not wait for locks when it is changed."""
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+            return
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        finally:
+            raw.close()
+
+
+def _sqlite_path(url: URL) -> Path | None:
+    """The file of a SQLite URL; `None` for PostgreSQL and for a database in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database))

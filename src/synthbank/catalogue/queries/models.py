@@ -1,0 +1,158 @@
+"""Published models and the originals that shaped them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from synthbank.catalogue.queries.datasets import originals as dataset_originals
+from synthbank.catalogue.read import first, records
+from synthbank.catalogue.rows import ModelRow
+from synthbank.catalogue.tables import Model, ModelOriginal, Original, now
+from synthbank.catalogue.write import checked, insert_new, table_of
+from synthbank.errors import StateError, UnknownNameError
+from synthbank.records import ImageSpec, Split
+
+PUBLISHED = "published"
+WITHDRAWN = "withdrawn"
+_MODEL = table_of(Model)
+
+
+def publish_model(
+    name: str,
+    *,
+    session: Session,
+    architecture: str,
+    class_names: Sequence[str],
+    spec: ImageSpec,
+    key: str,
+    sha256: str,
+    card: Mapping[str, Any],
+    run_id: str | None = None,
+    snapshot_id: int | None = None,
+    dataset_id: int | None = None,
+    originals: Iterable[str] | None = None,
+) -> ModelRow:
+    """Enter a model; publishing the same weights under the same name again changes nothing.
+
+    Args:
+        name: the model's name and id.
+        session: open session.
+        architecture: registered name.
+        class_names: in the order of the generator's labels.
+        spec: size and channels of its images.
+        key: folder of its files.
+        sha256: of its weights.
+        card: the model card.
+        run_id: its training run; `None` for a model from elsewhere.
+        snapshot_id: the chosen snapshot.
+        dataset_id: what it was trained on.
+        originals: pixel hashes of all originals that shaped it; `None`: the training and validation originals of
+            `dataset_id` (validation chose the snapshot).
+
+    Raises:
+        StateError: the name belongs to other weights, the model was withdrawn, or one of its originals was.
+    """
+    known = first(session, ModelRow, select(_MODEL).where(_MODEL.c.id == name))
+    if known is not None:
+        return _same_or_refused(known, sha256)
+    hashes = sorted(set(originals)) if originals is not None else _shaping_originals(session, dataset_id)
+    _refuse_withdrawn(session, name, hashes)
+    row = {
+        "id": name,
+        "run_id": run_id,
+        "snapshot_id": snapshot_id,
+        "dataset_id": dataset_id,
+        "architecture": architecture,
+        "class_names": class_names,
+        "size": spec.size,
+        "channels": spec.channels,
+        "key": key,
+        "sha256": sha256,
+        "card": card,
+        "status": PUBLISHED,
+        "created_at": now(),
+    }
+    insert_new(session, Model, [row])
+    insert_new(session, ModelOriginal, [{"model_id": name, "original_sha256": value} for value in hashes])
+    return _same_or_refused(get_model(name, session=session), sha256)
+
+
+def get_model(name: str, *, session: Session) -> ModelRow:
+    """A model by name; raises `UnknownNameError` with the nearest name."""
+    row = first(session, ModelRow, select(_MODEL).where(_MODEL.c.id == name))
+    if row is None:
+        known = session.scalars(select(_MODEL.c.id)).all()
+        raise UnknownNameError("model", name, known, next_step="publish one with `synthbank train`")
+    return row
+
+
+def list_models(*, session: Session, status: str | None = None) -> list[ModelRow]:
+    """Models, newest first; `status` is "published", "withdrawn" or `None` for all."""
+    statement = select(_MODEL).order_by(_MODEL.c.created_at.desc(), _MODEL.c.id)
+    if status is not None:
+        statement = statement.where(_MODEL.c.status == status)
+    return records(session, ModelRow, statement)
+
+
+def update_model_card(name: str, card: Mapping[str, Any], *, session: Session) -> ModelRow:
+    """Replace a model's card, as after an evaluation."""
+    get_model(name, session=session)
+    session.execute(update(_MODEL).where(_MODEL.c.id == name).values(checked(_MODEL, {"card": card})))
+    return get_model(name, session=session)
+
+
+def model_originals(name: str, *, session: Session) -> list[str]:
+    """Sorted pixel hashes of the originals that shaped a model."""
+    column = ModelOriginal.original_sha256
+    return sorted(session.scalars(select(column).where(ModelOriginal.model_id == name)))
+
+
+def require_published(name: str, *, session: Session) -> ModelRow:
+    """The model, held against a withdrawal until the session ends; raises `StateError` when it is withdrawn."""
+    statement = select(_MODEL.c.status).where(_MODEL.c.id == name).with_for_update(read=True)
+    if session.scalar(statement) == WITHDRAWN:
+        raise StateError(
+            "This model was withdrawn, because one of its originals was",
+            got=name,
+            next_step="train and publish a new model without that original",
+            model=name,
+        )
+    return get_model(name, session=session)
+
+
+def _same_or_refused(known: ModelRow, sha256: str) -> ModelRow:
+    if known.status == WITHDRAWN:
+        raise StateError(
+            "This model was withdrawn", got=known.id, next_step="publish under another name", model=known.id
+        )
+    if known.sha256 != sha256:
+        raise StateError(
+            "This model name is taken by other weights",
+            got=known.id,
+            next_step="choose another name; a published model never changes",
+            model=known.id,
+        )
+    return known
+
+
+def _shaping_originals(session: Session, dataset_id: int | None) -> list[str]:
+    if dataset_id is None:
+        return []
+    rows = dataset_originals(dataset_id, session=session, withdrawn=None)
+    return sorted({row.sha256 for row in rows if row.sha256 and row.split != Split.TEST})
+
+
+def _refuse_withdrawn(session: Session, name: str, hashes: Sequence[str]) -> None:
+    statement = select(Original.sha256).where(Original.withdrawn_at.is_not(None)).distinct()
+    gone = sorted({value for value in session.scalars(statement) if value is not None} & set(hashes))
+    if gone:
+        raise StateError(
+            f"Model '{name}' depends on an original that was withdrawn",
+            got=gone[:3],
+            next_step="train again; withdrawn originals are left out",
+            model=name,
+        )

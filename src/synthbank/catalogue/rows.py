@@ -1,0 +1,282 @@
+"""Frozen records of the catalogue's rows: what queries return. No session behind them, safe to keep and to pass on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from synthbank.records import Finding, Score, Split
+
+
+@dataclass(frozen=True, slots=True)
+class NewOriginal:
+    """An original on its way into the catalogue."""
+
+    name: str
+    """Path inside the source; unique within the data set."""
+    accepted: bool
+    sha256: str | None = None
+    """Hash of its pixels; `None` for a file that was left out."""
+    key: str | None = None
+    class_name: str | None = None
+    group_id: str | None = None
+    split: Split | None = None
+    reason: str | None = None
+    """Why it was left out; `None` when accepted."""
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """A version of a data set."""
+
+    id: int
+    name: str
+    version: int
+    class_names: tuple[str, ...]
+    size: int
+    channels: int
+    microns_per_pixel: float | None
+    fingerprint: str
+    split_fingerprints: dict[str, str]
+    licence: str | None
+    source: str | None
+    options: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalRow:
+    """A file or tile of the source."""
+
+    id: int
+    dataset_id: int
+    name: str
+    sha256: str | None
+    key: str | None
+    class_name: str | None
+    group_id: str | None
+    split: Split | None
+    accepted: bool
+    reason: str | None
+    findings: tuple[Finding, ...]
+    withdrawn_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpansionRow:
+    """One augmented copy of an original."""
+
+    id: int
+    dataset_id: int
+    parent_id: int
+    position: int
+    parameters: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A training run."""
+
+    id: str
+    dataset_id: int
+    architecture: str
+    config: dict[str, Any]
+    code_version: str | None
+    device: str | None
+    seed: int
+    status: str
+    status_reason: str | None
+    images_seen: int
+    elapsed_sec: float
+    history_key: str | None
+    events: tuple[Any, ...]
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """Stored weights of a run at one step."""
+
+    id: int
+    run_id: str
+    step: int
+    images_seen: int
+    key: str
+    sha256: str
+    scores: dict[str, Any]
+    chosen: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A published model; `id` is its name, `key` the folder of its files."""
+
+    id: str
+    run_id: str | None
+    snapshot_id: int | None
+    dataset_id: int | None
+    architecture: str
+    class_names: tuple[str, ...]
+    size: int
+    channels: int
+    key: str
+    sha256: str
+    card: dict[str, Any]
+    status: str
+    """"published" or "withdrawn"."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A generation job."""
+
+    id: str
+    model_id: str
+    request: dict[str, Any]
+    seed: int
+    status: str
+    n_requested: int
+    n_accepted: int
+    n_rejected: int
+    n_attempts: int
+    screened: bool
+    started_at: datetime
+    finished_at: datetime | None
+    seconds: float
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """A synthetic image."""
+
+    id: str
+    job_id: str
+    model_id: str
+    class_index: int
+    class_name: str
+    index: int
+    """Number of the attempt within job and class."""
+    seed: int
+    truncation: float
+    key: str
+    sha256: str
+    """Of the file's bytes."""
+    pixel_sha256: str
+    bytes: int
+    scores: dict[str, Any]
+    nearest_original: str | None
+    """Pixel hash of the nearest training original; `None`: not screened."""
+    nearest_distance: float | None
+    verdict: str
+    reason: str | None
+    screened: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """One recorded score."""
+
+    id: int
+    subject_kind: str
+    """"job", "model" or "dataset"."""
+    subject_id: str
+    reference_fingerprint: str | None
+    metric: str
+    class_name: str | None
+    value: float | None
+    low: float | None
+    high: float | None
+    floor: float | None
+    floor_low: float | None
+    floor_high: float | None
+    n_real: int
+    n_fake: int
+    higher_is_better: bool
+    seconds: float
+    note: str | None
+    created_at: datetime
+
+    def score(self) -> Score:
+        """The record that was entered."""
+        return Score(**{name: getattr(self, name) for name in Score.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """One export."""
+
+    id: int
+    job_id: str | None
+    model_id: str | None
+    format: str
+    target: str
+    counts: dict[str, int]
+    sha256: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderAnswerRow:
+    """One answer of a reader study."""
+
+    id: int
+    session: str
+    reader: str
+    image_id: str | None
+    original_id: int | None
+    truth: str
+    answer: str
+    milliseconds: int
+    created_at: datetime
+
+
+class ImageFile(NamedTuple):
+    """What is recorded about the stored file of an image."""
+
+    id: str
+    key: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """Something whose name or id matches a search."""
+
+    kind: str
+    """"dataset", "original", "run", "model", "job" or "image"."""
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dependents:
+    """Everything that was made from a data set."""
+
+    runs: tuple[str, ...]
+    models: tuple[str, ...]
+    jobs: tuple[str, ...]
+    n_images: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalReport:
+    """What depended on an original that must go; all of it is marked withdrawn, nothing is deleted."""
+
+    sha256: str
+    datasets: tuple[str, ...]
+    """`name@version` of every data set that holds it."""
+    runs: tuple[str, ...]
+    """Training runs on those data sets; their snapshots must not be published."""
+    models: tuple[str, ...]
+    jobs: tuple[str, ...]
+    images: tuple[str, ...] = field(repr=False)
+    newly_withdrawn: int
+    """Models and images that this call changed; 0 when all was withdrawn before."""

@@ -1,0 +1,15 @@
+"""Export: accepted images in the formats the field uses, one file a format."""
+
+from synthbank.export.base import Exporter, ExportFacts, ExportItem, exporters
+from synthbank.export.run import ExportResult, export_images
+from synthbank.export.sinks import Sink
+
+__all__ = [
+    "ExportFacts",
+    "ExportItem",
+    "ExportResult",
+    "Exporter",
+    "Sink",
+    "export_images",
+    "exporters",
+]

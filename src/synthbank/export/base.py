@@ -1,0 +1,52 @@
+"""What an export format is, and the images it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from synthbank.catalogue import DatasetRow, EvaluationRow, ImageRow, ModelRow
+from synthbank.export.sinks import Sink
+from synthbank.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class ExportItem:
+    """One accepted image: its row, and its file's bytes after the hash check."""
+
+    row: ImageRow
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFacts:
+    """What is known about an export before its first image."""
+
+    title: str
+    """Id of the job or name of the model."""
+    model: ModelRow
+    dataset: DatasetRow | None
+    """What the model was trained on; `None` for a model from elsewhere."""
+    counts: Mapping[str, int]
+    """Class name to number of images, in class order."""
+    scores: tuple[EvaluationRow, ...]
+    withdrawn: int = 0
+    """Images of the same selection that were withdrawn and are therefore left out."""
+
+    @property
+    def total(self) -> int:
+        """Number of images."""
+        return sum(self.counts.values())
+
+
+class Exporter(Protocol):
+    """A format: writes items, in the order given, as files of a sink."""
+
+    def __call__(self, items: Iterator[ExportItem], *, sink: Sink, facts: ExportFacts) -> None:
+        """Write everything; the sink makes it visible in one step afterwards."""
+
+
+exporters: Registry[Exporter] = Registry(
+    "export format", package="synthbank.export.formats", entry_point_group="synthbank.exporters"
+)

@@ -1,0 +1,56 @@
+"""Class folders of PNG files with `metadata.csv`, as Hugging Face `imagefolder` and torch-style folder loaders read."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from synthbank.export.base import ExportFacts, ExportItem, exporters
+from synthbank.export.card import dataset_card
+from synthbank.export.sinks import MARKER, Sink
+from synthbank.storage.layout import slugify
+
+_COLUMNS = (
+    "file_name",
+    "label",
+    "image_id",
+    "model",
+    "job",
+    "class_index",
+    "index",
+    "seed",
+    "truncation",
+    "sha256",
+    "nearest_distance",
+    "screened",
+)
+
+
+@exporters.register("folder", description="class folders of PNG files with metadata.csv", single_file=False)
+def write_folder(items: Iterator[ExportItem], *, sink: Sink, facts: ExportFacts) -> None:
+    """Write `<class>/<image id>.png`, `metadata.csv` and the card."""
+    folders = class_folders(list(facts.counts))
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for item in items:
+        row = item.row
+        name = f"{folders[row.class_name]}/{row.id}.png"
+        sink.write(name, item.data)
+        origin = (row.id, row.model_id, row.job_id, row.class_index, row.index, row.seed, row.truncation)
+        writer.writerow((name, row.class_name, *origin, row.sha256, row.nearest_distance, str(row.screened).lower()))
+    sink.write("metadata.csv", table.getvalue().encode())
+    sink.write(MARKER, dataset_card(facts, layout="imagefolder").encode())
+
+
+def class_folders(class_names: Sequence[str]) -> dict[str, str]:
+    """A folder name for each class, safe on every system and never shared by two classes."""
+    folders: dict[str, str] = {}
+    for index, name in enumerate(class_names):
+        slug = slugify(name)
+        safe = slug if slug == name.lower() else f"{slug}-{index}"
+        while safe in folders.values():
+            safe += f"-{index}"
+        folders[name] = safe
+    return folders

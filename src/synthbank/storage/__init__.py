@@ -1,0 +1,15 @@
+"""Object storage: bytes under keys, PNG in memory, and the layout of keys."""
+
+from synthbank.storage import layout
+from synthbank.storage.png import decode_png, encode_png, read_png_text
+from synthbank.storage.store import ObjectStore, local_path_of, open_filesystem
+
+__all__ = [
+    "ObjectStore",
+    "decode_png",
+    "encode_png",
+    "layout",
+    "local_path_of",
+    "open_filesystem",
+    "read_png_text",
+]

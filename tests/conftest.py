@@ -1,0 +1,291 @@
+"""Fixtures for every room: a bank in a temporary folder, and catalogues on SQLite and on a real PostgreSQL server."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from sqlalchemy import create_engine, text
+
+from synthbank.catalogue import Catalogue, NewOriginal, queries
+from synthbank.fingerprint import bytes_sha256, pixel_sha256, set_fingerprint
+from synthbank.records import ImageSpec, Split
+from synthbank.settings import Settings
+from synthbank.storage import ObjectStore, encode_png, layout
+
+CLASSES = ("dab_negative", "dab_positive")
+
+
+class PostgresServer:
+    """A throw-away server on a Unix socket; as root it runs under another account, as PostgreSQL demands."""
+
+    def __init__(self, binaries: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sb-pg-"))
+        self._account = _account() if os.geteuid() == 0 else {}
+        if self._account:
+            shutil.chown(self.folder, self._account["user"])
+        data = str(self.folder / "data")
+        initdb = [str(binaries / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=self.folder, **self._account)
+        options = ("listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off", "synchronous_commit=off")
+        flags = [part for option in options for part in ("-c", option)]
+        self._log = (self.folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            [str(binaries / "postgres"), "-D", data, *flags],
+            stdout=self._log,
+            stderr=self._log,
+            cwd=self.folder,
+            **self._account,
+        )
+        self._engine = create_engine(self._driver_url("postgres"), isolation_level="AUTOCOMMIT")
+        self._wait()
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@/{database}?host={quote(str(self.folder))}"
+
+    def create(self, name: str, *, template: str = "template1") -> str:
+        self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self.url(name)
+
+    def drop(self, name: str) -> None:
+        self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def stop(self) -> None:
+        self._engine.dispose()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=30)
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _driver_url(self, database: str) -> str:
+        return self.url(database).replace("postgresql://", "postgresql+psycopg://")
+
+    def _run(self, statement: str) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(text(statement))
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return self._run("SELECT 1")
+            except Exception as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    log = (self.folder / "log").read_text()
+                    raise RuntimeError(f"PostgreSQL did not start: {log}") from error
+                time.sleep(0.05)
+
+
+def _account() -> dict[str, object]:
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = "postgres" if "postgres" in names else "nobody"
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+def _postgres_binaries() -> Path | None:
+    on_path = shutil.which("initdb")
+    candidates = [Path(on_path).resolve().parent] if on_path else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in candidates if (folder / "initdb").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """The server of this test session; skipped without binaries, but in CI their absence is a failure."""
+    binaries = _postgres_binaries()
+    if binaries is None:
+        reason = "no PostgreSQL server binaries (Debian: apt-get install postgresql)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = PostgresServer(binaries)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server):
+    """Name of a migrated database that each test's own is copied from."""
+    catalogue = Catalogue(postgres_server.create("migrated"))
+    catalogue.migrate()
+    catalogue.close()
+    return "migrated"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    """A migrated SQLite file that each test's own is copied from."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    catalogue = Catalogue(f"sqlite:///{path}")
+    catalogue.migrate()
+    catalogue.close()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_outside_settings(monkeypatch):
+    """No test sees the SYNTHBANK_* variables of the person who runs it."""
+    for name in [name for name in os.environ if name.startswith("SYNTHBANK_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request):
+    """Name of the database kind; whatever uses it runs on both."""
+    return request.param
+
+
+@pytest.fixture
+def empty_database_url(database, request, tmp_path):
+    """URL of a database without tables, on each kind."""
+    if database == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    name = f"t{uuid.uuid4().hex[:12]}"
+    yield server.create(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def catalogue(database, request, tmp_path, sqlite_template):
+    """A migrated, empty catalogue on each kind of database; fresh for every test."""
+    if database == "sqlite":
+        shutil.copy(sqlite_template, tmp_path / "catalogue.db")
+        found = Catalogue(f"sqlite:///{tmp_path / 'catalogue.db'}")
+        yield found
+        found.close()
+        return
+    server = request.getfixturevalue("postgres_server")
+    name = f"t{uuid.uuid4().hex[:12]}"
+    found = Catalogue(server.create(name, template=request.getfixturevalue("postgres_template")))
+    yield found
+    found.close()
+    server.drop(name)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An object store in a temporary folder."""
+    return ObjectStore(tmp_path / "objects")
+
+
+@pytest.fixture
+def bank(tmp_path):
+    """Settings of a bank in a temporary folder; nothing is in it yet."""
+    return Settings(home=tmp_path / "bank")
+
+
+@pytest.fixture
+def sqlite_catalogue(bank, sqlite_template):
+    """The migrated, empty SQLite catalogue of `bank`."""
+    bank.home.mkdir()
+    shutil.copy(sqlite_template, bank.home / "catalogue.db")
+    found = Catalogue(bank.catalogue_url)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def original_hashes():
+    """Pixel hashes of the originals that `filled` enters: six of training, two of test."""
+    return [bytes_sha256(f"original {n}".encode()) for n in range(8)]
+
+
+@pytest.fixture
+def filled(catalogue, original_hashes):
+    """A catalogue with a data set, its run, two models of it ("alpha", "beta") and a job of each."""
+    entries = [
+        NewOriginal(
+            name=f"case-{n}.png",
+            accepted=True,
+            sha256=value,
+            key=layout.original_key("ihc", value),
+            class_name=CLASSES[n % 2],
+            group_id=f"slide-{n}",
+            split=Split.TRAIN if n < 6 else Split.TEST,
+        )
+        for n, value in enumerate(original_hashes)
+    ]
+    spec = ImageSpec(8, 3, 0.5)
+    with catalogue.session() as session:
+        dataset = queries.add_dataset(
+            session=session,
+            name="ihc",
+            class_names=CLASSES,
+            spec=spec,
+            fingerprint=set_fingerprint(original_hashes),
+            split_fingerprints={"train": "a", "validation": "b", "test": "c"},
+            originals=entries,
+            licence="CC0-1.0",
+            source="a field of view",
+        )
+        queries.upsert_run(
+            "run-1", session=session, dataset_id=dataset.id, architecture="sagan", seed=7, config={"lr": 1e-4}
+        )
+        for name, hashes in (("alpha", None), ("beta", original_hashes[1:3])):
+            queries.publish_model(
+                name,
+                session=session,
+                architecture="sagan",
+                class_names=CLASSES,
+                spec=spec,
+                key=layout.model_prefix(name),
+                sha256=bytes_sha256(name.encode()),
+                card={},
+                run_id="run-1",
+                dataset_id=dataset.id,
+                originals=hashes,
+            )
+            queries.add_job(
+                f"job-{name}", session=session, model_id=name, request={}, seed=2**62 + 1, n_requested=10, screened=True
+            )
+    return catalogue
+
+
+@pytest.fixture
+def image_rows():
+    """Maker of rows for `queries.add_images`; with a store, the files are written as well."""
+
+    def make(job, n, *, store=None, classes=CLASSES, rejected_every=0, channels=3, first=0):
+        rng = np.random.default_rng([n, first])
+        rows = []
+        for class_index, class_name in enumerate(classes):
+            for index in range(first, first + n):
+                pixels = rng.integers(0, 256, (channels, 8, 8), dtype=np.uint8)
+                data = encode_png(pixels, {"SynthBank-Synthetic": "true"})
+                key = layout.image_key(job, class_index, index)
+                if store is not None:
+                    store.put(key, data)
+                rejected = rejected_every and index % rejected_every == 0
+                rows.append(
+                    {
+                        "id": f"{job}-{class_index}-{index:06d}",
+                        "job_id": job,
+                        "model_id": job.removeprefix("job-"),
+                        "class_index": class_index,
+                        "class_name": class_name,
+                        "index": index,
+                        "seed": 2**62 + index,
+                        "key": key,
+                        "sha256": bytes_sha256(data),
+                        "pixel_sha256": pixel_sha256(pixels),
+                        "bytes": len(data),
+                        "verdict": "rejected" if rejected else "accepted",
+                        "reason": "near copy" if rejected else None,
+                        "nearest_distance": np.float32(1.5),
+                    }
+                )
+        return rows
+
+    return make
