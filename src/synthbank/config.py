@@ -113,19 +113,24 @@ def load_preset(name: str) -> dict[str, Any]:
 
 
 def resolve_train_config(
-    preset: str, *, file: Path | None = None, overrides: Mapping[str, Any] | None = None
+    preset: str,
+    *,
+    fitted: Mapping[str, Any] | None = None,
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> TrainConfig:
-    """Preset, then a YAML file, then the command line; a later one wins.
+    """Preset, then what was fitted to the data, then a YAML file, then the command line; a later one wins.
 
     Args:
         preset: name of a packaged preset, such as "projected-quick".
+        fitted: automatic choices; here `None` values count.
         file: the user's own YAML (`None`: none).
         overrides: values of the command line; `None` values mean "not given".
 
     Raises:
         OptionError: an unknown key or a value out of range.
     """
-    values = load_preset(preset)
+    values = load_preset(preset) | dict(fitted or {})
     if file is not None:
         values |= _mapping(_read_yaml(file), str(file))
     values |= {k: v for k, v in (overrides or {}).items() if v is not None}

@@ -29,7 +29,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if self.size < 32 or self.size > 512 or log2(self.size) % 1:
-            raise OptionError("Image size is not one a generator can make", got=self.size, allowed="32, 64, 128, 256, 512")
+            raise OptionError("No generator makes this image size", got=self.size, allowed="32, 64, 128, 256, 512")
         if self.channels < 1 or not self.class_names or self.latent_dim < 1:
             raise OptionError("A model needs channels, a latent and at least one class", got=asdict(self))
 
@@ -61,7 +61,7 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
-        """First hidden state, float `[N, ...]`, from `z` float `[N, latent_dim]` (standard normal) and `labels` int64 `[N]`."""
+        """First hidden state `[N, ...]` from standard normal `z` `[N, latent_dim]` and `labels` int64 `[N]`."""
 
     @abstractmethod
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class Discriminator(nn.Module, ABC):
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
         """Realness, float `[N, L]` (L judgements an image); above 0 means real."""
 
-    def calibrate(self, images: Tensor) -> None:  # noqa: B027 (an optional hook, not an omission)
+    def calibrate(self, images: Tensor) -> None:
         """Look once at real images `[N, C, H, W]` before training starts; most discriminators need nothing."""
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.fingerprint import stable_seed
-from synthbank.models import ModelSpec, architectures, draw_latents, to_uint8
+from synthbank.models import Generator, ModelSpec, architectures, draw_latents, to_uint8
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.augment_d import augment, symmetries
-from synthbank.training.ema import ema_copy, ema_update
+from synthbank.training.ema import ema_copy, ema_update, settled
 from synthbank.training.losses import losses
 
 
@@ -85,12 +85,11 @@ class AdversarialTrainer:
         with torch.no_grad():
             real_features = self.discriminator.features(augment(real, config.augment_d, rng))
 
-        logit_real = self.discriminator.logits(real_features, labels)
-        logit_fake = self.discriminator.logits([f.detach() for f in fake_features], labels)
+        logit_real, logit_fake = self._judge(real_features, [f.detach() for f in fake_features], labels)
         loss_d = self.loss.discriminator(logit_real, logit_fake)
         self._update(self.discriminator, self.opt_d, loss_d)
 
-        loss_g = self.loss.generator(self.discriminator.logits(fake_features, labels))
+        loss_g = self.loss.generator(self._judge(real_features, fake_features, labels)[1])
         # only the part of the gradient that reaches the generator is computed
         toward_generator = torch.autograd.grad(loss_g, fake_features)
         self.opt_g.zero_grad(set_to_none=True)
@@ -105,14 +104,25 @@ class AdversarialTrainer:
             "logit_fake": logit_fake.detach().mean(),
         }
 
+    def published(self) -> Generator:
+        """The averaged generator as a snapshot holds it: in eval mode, its normalisation measured on itself."""
+        rng = self._rng("settle")
+        labels = torch.arange(64, device=self.fabric.device) % self.spec.n_classes
+
+        def draw(generator: Generator) -> None:
+            latents = draw_latents(generator, labels, rng)
+            generator(latents.z, latents.labels, latents.noise)
+
+        return settled(self.ema, draw, batches=4)
+
     @torch.no_grad()
-    def sample(self, labels: NDArray[np.int64], *, seed: object, batch_size: int = 64) -> UInt8Images:
-        """Images of the averaged generator for fixed latents; `[len(labels), C, H, W]` uint8."""
-        rng = self._rng("sample", seed)
+    def sample(self, generator: Generator, labels: NDArray[np.int64], *, batch_size: int = 64) -> UInt8Images:
+        """Images for fixed latents, the same at every call of a run; `[len(labels), C, H, W]` uint8."""
+        rng = self._rng("sample")
         out = []
         for part in torch.from_numpy(labels).to(self.fabric.device).split(batch_size):
-            latents = draw_latents(self.ema, part, rng)
-            out.append(to_uint8(self.ema(latents.z, latents.labels, latents.noise)))
+            latents = draw_latents(generator, part, rng)
+            out.append(to_uint8(generator(latents.z, latents.labels, latents.noise)))
         return np.concatenate(out)
 
     @torch.no_grad()
@@ -167,6 +177,12 @@ class AdversarialTrainer:
     def _real_batch(self, index: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.from_numpy(self.sampler.batch(index)).to(self.images.device)
         return symmetries(self._scaled(self.images[chosen]), self.config.augment_real, rng), self.labels[chosen]
+
+    def _judge(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of reals and fakes in one pass, so that batch normalisation cannot hide how their means differ."""
+        both = [torch.cat(pair) for pair in zip(real, fake, strict=True)]
+        logit_real, logit_fake = self.discriminator.logits(both, torch.cat([labels, labels])).chunk(2)
+        return logit_real, logit_fake
 
     def _update(self, module: nn.Module, optimizer: Any, loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 _BRIGHTNESS = 0.2
 _SATURATION = 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -38,3 +39,26 @@ def ema_update(average: nn.Module, module: nn.Module, *, decay: float, step: int
             mean.lerp_(value, weight)
         else:
             mean.copy_(value)
+
+
+@torch.no_grad()
+def settled(average: M, draw: Callable[[M], object], *, batches: int) -> M:
+    """A copy of the average whose batch-normalisation statistics were measured on its own activations.
+
+    Running statistics belong to the live network's weights at many moments; measured anew, they belong to the averaged
+    weights (Brock et al. 2019, arXiv 1809.11096, appendix A: standing statistics).
+
+    Args:
+        average: from `ema_copy`.
+        draw: makes one batch with the module it is given.
+        batches: how many batches are measured.
+    """
+    copied = copy.deepcopy(average)
+    norms = [m for m in copied.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all batches
+        norm.train()
+    for _ in range(batches if norms else 0):
+        draw(copied)
+    return copied.eval()

@@ -23,7 +23,7 @@ MAX_ROLLBACKS = 3
 _CHECK_EVERY = 10  # steps between looks at the losses
 _STATUS_EVERY = 50
 _STATE_EVERY_SEC = 20.0
-_TIMED_SNAPSHOTS = 10
+_TIMED_SNAPSHOTS = 6
 
 
 def _never() -> bool:
@@ -159,11 +159,12 @@ class TrainingLoop:
         """Write the averaged generator, score it, and let the guards look."""
         p = self.progress
         labels = np.arange(self.config.snapshot_images, dtype=np.int64) % self.trainer.spec.n_classes
-        images = self.trainer.sample(labels, seed="snapshot")
+        generator = self.trainer.published()
+        images = self.trainer.sample(generator, labels)
         scores = dict(self.hooks.score(images))
         logits = self._logits(images, labels)
         path = self._snapshot_path(p.step)
-        write_atomic(path, save_tensors(baked_state(self.trainer.ema), header=self.trainer.spec.to_json()))
+        write_atomic(path, save_tensors(baked_state(generator), header=self.trainer.spec.to_json()))
         p.last_snapshot_sec = self._elapsed()
         self._record(self._event("snapshot", **scores, **logits))
         collapse = guards.mode_collapse(

@@ -23,7 +23,6 @@ from synthbank.models.blocks import ConditionalBatchNorm, sn_conv, to_sphere
 from synthbank.models.features import load_feature_network
 
 _CHANNELS = {4: 192, 8: 128, 16: 64, 32: 32, 64: 24, 128: 16, 256: 12, 512: 8}
-_CLASS_DIM = 32
 
 
 class _GatedConv(nn.Module):
@@ -78,11 +77,8 @@ class ProjectedGenerator(Generator):
         depth = int(spec.options.get("depth", 1))
         self.resolutions = [r for r in _CHANNELS if r <= spec.size]
         channels = {r: max(8, round(_CHANNELS[r] * width / 8) * 8) for r in self.resolutions}
-        conditional = spec.n_classes > 1
-        self.class_code = nn.Embedding(spec.n_classes, _CLASS_DIM) if conditional else None
-        features_in = spec.latent_dim + (_CLASS_DIM if conditional else 0)
-        self.project = spectral_norm(nn.Linear(features_in, 2 * channels[4] * 16, bias=False))
-        self.project_norm = nn.BatchNorm2d(2 * channels[4])
+        self.project = spectral_norm(nn.Linear(spec.latent_dim, 2 * channels[4] * 16, bias=False))
+        self.project_norm = ConditionalBatchNorm(2 * channels[4], spec.n_classes)
         self.blocks = nn.ModuleDict()
         self.skips = nn.ModuleDict()
         for small, large in pairwise(self.resolutions):
@@ -94,11 +90,9 @@ class ProjectedGenerator(Generator):
 
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
         """See `Generator.stem`; `[N, C4, 4, 4]`."""
-        z = to_sphere(z)
-        if self.class_code is not None:
-            z = torch.cat([z, self.class_code(labels)], dim=1)
-        x = self.project(z).unflatten(1, (-1, 4, 4))
-        return functional.glu(self.project_norm(x), dim=1).contiguous(memory_format=torch.channels_last)
+        # the class enters by channel, never by place: a class code beside z collapses to one picture a class
+        x = self.project(to_sphere(z)).unflatten(1, (-1, 4, 4))
+        return functional.glu(self.project_norm(x, labels), dim=1).contiguous(memory_format=torch.channels_last)
 
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
         """See `Generator.body`."""

@@ -29,7 +29,7 @@ class FeatureNetwork(nn.Module, ABC):
 
     @abstractmethod
     def taps(self, images: Tensor) -> list[Tensor]:
-        """Feature maps at strides 4, 8, 16, 32: list of float `[N, tap_channels[i], H/s, W/s]`; gradients flow to the images."""
+        """Maps at strides s = 4, 8, 16, 32: floats `[N, tap_channels[i], H/s, W/s]`, differentiable."""
 
     @abstractmethod
     def pooled(self, images: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ feature_networks: Registry[Callable[[], FeatureNetwork]] = Registry(
 
 @lru_cache(maxsize=4)
 def load_feature_network(name: str) -> FeatureNetwork:
-    """The frozen network called `name`, built once per process, on the CPU, in eval mode, without gradients of its own."""
+    """The frozen network called `name`, built once per process, on the CPU, in eval mode."""
     network = feature_networks.get(name)()
     network.eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)

@@ -1,0 +1,36 @@
+# Everything runs from these targets; nothing needs to be installed by hand before them but Python 3.11 or 3.12.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY = PASSIVE
+
+.PHONY: env demo test lint bench clean
+
+env: $(VENV)/.ready
+
+# torch comes first and pinned, so that no other package pulls another build of it
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: env
+	$(BIN)/synthbank demo --bank demo-bank
+
+test: env
+	bash scripts/services.sh
+	$(BIN)/python -m pytest
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: env
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/training.py
+
+clean:
+	rm -rf $(VENV) demo-bank

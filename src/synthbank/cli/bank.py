@@ -1,0 +1,162 @@
+"""`catalogue`: look into a bank, check it, make an image again, withdraw an original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthbank.cli.output import (
+    BankOption,
+    DeviceOption,
+    JsonOption,
+    opened,
+    say,
+    say_json,
+    say_table,
+    talk,
+    working,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    catalogue = typer.Typer(help="Look into a bank and check it.", no_args_is_help=True)
+    for name, command in {
+        "ls": ls,
+        "show": show,
+        "search": search,
+        "verify": verify,
+        "regenerate": regenerate,
+        "withdraw": withdraw,
+        "migrate": migrate,
+    }.items():
+        catalogue.command(name)(command)
+    app.add_typer(catalogue, name="catalogue")
+
+
+def ls(bank: BankOption = None, json: JsonOption = False) -> None:
+    """List data sets, models and jobs, and count every table."""
+    from synthbank.catalogue import queries
+
+    with opened(bank, create=False) as found, found.catalogue.session(read_only=True) as session:
+        counts = queries.counts(session=session)
+        datasets = queries.list_datasets(session=session)
+        models = queries.list_models(session=session)
+        jobs = queries.list_jobs(session=session)
+    if json:
+        say_json({"counts": counts, "datasets": datasets, "models": models, "jobs": jobs})
+        return
+    rows = [(d.name, d.version, ", ".join(d.class_names), d.size, d.created_at) for d in datasets]
+    say_table("data sets", ("name", "version", "classes", "size", "made"), rows)
+    say_table(
+        "models", ("name", "architecture", "size", "status"), [(m.id, m.architecture, m.size, m.status) for m in models]
+    )
+    shown = [(j.id, j.model_id, j.status, j.n_accepted, j.n_rejected, j.started_at) for j in jobs]
+    say_table("jobs", ("id", "model", "status", "accepted", "kept out", "started"), shown)
+    say_table("rows", ("table", "rows"), counts.items())
+
+
+def show(
+    identity: Annotated[str, typer.Argument(help="Id of an image.")], bank: BankOption = None, json: JsonOption = False
+) -> None:
+    """Show everything recorded about an image: model, seed, hashes, nearest original, verdict."""
+    from dataclasses import asdict
+
+    from synthbank.catalogue import queries
+
+    with opened(bank, create=False) as found, found.catalogue.session(read_only=True) as session:
+        row = queries.get_image(identity, session=session)
+    say_json(row) if json else say_table(f"image {identity}", ("", ""), asdict(row).items())
+
+
+def search(
+    text: Annotated[str, typer.Argument(help="Part of a name or id.")],
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 20,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find data sets, originals, runs, models, jobs and images by name or id."""
+    from synthbank.catalogue import queries
+
+    with opened(bank, create=False) as found, found.catalogue.session(read_only=True) as session:
+        hits = queries.search(text, limit=limit, session=session)
+    say_json(hits) if json else say_table(
+        f"{len(hits)} found", ("kind", "id", "title"), [(h.kind, h.id, h.title) for h in hits]
+    )
+
+
+def verify(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not read the files, only look whether they exist.")
+    ] = False,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check that every row has its file with the recorded hash, and every file its row; exit code 1 if not."""
+    from synthbank.workflows.inspect import verify as work
+
+    with opened(bank, create=False) as found, working("checking") as show:
+        report = work(found, hashes=not quick, on_progress=lambda n: show(f"checking: {n} images"))
+    if json:
+        say_json(report)
+    else:
+        for problem in report.problems:
+            talk(f"[red]{problem}[/]")
+        say(f"{report.n_images} images, {report.n_files} files, {report.n_problems} problems")
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+def regenerate(
+    identity: Annotated[str, typer.Argument(help="Id of an image.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Write the image as PNG.")] = None,
+    device: DeviceOption = "cpu",
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make an image again from its row, and say whether it equals the stored one; exit code 1 if not."""
+    from synthbank.storage import encode_png
+    from synthbank.workflows.inspect import regenerate as work
+
+    with opened(bank, create=False) as found, working("drawing"):
+        report = work(found, identity, device=device)
+    if to is not None:
+        to.write_bytes(encode_png(report.pixels[0]))
+    if json:
+        say_json({"id": identity, "equal": report.equal, "seed": report.row.seed, "model": report.row.model_id})
+    else:
+        say(f"{identity}: {'equal to the stored image' if report.equal else 'DIFFERS from the stored image'}")
+    if not report.equal:
+        raise typer.Exit(1)
+
+
+def withdraw(
+    sha256: Annotated[str, typer.Argument(help="Pixel hash of the original that must go.")],
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Mark an original, and every model and image that depended on it, as withdrawn; records are kept."""
+    from synthbank.catalogue import queries
+
+    with opened(bank, create=False) as found, found.catalogue.session() as session:
+        report = queries.withdraw_original(sha256, session=session)
+    if json:
+        say_json(report)
+        return
+    rows = [
+        ("data sets", ", ".join(report.datasets)),
+        ("runs", ", ".join(report.runs)),
+        ("models", ", ".join(report.models)),
+        ("jobs", ", ".join(report.jobs)),
+        ("images", len(report.images)),
+    ]
+    say_table(f"withdrawn with original {sha256[:12]}", ("what", "which"), rows)
+
+
+def migrate(bank: BankOption = None, json: JsonOption = False) -> None:
+    """Bring the catalogue to the newest schema (every other command does so as well)."""
+    with opened(bank) as found:
+        version = found.catalogue.schema_version()
+    say_json({"schema_version": version}) if json else say(f"schema version {version}")

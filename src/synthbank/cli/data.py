@@ -1,0 +1,109 @@
+"""`ingest` and `augment`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthbank.cli.output import BankOption, JsonOption, opened, say, say_json, say_table, talk, working
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(ingest)
+    app.command()(augment)
+
+
+def ingest(
+    source: Annotated[Path | None, typer.Argument(help="Folder, .zip, .tar(.gz) or MedMNIST-style .npz.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set (default: from the source).")] = None,
+    sample: Annotated[str | None, typer.Option(help="A built-in sample instead of a source: ihc.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,
+    fit: Annotated[str, typer.Option(help="How images become square: crop, tile or resize.")] = "resize",
+    group_by: Annotated[
+        str | None, typer.Option(help="Regex whose group is the patient, slide or source id in the path.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Shares of train/validation/test.")] = "70/15/15",
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    channels: Annotated[int | None, typer.Option(help="1 or 3 (default: what most files are).")] = None,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check, split and catalogue a set of labelled images."""
+    from synthbank.data import parse_shares
+    from synthbank.workflows.ingest import ingest as work
+
+    if (source is None) == (sample is None):
+        raise typer.BadParameter("give either a source or --sample ihc")
+    with opened(bank) as found, working("reading images"):
+        report = work(
+            found,
+            f"sample:{sample}" if sample is not None else str(source),
+            name=name or _default_name(source, sample),
+            options=ingest_options(size=size, fit=fit, group_by=group_by, channels=channels),
+            shares=parse_shares(split),
+            seed=seed,
+        )
+    if json:
+        say_json(report)
+        return
+    show_ingest(report)
+
+
+def ingest_options(*, size: int, fit: str, group_by: str | None, channels: int | None):  # type: ignore[no-untyped-def]
+    """`IngestOptions` from the command line."""
+    from synthbank.data import IngestOptions
+
+    return IngestOptions(size=size, fit=fit, group_by=group_by, channels=channels)  # type: ignore[arg-type]
+
+
+def show_ingest(report) -> None:  # type: ignore[no-untyped-def]
+    """The tables of an ingest."""
+    dataset = report.dataset
+    title = f"data set {dataset.name} v{dataset.version}: {report.n_files} files, {report.n_rejected} left out"
+    splits = ("train", "validation", "test")
+    rows = [(c, *(n[s] for s in splits), sum(n.values())) for c, n in report.counts.items()]
+    say_table(title, ("class", *splits, "all"), rows)
+    if report.findings:
+        say_table("findings", ("check/effect", "images"), report.findings.items())
+    for warning in report.warnings:
+        talk(f"[yellow]warning:[/] {warning}")
+    if not report.is_new:
+        talk("nothing new: the same images with the same options are there already")
+
+
+def _default_name(source: Path | None, sample: str | None) -> str:
+    from synthbank.storage.layout import slugify
+
+    if sample is not None or source is None:
+        return sample or "data"
+    stem = source.resolve().name
+    for suffix in (".zip", ".npz", ".gz", ".tgz", ".tar"):
+        stem = stem.removesuffix(suffix)
+    return slugify(stem)
+
+
+def augment(
+    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    to: Annotated[int | None, typer.Option(help="Originals and copies together (default: 3.8 times).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    preview: Annotated[Path | None, typer.Option(help="Write a PNG with originals and their copies.")] = None,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Plan the affine expansion of the training images: scaling, rotation, translation, each with probability 0.5."""
+    from synthbank.workflows.ingest import augment as work
+    from synthbank.workflows.preview import expansion_sheet
+
+    with opened(bank, create=False) as found:
+        report = work(found, name, to=to, seed=seed)
+        if preview is not None:
+            preview.write_bytes(expansion_sheet(found, report.dataset))
+    if json:
+        say_json(report)
+        return
+    say(f"{report.n_originals} originals + {report.n_copies} copies = {report.n_originals + report.n_copies}")
+    if preview is not None:
+        say(f"preview: {preview}")

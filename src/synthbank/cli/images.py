@@ -1,0 +1,90 @@
+"""`generate` and `export`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from synthbank.cli.output import BankOption, DeviceOption, JsonOption, opened, say, say_json, say_table, talk, working
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(generate)
+    app.command()(export)
+
+
+def generate(
+    model: Annotated[str, typer.Argument(help="Name of a published model.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 2000,
+    class_name: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the job; another seed gives other images.")] = 0,
+    truncation: Annotated[float, typer.Option(help="1: everything; towards 0: cleaner and less varied.")] = 1.0,
+    no_screen: Annotated[bool, typer.Option("--no-screen", help="Skip the gate; every row says so.")] = False,
+    max_attempts: Annotated[float, typer.Option(help="Attempts a class may take, as a multiple of -n.")] = 4.0,
+    device: DeviceOption = "cpu",
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make N accepted images of each class. A killed job goes on where it stopped; asking for more extends it."""
+    from synthbank.workflows.generate import GenerateRequest
+    from synthbank.workflows.generate import generate as work
+
+    request = GenerateRequest(model, n, class_name, seed, truncation, not no_screen, max_attempts)
+    with opened(bank, create=False) as found, working(f"generating with {model}") as show:
+        report = work(
+            found,
+            request,
+            device=device,
+            on_progress=lambda name, done, wanted: show(f"generating {name}: {done} of {wanted}"),
+        )
+    if json:
+        say_json(report)
+        return
+    show_generation(report)
+
+
+def show_generation(report: Any) -> None:
+    """Counts of a generation job."""
+    rows = [(name, n, report.rejected.get(name, 0)) for name, n in report.accepted.items()]
+    say_table(f"job {report.job.id} of model {report.job.model_id}", ("class", "accepted", "kept out"), rows)
+    for reason, number in sorted(report.reasons.items()):
+        talk(f"  kept out as {reason}: {number}")
+    if report.job.message:
+        talk(f"[yellow]warning:[/] {report.job.message}; raise --max-attempts, or train longer")
+    rate = report.n_new / report.seconds if report.seconds else 0.0
+    say(f"{report.n_new} new images in {report.seconds:.1f} s ({rate:.0f} accepted images/s)")
+    say(f"next: synthbank export --job {report.job.id} --to images.zip")
+
+
+def export(
+    to: Annotated[str, typer.Option("--to", help="Folder, file.zip, or URL such as gs://bucket/set.")],
+    model: Annotated[str | None, typer.Option(help="Everything accepted of this model.")] = None,
+    job: Annotated[str | None, typer.Option(help="Everything accepted of this job.")] = None,
+    class_name: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--number", help="At most so many a class.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="folder or npz.")] = "folder",
+    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Get accepted images out, with metadata.csv and a dataset card."""
+    from synthbank.export import export_images
+
+    with opened(bank, create=False) as found, working("exporting"):
+        result = export_images(
+            catalogue=found.catalogue,
+            store=found.store,
+            target=to,
+            fmt=format_,
+            job_id=job,
+            model_id=model,
+            class_name=class_name,
+            limit=limit,
+            overwrite=overwrite,
+        )
+    if json:
+        say_json(result)
+        return
+    say_table(f"exported to {result.target}", ("class", "images"), result.counts.items())

@@ -1,0 +1,127 @@
+"""`train` and `models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from synthbank.cli.output import (
+    BankOption,
+    DeviceOption,
+    JsonOption,
+    TrainingLine,
+    opened,
+    parse_duration,
+    say,
+    say_json,
+    say_table,
+    talk,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(train)
+    models = typer.Typer(help="Published models.", no_args_is_help=True)
+    models.command("ls")(models_ls)
+    models.command("show")(models_show)
+    app.add_typer(models, name="models")
+
+
+def train(
+    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    model: Annotated[str, typer.Option(help="Architecture: projected or sagan.")] = "projected",
+    preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and latents.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with options over the preset's.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over everything, repeatable.")] = None,
+    per_class: Annotated[bool, typer.Option(help="One model for each class, as in the paper.")] = False,
+    model_name: Annotated[str | None, typer.Option(help="Name of the published model.")] = None,
+    device: DeviceOption = "auto",
+    dry_run: Annotated[bool, typer.Option(help="Print the resolved configuration and stop.")] = False,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a generator and publish its best snapshot. The same command resumes a run that was cut off."""
+    from synthbank.workflows.configure import configure
+    from synthbank.workflows.train import train as work
+    from synthbank.workflows.train import train_per_class
+
+    with opened(bank, create=False) as found:
+        overrides = parse_assignments(set_) | {
+            "steps": steps,
+            "time_budget_sec": parse_duration(time_budget),
+            "seed": seed,
+        }
+        resolved = configure(found, name, architecture=model, preset=preset, file=config, overrides=overrides)
+        for reason in resolved.reasons:
+            talk(f"  {reason}")
+        if dry_run:
+            say_json(resolved.config.to_json())
+            return
+        with TrainingLine(resolved.config) as line:
+            run = train_per_class if per_class else work
+            reports = run(found, name, resolved.config, device=device, model_name=model_name, on_event=line)
+    if json:
+        say_json(reports)
+        return
+    for report in reports if isinstance(reports, list) else [reports]:
+        show_training(report)
+
+
+def show_training(report: Any) -> None:
+    """What a training run ended with."""
+    if report.model is None:
+        say(f"run {report.run_id} stopped at step {report.steps}; the same command resumes it")
+        return
+    rows = [(s.step, s.images_seen, s.scores["kid"], "chosen" if s.chosen else "") for s in report.snapshots]
+    say_table(f"snapshots of {report.run_id}", ("step", "images seen", "KID x1000", ""), rows)
+    say(f"model: {report.model.id}  ({report.images_seen} images in {report.elapsed_sec:.0f} s)")
+    say(f"next: synthbank generate {report.model.id} -n 2000")
+
+
+def parse_assignments(assignments: list[str] | None) -> dict[str, Any]:
+    """`["lr_g=1e-4"]` to `{"lr_g": 1e-4}`; values are read as YAML."""
+    values: dict[str, Any] = {}
+    for text in assignments or []:
+        key, mark, value = text.partition("=")
+        if not mark:
+            raise typer.BadParameter(f"'{text}' is not KEY=VALUE")
+        parsed = yaml.safe_load(value)
+        try:
+            values[key] = float(parsed) if isinstance(parsed, str) else parsed  # YAML reads 1e-4 as text
+        except ValueError:
+            values[key] = parsed
+    return values
+
+
+def models_ls(bank: BankOption = None, json: JsonOption = False) -> None:
+    """List published models."""
+    from synthbank.catalogue import queries
+
+    with opened(bank, create=False) as found, found.catalogue.session() as session:
+        rows = queries.list_models(session=session)
+    if json:
+        say_json(rows)
+        return
+    shown = [(m.id, m.architecture, m.size, ", ".join(m.class_names), m.status, m.created_at) for m in rows]
+    say_table("models", ("name", "architecture", "size", "classes", "status", "made"), shown)
+
+
+def models_show(
+    name: Annotated[str, typer.Argument(help="Name of the model.")], bank: BankOption = None, json: JsonOption = False
+) -> None:
+    """Show the card of a model."""
+    from synthbank.catalogue import queries
+
+    with opened(bank, create=False) as found, found.catalogue.session() as session:
+        row = queries.get_model(name, session=session)
+    if json:
+        say_json(row)
+        return
+    say(yaml.safe_dump(row.card, sort_keys=False, allow_unicode=True).rstrip())

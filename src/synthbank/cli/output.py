@@ -1,0 +1,182 @@
+"""Results to stdout (a table or one JSON object), talk and progress to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from synthbank.records import Score, TrainEvent
+
+if TYPE_CHECKING:
+    from synthbank.workflows.bank import Bank
+
+_stdout = Console(soft_wrap=True)
+_stderr = Console(stderr=True, soft_wrap=True)
+
+BankOption = Annotated[
+    Path | None, typer.Option("--bank", help="Folder of the bank (default: SYNTHBANK_HOME, else ./bank).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+
+
+def talk(message: str) -> None:
+    """One line to stderr; rich markup."""
+    _stderr.print(message, highlight=False)
+
+
+def say(message: str) -> None:
+    """One line of result to stdout, as it is."""
+    _stdout.print(message, highlight=False, markup=False)
+
+
+def say_json(value: Any) -> None:
+    """One JSON object to stdout; NaN becomes null."""
+    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+
+
+def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table to stdout."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_escape(_cell(v)) for v in row))
+    _stdout.print(table)
+
+
+def say_scores(scores: Sequence[Score], *, title: str) -> None:
+    """Scores with interval, floor and numbers of images."""
+    rows = [
+        (
+            f"{s.metric} {'↑' if s.higher_is_better else '↓'}",
+            s.class_name or "all",
+            "not computed" if s.value is None else f"{s.value:.3g}",
+            "" if s.low is None or s.high is None else f"{s.low:.3g} … {s.high:.3g}",
+            "" if s.floor is None else f"{s.floor:.3g}",
+            f"{s.n_real} / {s.n_fake}",
+        )
+        for s in scores
+    ]
+    say_table(title, ("metric", "class", "value", "95% interval", "real vs real", "n real / fake"), rows)
+    for note in sorted({s.note for s in scores if s.note}):
+        talk(f"note: {note}")
+
+
+@contextmanager
+def opened(bank: Path | None, *, create: bool = True) -> Iterator[Bank]:
+    """The bank that the options and the environment name."""
+    from synthbank.settings import Settings
+    from synthbank.workflows.bank import open_bank
+
+    settings = Settings() if bank is None else Settings(home=bank)
+    with open_bank(settings, create=create) as found:
+        yield found
+
+
+class TrainingLine:
+    """The live line of a training run on stderr."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._status = _stderr.status("training: building networks")
+        self._first: TrainEvent | None = None
+
+    def __enter__(self) -> TrainingLine:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def __call__(self, event: TrainEvent) -> None:
+        """Show an event: progress on the live line, snapshots and guards as lines of their own."""
+        if event.kind == "progress":
+            self._status.update(self._progress(event))
+        elif event.kind == "snapshot":
+            talk(f"  snapshot at step {event.step}: KID {event.values['kid']:.0f} (x1000, lower is better)")
+        elif event.kind == "guard":
+            talk(f"  [yellow]guard {event.values['name']}[/] at step {event.step}: {event.values['message']}")
+        elif event.kind == "rollback":
+            talk(f"  [yellow]rolled back[/] to step {event.step}, learning rates x {event.values['lr_scale']:g}")
+
+    def _progress(self, event: TrainEvent) -> str:
+        first = self._first = self._first or event
+        seconds = event.elapsed_sec - first.elapsed_sec
+        rate = (event.images_seen - first.images_seen) / seconds if seconds > 0 else 0.0
+        done = self._config.progress(event.step, event.elapsed_sec)
+        left = event.elapsed_sec * (1 - done) / done if done > 0 else math.nan
+        values = event.values
+        return (
+            f"training {done:4.0%}  step {event.step}  {rate:.0f} images/s  "
+            f"loss D {values['loss_d']:.2f}  G {values['loss_g']:.2f}  {clock(left)} left"
+        )
+
+
+@contextmanager
+def working(message: str) -> Iterator[Any]:
+    """A spinner on stderr; yields a function that changes its text."""
+    with _stderr.status(message) as status:
+        yield status.update
+
+
+def clock(seconds: float) -> str:
+    """Seconds as "1:02" or "1:02:03"."""
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def parse_duration(text: str | None) -> float | None:
+    """Seconds from "90", "90s", "20m" or "2h"; `None` stays `None`."""
+    if text is None:
+        return None
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        return float(number) * unit
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' is not a duration; write 90s, 20m or 2h") from error
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return "" if value is None else str(value)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return value.item() if hasattr(value, "item") else str(value)

@@ -1,0 +1,139 @@
+"""`demo` and `run`: everything, from a folder to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from synthbank.cli.data import ingest_options, show_ingest
+from synthbank.cli.images import show_generation
+from synthbank.cli.models import parse_assignments, show_training
+from synthbank.cli.output import (
+    BankOption,
+    DeviceOption,
+    JsonOption,
+    TrainingLine,
+    clock,
+    opened,
+    parse_duration,
+    say,
+    say_json,
+    say_scores,
+    say_table,
+    talk,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(demo)
+    app.command()(run)
+
+
+def demo(
+    n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 500,
+    time_budget: Annotated[str, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = "4m",
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    device: DeviceOption = "auto",
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """The whole way on real immunohistochemistry images that come with the package."""
+    from synthbank.workflows.run import RunRequest
+
+    request = RunRequest(
+        source="sample:ihc",
+        name="ihc",
+        n=n,
+        preset="quick",
+        overrides={"time_budget_sec": parse_duration(time_budget), "seed": seed},
+        device=device,
+        seed=seed,
+    )
+    _walk(request, bank or Path("demo-bank"), json)
+
+
+def run(
+    source: Annotated[Path, typer.Argument(help="Folder, .zip, .tar(.gz) or MedMNIST-style .npz.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 2000,
+    name: Annotated[str | None, typer.Option(help="Name of the data set (default: from the source).")] = None,
+    size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,
+    fit: Annotated[str, typer.Option(help="How images become square: crop, tile or resize.")] = "resize",
+    group_by: Annotated[
+        str | None, typer.Option(help="Regex whose group is the patient, slide or source id in the path.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Shares of train/validation/test.")] = "70/15/15",
+    model: Annotated[str, typer.Option(help="Architecture: projected or sagan.")] = "projected",
+    preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the training, repeatable.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print counts, configuration and estimates, and stop.")] = False,
+    device: DeviceOption = "auto",
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """The whole way on your own images: ingest, split, expand, train, generate, evaluate, report."""
+    from synthbank.cli.data import _default_name
+    from synthbank.data import parse_shares
+    from synthbank.workflows.run import RunRequest, plan
+
+    request = RunRequest(
+        source=str(source),
+        name=name or _default_name(source, None),
+        n=n,
+        ingest_options=ingest_options(size=size, fit=fit, group_by=group_by, channels=None),
+        shares=parse_shares(split),
+        architecture=model,
+        preset=preset,
+        overrides=parse_assignments(set_)
+        | {"steps": steps, "time_budget_sec": parse_duration(time_budget), "seed": seed},
+        device=device,
+        seed=seed,
+    )
+    if not dry_run:
+        _walk(request, bank, json)
+        return
+    planned = plan(request)
+    if json:
+        say_json(planned)
+        return
+    splits = ("train", "validation", "test")
+    say_table("originals", ("class", *splits), [(c, *(n[s] for s in splits)) for c, n in planned.counts.items()])
+    say_table("configuration", ("option", "value"), planned.config.to_json().items())
+    say_table("estimates (measured by a short probe on this machine)", ("what", "about"), planned.estimates.items())
+
+
+class _Talker:
+    """Tells the user on stderr how the run goes."""
+
+    def __init__(self) -> None:
+        self._line: TrainingLine | None = None
+
+    def stage(self, name: str) -> None:
+        talk(f"[bold]{name}[/]")
+
+    def training(self, config: Any) -> TrainingLine:
+        self._line = TrainingLine(config)
+        return self._line
+
+
+def _walk(request: Any, bank: Path | None, json: bool) -> None:
+    from synthbank.workflows.run import run as work
+
+    talker = _Talker()
+    with opened(bank) as found:
+        result = work(found, request, on_stage=talker.stage, training_line=talker.training)
+    if json:
+        say_json(result.summary())
+        return
+    show_ingest(result.ingested)
+    show_training(result.trained)
+    show_generation(result.generated)
+    say_scores(result.evaluated.scores, title="scores against the held-out originals")
+    say_table("time", ("stage", "min:s"), [(k, clock(v)) for k, v in result.stage_sec.items()])
+    say(f"bank:   {result.bank}")
+    say(f"report: {result.report}")

@@ -1,0 +1,19 @@
+"""Generation: one seed an image, fixed forward blocks, the gate, and the writer."""
+
+from synthbank.generation.gate import Gate, GateThresholds, build_gate, load_gate
+from synthbank.generation.sampler import Sampler, forward_block
+from synthbank.generation.seeds import image_id, image_seed
+from synthbank.generation.writer import ImageWriter, WrittenImage
+
+__all__ = [
+    "Gate",
+    "GateThresholds",
+    "ImageWriter",
+    "Sampler",
+    "WrittenImage",
+    "build_gate",
+    "forward_block",
+    "image_id",
+    "image_seed",
+    "load_gate",
+]

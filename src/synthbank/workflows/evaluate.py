@@ -1,0 +1,120 @@
+"""Evaluate: synthetic against held-out originals, beside what real against real scores at the same n."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from synthbank.metrics import evaluate_features
+
+from synthbank.catalogue import DatasetRow, JobRow, queries
+from synthbank.errors import StateError
+from synthbank.fingerprint import stable_seed
+from synthbank.models import batched, load_feature_network
+from synthbank.records import LabelledImages, Score, Split
+from synthbank.storage import decode_png
+from synthbank.workflows.bank import Bank
+from synthbank.workflows.inception import inception_scores
+from synthbank.workflows.ingest import load_split
+
+NETWORKS = ("lite1", "lite0")
+"""Lite1 leads: `projected` looks through Lite0 while it trains."""
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """Scores of a job; all of them are catalogue rows as well."""
+
+    job: JobRow
+    dataset: DatasetRow
+    scores: tuple[Score, ...]
+    n_real: int
+    n_fake: int
+    seconds: float
+
+
+def evaluate(
+    bank: Bank,
+    job_id: str,
+    *,
+    max_images: int = 2048,
+    n_resamples: int = 200,
+    seed: int = 0,
+    on_stage: Callable[[str], None] = lambda text: None,
+) -> EvaluateReport:
+    """Score the accepted images of a job against the test originals of the data set its model was trained on.
+
+    Args:
+        bank: where they are.
+        job_id: a generation job.
+        max_images: synthetic images that are looked at, the same number of each class.
+        n_resamples: of the bootstrap.
+        seed: of every random subset.
+        on_stage: told what is going on.
+
+    Raises:
+        StateError: nothing was accepted, or the data set has no test originals.
+    """
+    start = time.perf_counter()
+    with bank.catalogue.session() as session:
+        job = queries.get_job(job_id, session=session)
+        model = queries.get_model(job.model_id, session=session)
+        if model.dataset_id is None:
+            raise StateError("The model's data set is not in this bank", got=model.id)
+        dataset = queries.get_dataset_by_id(model.dataset_id, session=session)
+    test = load_split(bank, dataset, Split.TEST).images
+    if len(test) < 2:
+        raise StateError(
+            f"Data set '{dataset.name}' has no test originals to compare with",
+            got=len(test),
+            next_step="ingest it again with a larger test share (--split 60/20/20)",
+        )
+    floor = load_split(bank, dataset, Split.TRAIN).images
+    fake = load_synthetic(bank, job_id, dataset.class_names, max_images=max_images)
+    if not len(fake):
+        raise StateError("The job has no accepted images", got=job_id, next_step="synthbank generate")
+    scores: list[Score] = []
+    for name in NETWORKS:
+        on_stage(f"features and scores in {name}")
+        network = load_feature_network(name)
+        scores += evaluate_features(
+            real=network.embed(batched(test.images)),
+            fake=network.embed(batched(fake.images)),
+            floor_real=network.embed(batched(floor.images)),
+            real_labels=test.labels,
+            fake_labels=fake.labels,
+            floor_labels=floor.labels,
+            class_names=dataset.class_names,
+            network=name,
+            input_size=dataset.size,
+            rng=np.random.default_rng(stable_seed(seed, name)),
+            n_resamples=n_resamples,
+        )
+    on_stage("Inception")
+    scores += inception_scores(bank.settings.inception, real=test.images, fake=fake.images)
+    with bank.catalogue.session() as session:
+        queries.add_scores(
+            scores,
+            subject_kind="job",
+            subject_id=job_id,
+            reference_fingerprint=dataset.split_fingerprints[Split.TEST.value],
+            session=session,
+        )
+    return EvaluateReport(job, dataset, tuple(scores), len(test), len(fake), time.perf_counter() - start)
+
+
+def load_synthetic(bank: Bank, job_id: str, class_names: tuple[str, ...], *, max_images: int) -> LabelledImages:
+    """Accepted images of a job in memory, the same number of each class where there are enough."""
+    per_class = max(max_images // len(class_names), 1)
+    pixels, labels, ids = [], [], []
+    with bank.catalogue.session(read_only=True) as session:
+        for label, name in enumerate(class_names):
+            rows = queries.accepted_images(job_id=job_id, class_name=name, session=session)
+            for _, row in zip(range(per_class), rows, strict=False):
+                pixels.append(decode_png(bank.store.get(row.key)))
+                labels.append(label)
+                ids.append(row.id)
+    images = np.stack(pixels) if pixels else np.zeros((0, 1, 1, 1), np.uint8)
+    return LabelledImages(images, np.array(labels, np.int64), class_names, tuple(ids))

@@ -1,0 +1,47 @@
+"""Inception Score and FID with the published Inception weights; never another network under their name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from synthbank.metrics import frechet_distance, inception_score
+
+from synthbank.models.features.inception import load_inception
+from synthbank.records import Score, UInt8Images
+
+_MISSING = "not computed: Inception weights missing (set SYNTHBANK_INCEPTION to inception-2015-12-05.pt)"
+_BIASED = "biased below 2048 images: read KID first"
+
+
+def inception_scores(weights: Path | None, *, real: UInt8Images, fake: UInt8Images) -> Sequence[Score]:
+    """FID and Inception Score over all classes.
+
+    Args:
+        weights: path of `inception-2015-12-05.pt`; `None`: both are reported as not computed.
+        real: `[N, C, H, W]`, uint8.
+        fake: `[M, C, H, W]`, uint8.
+    """
+    n = {"n_real": len(real), "n_fake": len(fake)}
+    if weights is None:
+        return [
+            Score("fid-inception-299", None, note=_MISSING, **n),
+            Score("is-inception-299", None, note=_MISSING, higher_is_better=True, **n),
+        ]
+    start = time.perf_counter()
+    network = load_inception(weights)
+    real_features, _ = network(real)
+    fake_features, probabilities = network(fake)
+    note = _BIASED if min(len(real), len(fake)) < 2048 else None
+    seconds = time.perf_counter() - start
+    fid = frechet_distance(real=real_features, fake=fake_features)
+    mean, deviation = inception_score(
+        probabilities, splits=max(1, min(10, len(fake) // 50)), rng=np.random.default_rng(0)
+    )
+    spread = 1.96 * deviation
+    return [
+        Score("fid-inception-299", fid, note=note, seconds=seconds, **n),
+        Score("is-inception-299", mean, mean - spread, mean + spread, higher_is_better=True, seconds=seconds, **n),
+    ]

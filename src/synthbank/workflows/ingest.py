@@ -1,0 +1,231 @@
+"""Ingest and augment: from the user's files to a catalogued, split data set with its affine expansion."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from synthbank.catalogue import DatasetRow, NewOriginal, OriginalRow, queries
+from synthbank.data import (
+    DEFAULT_SHARES,
+    IngestOptions,
+    IngestResult,
+    apply_affine,
+    assign_splits,
+    default_expansion_target,
+    ingest_source,
+    plan_expansion,
+)
+from synthbank.errors import OptionError
+from synthbank.fingerprint import set_fingerprint
+from synthbank.records import AffineParameters, LabelledImages, Split, UInt8Images
+from synthbank.storage import decode_png, encode_png, layout
+from synthbank.workflows.bank import Bank
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest did; `counts[class][split]` are accepted originals."""
+
+    dataset: DatasetRow
+    is_new: bool
+    """`False`: the same files with the same options were there already."""
+    n_files: int
+    counts: dict[str, dict[str, int]]
+    n_rejected: int
+    findings: dict[str, int]
+    """How often each finding was made, by "check/severity"."""
+    warnings: tuple[str, ...]
+
+
+def ingest(
+    bank: Bank,
+    source: str | Path,
+    *,
+    name: str,
+    options: IngestOptions | None = None,
+    shares: tuple[float, float, float] = DEFAULT_SHARES,
+    seed: int = 0,
+) -> IngestReport:
+    """Read, check, split and catalogue a set of originals; the same call again changes nothing.
+
+    Args:
+        bank: where to.
+        source: folder, archive or `.npz`, or a built-in sample such as "sample:ihc".
+        name: of the data set; other files under the same name become its next version.
+        options: size, fit, channels, grouping.
+        shares: train, validation and test.
+        seed: of the split.
+    """
+    options = options or IngestOptions()
+    layout.check_name(name, "data set name")
+    result = ingest_source(source, options)
+    split = assign_splits(
+        [o.class_name for o in result.originals],
+        [o.group for o in result.originals],
+        shares=shares,
+        seed=seed,
+        suggested=result.suggested_splits,
+    )
+    recorded = {**asdict(options), "shares": list(shares), "split_seed": seed}
+    for original in result.originals:
+        key = layout.original_key(name, original.sha256)
+        if not bank.store.exists(key):
+            bank.store.put(key, encode_png(original.pixels))
+    with bank.catalogue.session() as session:
+        n_before = len(queries.list_datasets(session=session))
+        dataset = _record(session, name, result, split.splits, recorded)
+        is_new = len(queries.list_datasets(session=session)) > n_before
+    return _report(dataset, is_new, result, split.splits, split.warnings)
+
+
+def _record(
+    session: Session, name: str, result: IngestResult, splits: Sequence[Split], options: dict[str, object]
+) -> DatasetRow:
+    accepted = [
+        NewOriginal(
+            name=o.name,
+            accepted=True,
+            sha256=o.sha256,
+            key=layout.original_key(name, o.sha256),
+            class_name=o.class_name,
+            group_id=o.group,
+            split=s,
+            findings=o.findings,
+        )
+        for o, s in zip(result.originals, splits, strict=True)
+    ]
+    rejected = [
+        NewOriginal(
+            name=r.name,
+            accepted=False,
+            class_name=r.class_name,
+            reason="; ".join(f.message for f in r.findings),
+            findings=r.findings,
+        )
+        for r in result.rejected
+    ]
+    per_split = {s: [o.sha256 for o in accepted if o.split == s and o.sha256] for s in Split}
+    return queries.add_dataset(
+        name=name,
+        class_names=result.class_names,
+        spec=result.spec,
+        fingerprint=set_fingerprint(o.sha256 for o in result.originals),
+        split_fingerprints={s.value: set_fingerprint(h) for s, h in per_split.items()},
+        licence=result.licence,
+        source=result.source,
+        options=options,
+        originals=[*accepted, *rejected],
+        session=session,
+    )
+
+
+def _report(
+    dataset: DatasetRow, is_new: bool, result: IngestResult, splits: Sequence[Split], warnings: Sequence[str]
+) -> IngestReport:
+    counts = {c: dict.fromkeys((s.value for s in Split), 0) for c in result.class_names}
+    for original, split in zip(result.originals, splits, strict=True):
+        counts[original.class_name][split.value] += 1
+    found = [f for item in (*result.originals, *result.rejected) for f in item.findings]
+    findings = Counter(f"{f.check}/{f.severity.value}" for f in found)
+    return IngestReport(
+        dataset,
+        is_new,
+        result.n_files,
+        counts,
+        len(result.rejected),
+        dict(sorted(findings.items())),
+        (*result.notes, *warnings),
+    )
+
+
+@dataclass(frozen=True)
+class DataSplit:
+    """The originals of one split, in memory, in a fixed order."""
+
+    rows: tuple[OriginalRow, ...]
+    images: LabelledImages
+
+
+def load_split(bank: Bank, dataset: DatasetRow, split: Split) -> DataSplit:
+    """Read one split's originals from storage; `ids` are their pixel hashes."""
+    with bank.catalogue.session() as session:
+        rows = queries.originals(dataset.id, split=split, session=session)
+    rows = sorted(rows, key=lambda r: r.name)
+    pixels = [decode_png(bank.store.get(r.key)) for r in rows if r.key is not None]
+    shape = (0, dataset.channels, dataset.size, dataset.size)
+    images: UInt8Images = np.stack(pixels) if pixels else np.zeros(shape, np.uint8)
+    labels = np.array([dataset.class_names.index(r.class_name or "") for r in rows], np.int64)
+    ids = tuple(r.sha256 or "" for r in rows)
+    return DataSplit(tuple(rows), LabelledImages(images, labels, dataset.class_names, ids))
+
+
+@dataclass(frozen=True)
+class AugmentReport:
+    """The expansion of a data set's training split."""
+
+    dataset: DatasetRow
+    n_originals: int
+    n_copies: int
+    is_new: bool
+
+
+def augment(bank: Bank, name: str, *, to: int | None = None, seed: int = 0) -> AugmentReport:
+    """Plan the paper's affine expansion of the training originals, and catalogue it; copies are drawn when needed.
+
+    Args:
+        bank: where the data set is.
+        name: of the data set.
+        to: originals and copies together; `None`: 3.8 times the originals, as 185 became about 700 in the paper.
+        seed: of the draws.
+
+    Raises:
+        OptionError: `to` is below the number of originals, or an expansion with other choices exists.
+    """
+    dataset = require_dataset(bank, name)
+    train = load_split(bank, dataset, Split.TRAIN)
+    target = default_expansion_target(len(train.rows)) if to is None else to
+    plan = plan_expansion(len(train.rows), to=target, seed=seed)
+    with bank.catalogue.session() as session:
+        existing = queries.list_expansions(dataset.id, session=session)
+        if not existing:
+            queries.add_expansions(dataset.id, plan, parents=[r.id for r in train.rows], session=session)
+    wanted = [(train.rows[e.parent].id, asdict(e.affine)) for e in plan]
+    if existing and [(e.parent_id, e.parameters) for e in existing] != wanted:
+        raise OptionError(
+            f"Data set '{name}' has another expansion already",
+            got=f"{len(wanted)} copies with seed {seed}",
+            allowed=f"the recorded {len(existing)} copies",
+            next_step="ingest under another name to try another expansion",
+        )
+    return AugmentReport(dataset, len(train.rows), len(plan), not existing)
+
+
+def load_expansion(bank: Bank, dataset: DatasetRow, train: DataSplit) -> LabelledImages:
+    """Training originals followed by their catalogued affine copies."""
+    with bank.catalogue.session() as session:
+        rows = queries.list_expansions(dataset.id, session=session)
+    place = {r.id: i for i, r in enumerate(train.rows)}
+    kept = [(place[r.parent_id], r.parameters) for r in rows if r.parent_id in place]
+    if not kept:
+        return train.images
+    copies = np.stack([apply_affine(train.images.images[i], AffineParameters(**p)) for i, p in kept])
+    labels = np.array([train.images.labels[i] for i, _ in kept], np.int64)
+    ids = tuple(train.images.ids[i] for i, _ in kept)
+    return replace(
+        train.images,
+        images=np.concatenate([train.images.images, copies]),
+        labels=np.concatenate([train.images.labels, labels]),
+        ids=train.images.ids + ids,
+    )
+
+
+def require_dataset(bank: Bank, name: str) -> DatasetRow:
+    """The newest version of a data set; an unknown name offers the nearest."""
+    with bank.catalogue.session() as session:
+        return queries.get_dataset(name, session=session)

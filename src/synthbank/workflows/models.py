@@ -1,0 +1,39 @@
+"""Published models: from their stored files to a sampler and a gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synthbank.catalogue import ModelRow, queries
+from synthbank.errors import StateError
+from synthbank.generation import Gate, Sampler, load_gate
+from synthbank.models import ModelSpec, load_baked, load_tensors
+from synthbank.storage import layout
+from synthbank.workflows.bank import Bank
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A published model in memory."""
+
+    row: ModelRow
+    sampler: Sampler
+    gate: Gate
+
+
+def load_model(bank: Bank, name: str, *, device: str = "cpu") -> LoadedModel:
+    """Read a published model; every file is checked against its recorded hash.
+
+    Raises:
+        UnknownNameError: no such model.
+        StateError: it was withdrawn.
+        IntegrityError: a file is damaged or was exchanged.
+    """
+    with bank.catalogue.session() as session:
+        row = queries.get_model(name, session=session)
+    if row.status != "published":
+        raise StateError(f"Model '{name}' was withdrawn", got=row.status, next_step="train a new model")
+    spec = ModelSpec.from_json(row.card["spec"])
+    weights = load_tensors(bank.store.get(layout.model_key(name, "generator.safetensors")), sha256=row.sha256)
+    gate = load_gate(bank.store.get(layout.model_key(name, "screen.safetensors")), sha256=row.card["screen_sha256"])
+    return LoadedModel(row, Sampler(load_baked(spec, weights), device=device), gate)

@@ -1,0 +1,172 @@
+"""The whole way of an image, from files to a report; every step is safe to repeat, so a run can be resumed anywhere."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from synthbank.workflows.report import write_report
+
+from synthbank.config import TrainConfig
+from synthbank.data import DEFAULT_SHARES, IngestOptions
+from synthbank.models import architectures, count_parameters
+from synthbank.records import Split, TrainEvent
+from synthbank.settings import Settings
+from synthbank.workflows.bank import Bank, open_bank
+from synthbank.workflows.configure import configure
+from synthbank.workflows.evaluate import EvaluateReport, evaluate
+from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
+from synthbank.workflows.ingest import IngestReport, augment, ingest, load_split
+from synthbank.workflows.train import TrainReport, make_fabric, probe_images_per_sec, spec_of, train
+
+TrainingLine = AbstractContextManager[Callable[[TrainEvent], None]]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Everything a run is asked for."""
+
+    source: str
+    name: str
+    n: int
+    ingest_options: IngestOptions = field(default_factory=IngestOptions)
+    shares: tuple[float, float, float] = DEFAULT_SHARES
+    architecture: str = "projected"
+    preset: str = "auto"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What each step reported."""
+
+    bank: Path
+    ingested: IngestReport
+    trained: TrainReport
+    generated: GenerateReport
+    evaluated: EvaluateReport
+    report: Path
+    stage_sec: dict[str, float]
+
+    def summary(self) -> dict[str, Any]:
+        """The one JSON object of `--json`."""
+        return {
+            "report": str(self.report),
+            "bank": str(self.bank),
+            "dataset": self.ingested.dataset.name,
+            "model": self.trained.model.id if self.trained.model else None,
+            "job": self.generated.job.id,
+            "counts": {
+                "originals": self.ingested.counts,
+                "accepted": self.generated.accepted,
+                "rejected": self.generated.rejected,
+            },
+            "guard_events": self.trained.guard_events,
+            "scores": self.evaluated.scores,
+            "seconds": self.stage_sec,
+        }
+
+
+def run(
+    bank: Bank,
+    request: RunRequest,
+    *,
+    on_stage: Callable[[str], None] = lambda name: None,
+    training_line: Callable[[TrainConfig], TrainingLine] = lambda config: nullcontext(lambda event: None),
+) -> RunResult:
+    """Ingest, split, expand, train, generate, evaluate and report.
+
+    Args:
+        bank: where everything goes.
+        request: see `RunRequest`.
+        on_stage: told the name of each stage as it begins.
+        training_line: makes the listener of the training's events.
+    """
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        on_stage(name)
+        start = time.perf_counter()
+        yield
+        seconds[name] = time.perf_counter() - start
+
+    with stage("ingest"):
+        ingested = _ingest(bank, request)
+    with stage("augment"):
+        augment(bank, request.name)
+    with stage("train"):
+        config = _configure(bank, request)
+        with training_line(config) as listen:
+            trained = train(bank, request.name, config, device=request.device, on_event=listen)
+    assert trained.model is not None
+    with stage("generate"):
+        wanted = GenerateRequest(trained.model.id, request.n, seed=request.seed)
+        generated = generate(bank, wanted)
+    with stage("evaluate"):
+        evaluated = evaluate(bank, generated.job.id, seed=request.seed)
+    with stage("report"):
+        path = write_report(bank, generated.job.id, stage_sec=seconds)
+    return RunResult(bank.settings.home, ingested, trained, generated, evaluated, path, seconds)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, and what it would take."""
+
+    counts: dict[str, dict[str, int]]
+    config: TrainConfig
+    estimates: dict[str, str]
+
+
+def plan(request: RunRequest) -> Plan:
+    """Read the source into a throw-away bank, resolve the configuration, and probe the machine for estimates."""
+    with tempfile.TemporaryDirectory() as folder, open_bank(Settings(home=Path(folder))) as bank:
+        ingested = _ingest(bank, request)
+        config = _configure(bank, request)
+        train_images = load_split(bank, ingested.dataset, Split.TRAIN).images
+        fabric = make_fabric(request.device, config.precision)
+        spec = spec_of(ingested.dataset, config, ingested.dataset.class_names)
+        rate = probe_images_per_sec(spec, config, train_images, fabric)
+        with torch.random.fork_rng(devices=[]):
+            generator = architectures.get(config.architecture).generator(spec)
+    images = request.n * len(ingested.dataset.class_names)
+    raw_mb = images * spec.channels * spec.size**2 / 2**20
+    seconds = config.time_budget_sec or (config.steps or 0) * config.batch_size / rate
+    return Plan(
+        ingested.counts,
+        config,
+        {
+            "training speed": f"{rate:.0f} images/s",
+            "training time": f"{seconds / 60:.1f} minutes, {seconds * rate:.0f} images seen",
+            "synthetic images": f"{images} accepted",
+            "disk": f"{raw_mb * 0.9 + count_parameters(generator) * 4 * 22 / 2**20:.0f} MB",
+            "memory": f"{1200 + np.prod(train_images.images.shape) * 5 / 2**20:.0f} MB",
+        },
+    )
+
+
+def _ingest(bank: Bank, request: RunRequest) -> IngestReport:
+    return ingest(
+        bank,
+        request.source,
+        name=request.name,
+        options=request.ingest_options,
+        shares=request.shares,
+        seed=request.seed,
+    )
+
+
+def _configure(bank: Bank, request: RunRequest) -> TrainConfig:
+    return configure(
+        bank, request.name, architecture=request.architecture, preset=request.preset, overrides=request.overrides
+    ).config

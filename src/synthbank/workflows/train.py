@@ -1,0 +1,381 @@
+"""Train: a data set in, a published model out. The same command resumes a run that was cut off."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from synthbank.metrics import kernel_distance, pairwise_diversity
+from synthbank.reports import labelled_grid
+
+from synthbank import __version__
+from synthbank.catalogue import DatasetRow, ModelRow, SnapshotRow, queries
+from synthbank.config import TrainConfig
+from synthbank.data import EpochSampler
+from synthbank.errors import OptionError, StateError, TrainingError
+from synthbank.fingerprint import bytes_sha256
+from synthbank.generation import build_gate
+from synthbank.models import ModelSpec, batched, load_feature_network
+from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
+from synthbank.storage import layout
+from synthbank.training import AdversarialTrainer, FitResult, History, Hooks, TrainingLoop
+from synthbank.training.state import write_atomic
+from synthbank.workflows.bank import Bank
+from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
+
+JUDGE = "lite1"
+"""Scores snapshots; not the network that `projected` looks through."""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """How a training command ended."""
+
+    run_id: str
+    finished: bool
+    model: ModelRow | None
+    """The published best snapshot; `None` while the run is not finished."""
+    snapshots: tuple[SnapshotRow, ...]
+    steps: int
+    images_seen: int
+    elapsed_sec: float
+    guard_events: tuple[str, ...]
+    run_dir: Path
+
+
+def train(
+    bank: Bank,
+    dataset_name: str,
+    config: TrainConfig,
+    *,
+    device: str = "auto",
+    model_name: str | None = None,
+    only_class: str | None = None,
+    on_event: Callable[[TrainEvent], None] = lambda event: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainReport:
+    """Train on a data set's training split and publish the best snapshot.
+
+    Args:
+        bank: where the data set is and the model goes.
+        dataset_name: newest version of it.
+        config: resolved; together with the data set it names the run, so the same call resumes.
+        device: auto, cpu, cuda or mps.
+        model_name: of the published model; `None`: the run's id.
+        only_class: train on this class alone; `None`: one conditional model of all classes.
+        on_event: told every line of the history and a "progress" event every few steps.
+        should_stop: asked after every step.
+    """
+    dataset = require_dataset(bank, dataset_name)
+    run_id = run_name(dataset, config, only_class)
+    run_dir = bank.runs_dir / run_id
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if config.offline_expansion:
+        augment(bank, dataset_name, seed=0)
+    fabric = make_fabric(device, config.precision)
+    _start_run(bank, run_id, dataset, config, fabric)
+    write_atomic(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
+    train_split = _of_class(load_split(bank, dataset, Split.TRAIN), only_class)
+    validation = _of_class(load_split(bank, dataset, Split.VALIDATION), only_class).images
+    loop = _build_loop(bank, dataset, config, fabric, run_dir, train_split, validation, on_event, should_stop)
+    try:
+        result = loop.fit()
+    except TrainingError as error:
+        _end_run(bank, run_id, JobStatus.FAILED, loop, reason=error.message)
+        raise
+    except KeyboardInterrupt:
+        _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="interrupted; the same command resumes")
+        raise
+    if not result.finished:
+        _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="stopped; the same command resumes")
+        return _report(run_id, run_dir, result, None, (), loop.history)
+    model, snapshots = _publish(bank, run_id, dataset, config, run_dir, train_split, loop.history, model_name)
+    _end_run(bank, run_id, JobStatus.DONE, loop)
+    return _report(run_id, run_dir, result, model, snapshots, loop.history)
+
+
+def train_per_class(
+    bank: Bank, dataset_name: str, config: TrainConfig, *, model_name: str | None = None, **options: Any
+) -> list[TrainReport]:
+    """One model for each class, as in the paper; each sees only its own class. Arguments as in `train`."""
+    dataset = require_dataset(bank, dataset_name)
+    reports = []
+    for class_name in dataset.class_names:
+        name = None if model_name is None else layout.slugify(f"{model_name}-{class_name}")
+        reports.append(train(bank, dataset_name, config, model_name=name, only_class=class_name, **options))
+    return reports
+
+
+def run_name(dataset: DatasetRow, config: TrainConfig, only_class: str | None = None) -> str:
+    """The id of the run that this data set and configuration make: the same choices, the same run."""
+    subject = f"{dataset.name}-v{dataset.version}" + ("" if only_class is None else f"-{only_class}")
+    return layout.slugify(f"{subject}-{config.architecture}-s{config.seed}-{config.identity()}")
+
+
+def _of_class(split: DataSplit, class_name: str | None) -> DataSplit:
+    """The split itself, or one class of it as a data set of its own."""
+    if class_name is None:
+        return split
+    kept = np.flatnonzero(split.images.labels == split.images.class_names.index(class_name))
+    of_class = split.images.take(kept)
+    relabelled = LabelledImages(of_class.images, np.zeros_like(of_class.labels), (class_name,), of_class.ids)
+    return DataSplit(tuple(split.rows[i] for i in kept), relabelled)
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """A launched single-process Fabric; "auto" takes a GPU where there is one."""
+    accelerators = {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "mps": "mps"}
+    if device not in accelerators:
+        raise OptionError("Unknown device", got=device, allowed=list(accelerators))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("No CUDA device on this machine", got=device, next_step="use --device cpu")
+    fabric = Fabric(accelerator=accelerators[device], devices=1, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+def spec_of(dataset: DatasetRow, config: TrainConfig, class_names: tuple[str, ...]) -> ModelSpec:
+    """What the configuration builds for these classes of a data set."""
+    return ModelSpec(
+        architecture=config.architecture,
+        size=dataset.size,
+        channels=dataset.channels,
+        class_names=class_names,
+        latent_dim=config.latent_dim,
+        options=config.model_options,
+    )
+
+
+def training_images(bank: Bank, dataset: DatasetRow, config: TrainConfig, train: DataSplit) -> LabelledImages:
+    """What a run trains on: originals, with their affine copies where the configuration says so."""
+    images = load_expansion(bank, dataset, train) if config.offline_expansion else train.images
+    if len(images) < 2:
+        raise StateError(
+            "There are too few training originals",
+            got=len(images),
+            allowed="2 or more",
+            next_step="ingest more images, or give training a larger share with --split",
+        )
+    return images
+
+
+def probe_images_per_sec(spec: ModelSpec, config: TrainConfig, images: LabelledImages, fabric: Fabric) -> float:
+    """Training speed on this machine, from a few real steps whose networks are thrown away."""
+    sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=0, balanced=config.balanced)
+    trainer = AdversarialTrainer(spec, config, train=images, sampler=sampler, fabric=fabric)
+    for step in range(3):
+        trainer.step(step, progress=0.0)
+    start = time.perf_counter()
+    for step in range(3, 11):
+        loss = trainer.step(step, progress=0.0)["loss_d"]
+    float(loss)  # waits for the device
+    return 8 * config.batch_size / (time.perf_counter() - start)
+
+
+def snapshot_scorer(reference: LabelledImages) -> Callable[[UInt8Images], Mapping[str, float]]:
+    """KID against `reference` in a frozen space that no discriminator looks through, and both sets' diversity."""
+    network = load_feature_network(JUDGE)
+    real = network.embed(batched(reference.images))
+
+    def score(images: UInt8Images) -> Mapping[str, float]:
+        fake = network.embed(batched(images))
+        return {
+            "kid": 1000.0 * kernel_distance(real=real, fake=fake),
+            "real_diversity": pairwise_diversity(real),
+            "fake_diversity": pairwise_diversity(fake),
+        }
+
+    return score
+
+
+def _build_loop(
+    bank: Bank,
+    dataset: DatasetRow,
+    config: TrainConfig,
+    fabric: Fabric,
+    run_dir: Path,
+    train_split: DataSplit,
+    validation: LabelledImages,
+    on_event: Callable[[TrainEvent], None],
+    should_stop: Callable[[], bool],
+) -> TrainingLoop:
+    images = training_images(bank, dataset, config, train_split)
+    sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
+    spec = spec_of(dataset, config, images.class_names)
+    trainer = AdversarialTrainer(spec, config, train=images, sampler=sampler, fabric=fabric)
+    # with hardly any validation images the score would be noise; training reals then choose, and the report says so
+    reference = validation if len(validation) >= 8 else train_split.images
+    recorder = _Recorder(run_dir, images.class_names, on_event)
+    hooks = Hooks(
+        score=snapshot_scorer(reference), on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop
+    )
+    return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks)
+
+
+class _Recorder:
+    """Writes grids and TensorBoard beside the history, and passes every event on."""
+
+    def __init__(self, run_dir: Path, class_names: tuple[str, ...], on_event: Callable[[TrainEvent], None]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._grids = run_dir / "grids"
+        self._grids.mkdir(exist_ok=True)
+        self._board = SummaryWriter(str(run_dir / "tensorboard"))
+        self._class_names, self._on_event = class_names, on_event
+
+    def event(self, event: TrainEvent) -> None:
+        if event.kind in ("status", "snapshot"):
+            for name, value in event.values.items():
+                self._board.add_scalar(f"{event.kind}/{name}", value, event.step)
+        self._on_event(event)
+
+    def grid(self, step: int, images: UInt8Images) -> None:
+        n = len(self._class_names)
+        rows = {name: images[i::n][:12] for i, name in enumerate(self._class_names)}
+        write_atomic(self._grids / f"{step:08d}.png", labelled_grid(rows))
+        self._board.flush()
+
+
+def _start_run(bank: Bank, run_id: str, dataset: DatasetRow, config: TrainConfig, fabric: Fabric) -> None:
+    with bank.catalogue.session() as session:
+        queries.upsert_run(
+            run_id,
+            dataset_id=dataset.id,
+            architecture=config.architecture,
+            config=config.to_json(),
+            code_version=__version__,
+            device=device_words(fabric.device),
+            seed=config.seed,
+            status=JobStatus.RUNNING.value,
+            status_reason=None,
+            finished_at=None,
+            session=session,
+        )
+
+
+def device_words(device: torch.device) -> str:
+    """The device by name, such as "cuda: NVIDIA H200" or "cpu: x86_64, 2 threads"."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"{device.type}: {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _end_run(bank: Bank, run_id: str, status: JobStatus, loop: TrainingLoop, reason: str | None = None) -> None:
+    events = [e.values | {"step": e.step, "kind": e.kind} for e in loop.history if e.kind in ("guard", "rollback")]
+    with bank.catalogue.session() as session:
+        queries.set_run_status(
+            run_id,
+            status,
+            reason=reason,
+            images_seen=loop.progress.images_seen,
+            elapsed_sec=loop.progress.elapsed_sec,
+            events=events,
+            session=session,
+        )
+
+
+def _publish(
+    bank: Bank,
+    run_id: str,
+    dataset: DatasetRow,
+    config: TrainConfig,
+    run_dir: Path,
+    train_split: DataSplit,
+    history: History,
+    model_name: str | None,
+) -> tuple[ModelRow, tuple[SnapshotRow, ...]]:
+    """Store every snapshot, choose the best, and publish it with what screening needs."""
+    scored = {e.step: e for e in history if e.kind == "snapshot"}
+    best = min(scored, key=lambda step: scored[step].values["kid"])
+    name = layout.check_name(model_name or run_id, "model name")
+    with bank.catalogue.session() as session:
+        for step, event in sorted(scored.items()):
+            data = (run_dir / "snapshots" / f"{step:08d}.safetensors").read_bytes()
+            key = layout.snapshot_key(run_id, step)
+            bank.store.put(key, data)
+            queries.upsert_snapshot(
+                run_id,
+                step,
+                images_seen=event.images_seen,
+                key=key,
+                sha256=bytes_sha256(data),
+                scores=event.values,
+                session=session,
+            )
+        queries.choose_snapshot(run_id, best, session=session)
+        snapshots = tuple(queries.snapshots(run_id, session=session))
+    chosen = next(s for s in snapshots if s.step == best)
+    spec = spec_of(dataset, config, train_split.images.class_names)
+    weights = bank.store.get(chosen.key)
+    gate = build_gate(train_split.images).to_bytes()
+    card = model_card(name, dataset, config, chosen, spec, len(train_split.rows), bytes_sha256(gate))
+    bank.store.put(layout.model_key(name, "generator.safetensors"), weights)
+    bank.store.put(layout.model_key(name, "screen.safetensors"), gate)
+    bank.store.put(layout.model_key(name, "model.json"), json.dumps(card, indent=2).encode())
+    with bank.catalogue.session() as session:
+        model = queries.publish_model(
+            name,
+            run_id=run_id,
+            snapshot_id=chosen.id,
+            dataset_id=dataset.id,
+            architecture=spec.architecture,
+            class_names=spec.class_names,
+            spec=ImageSpec(spec.size, spec.channels, dataset.microns_per_pixel),
+            key=layout.model_prefix(name),
+            sha256=chosen.sha256,
+            card=card,
+            session=session,
+        )
+    return model, snapshots
+
+
+def model_card(
+    name: str,
+    dataset: DatasetRow,
+    config: TrainConfig,
+    chosen: SnapshotRow,
+    spec: ModelSpec,
+    n_train: int,
+    screen_sha256: str,
+) -> dict[str, object]:
+    """What `model.json` holds: how to build the network, what it was made from, and how it scored."""
+    return {
+        "name": name,
+        "spec": spec.to_json(),
+        "weights_sha256": chosen.sha256,
+        "screen_sha256": screen_sha256,
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "fingerprint": dataset.fingerprint,
+            "licence": dataset.licence,
+            "source": dataset.source,
+            "training_originals": n_train,
+        },
+        "training": config.to_json(),
+        "snapshot": {"step": chosen.step, "images_seen": chosen.images_seen, "scores": chosen.scores},
+        "software": {"synthbank": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        "not_for": "diagnosis, or any claim about a patient; synthetic images are not observations",
+    }
+
+
+def _report(
+    run_id: str,
+    run_dir: Path,
+    result: FitResult,
+    model: ModelRow | None,
+    snapshots: tuple[SnapshotRow, ...],
+    history: History,
+) -> TrainReport:
+    events = tuple(f"step {e.step}: {e.values['message']}" for e in history if e.kind == "guard")
+    return TrainReport(
+        run_id, result.finished, model, snapshots, result.step, result.images_seen, result.elapsed_sec, events, run_dir
+    )
