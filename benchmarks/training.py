@@ -1,0 +1,141 @@
+"""One training step of SynthBank against a bare loop of the same networks, side by side in one process.
+
+    python benchmarks/training.py [--steps 40] [--rounds 5] [--architecture projected]
+
+The bare loop does the same arithmetic with plain torch: same networks, batch, losses, augmentation, Adam and average;
+no Fabric, no sampler, no seeds, no history, no guards. Rounds alternate; the ratio of times is the median over rounds.
+Goal: at most 1.1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from machine import write_json
+
+from synthbank.config import resolve_train_config
+from synthbank.data import EpochSampler
+from synthbank.models import ModelSpec, architectures, draw_latents
+from synthbank.records import LabelledImages, UInt8Images
+from synthbank.training import AdversarialTrainer, Hooks, TrainingLoop
+from synthbank.training.augment_d import augment, symmetries
+from synthbank.training.ema import ema_copy, ema_update
+
+SIZE, CLASSES = 64, ("a", "b")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--architecture", default="projected")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (185, 3, SIZE, SIZE), dtype=np.uint8)
+    data = LabelledImages(images, np.arange(185) % 2, CLASSES)
+    ours, bare = framework_steps(options.architecture, data), bare_steps(options.architecture, data)
+    ours(5)
+    bare(5)
+    seconds: dict[str, list[float]] = {"ours": [], "bare": []}
+    for number in range(options.rounds):
+        pairs = [("ours", ours), ("bare", bare)]
+        for name, work in pairs if number % 2 == 0 else reversed(pairs):
+            start = time.perf_counter()
+            work(options.steps)
+            seconds[name].append(time.perf_counter() - start)
+    batch = resolve_train_config(f"{options.architecture}-quick").batch_size
+    median = {name: statistics.median(s) for name, s in seconds.items()}
+    result = {
+        "architecture": options.architecture,
+        "size": SIZE,
+        "batch": batch,
+        "steps": options.steps,
+        "rounds": options.rounds,
+        "ours_images_per_sec": options.steps * batch / median["ours"],
+        "bare_images_per_sec": options.steps * batch / median["bare"],
+        "ratio_to_bare": median["ours"] / median["bare"],
+        "ratio_of_each_round": [a / b for a, b in zip(seconds["ours"], seconds["bare"], strict=True)],
+    }
+    for key, value in result.items():
+        print(f"{key:24} {value}")
+    print("written", write_json(f"training-{options.architecture}", result))
+
+
+def framework_steps(architecture: str, data: LabelledImages) -> Callable[[int], None]:
+    """The product's loop, with history, guards and losses looked at; snapshots and state are not part of a step."""
+    config = resolve_train_config(f"{architecture}-quick", overrides={"time_budget_sec": 1e9})
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    sampler = EpochSampler(data.labels, batch_size=config.batch_size, seed=0, balanced=True)
+    spec = ModelSpec(architecture, SIZE, 3, CLASSES, options=config.model_options)
+    trainer = AdversarialTrainer(spec, config, train=data, sampler=sampler, fabric=fabric)
+    folder = Path(tempfile.mkdtemp())
+    (folder / "snapshots").mkdir()
+    hooks = Hooks(score=_no_scores)
+    loop = TrainingLoop(trainer, config, folder=folder, validation=data.take(np.arange(0)), hooks=hooks)
+
+    def work(steps: int) -> None:
+        for _ in range(steps):
+            loop._one_step()
+
+    return work
+
+
+def _no_scores(images: UInt8Images) -> dict[str, float]:
+    return {"kid": 0.0, "real_diversity": 1.0, "fake_diversity": 1.0}
+
+
+def bare_steps(architecture: str, data: LabelledImages) -> Callable[[int], None]:
+    """The same arithmetic in a plain loop."""
+    config = resolve_train_config(f"{architecture}-quick")
+    torch.manual_seed(0)
+    spec = ModelSpec(architecture, SIZE, 3, CLASSES, options=config.model_options)
+    g = architectures.get(architecture).generator(spec).to(memory_format=torch.channels_last)
+    d = architectures.get(architecture).discriminator(spec).to(memory_format=torch.channels_last)
+    average = ema_copy(g)
+    betas = (config.beta1, config.beta2)
+    adam_g = torch.optim.Adam(g.parameters(), lr=config.lr_g, betas=betas, fused=True)
+    adam_d = torch.optim.Adam([p for p in d.parameters() if p.requires_grad], lr=config.lr_d, betas=betas, fused=True)
+    images, all_labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    rng = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        chosen = torch.randint(0, len(images), (config.batch_size,), generator=rng)
+        labels = all_labels[chosen]
+        scaled = images[chosen].float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
+        real = symmetries(scaled, config.augment_real, rng)
+        latents = draw_latents(g, labels, rng)
+        fake_features = d.features(augment(g(latents.z, labels, latents.noise), config.augment_d, rng))
+        with torch.no_grad():
+            real_features = d.features(augment(real, config.augment_d, rng))
+        twice = torch.cat([labels, labels])
+        pairs = [torch.cat([a, b.detach()]) for a, b in zip(real_features, fake_features, strict=True)]
+        real_logit, fake_logit = d.logits(pairs, twice).chunk(2)
+        adam_d.zero_grad(set_to_none=True)
+        (torch.relu(1 - real_logit).mean() + torch.relu(1 + fake_logit).mean()).backward()
+        adam_d.step()
+        pairs = [torch.cat([a, b]) for a, b in zip(real_features, fake_features, strict=True)]
+        loss_g = -d.logits(pairs, twice).chunk(2)[1].mean()
+        gradient = torch.autograd.grad(loss_g, fake_features)
+        adam_g.zero_grad(set_to_none=True)
+        torch.autograd.backward(fake_features, list(gradient))
+        adam_g.step()
+        ema_update(average, g, decay=config.ema_decay, step=1000)
+
+    def work(steps: int) -> None:
+        for _ in range(steps):
+            step()
+
+    return work
+
+
+if __name__ == "__main__":
+    main()

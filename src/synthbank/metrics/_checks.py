@@ -1,0 +1,58 @@
+"""What every metric asks of its input before it computes anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank.errors import OptionError
+
+Features = NDArray[np.float64]
+"""`[N, D]`, float64, one row per image."""
+
+
+def check_features(features: NDArray[Any], *, minimum: int, name: str = "features") -> Features:
+    """The features as float64.
+
+    Args:
+        features: `[N, D]`, any real dtype.
+        minimum: smallest N that the caller can use.
+        name: "real", "fake" or the like, for the message.
+
+    Raises:
+        OptionError: not two-dimensional, fewer than `minimum` rows, or a value that is not finite.
+    """
+    array = np.asarray(features)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise OptionError(f"The {name} features have the wrong shape", got=array.shape, allowed="[N, D] with D > 0")
+    if len(array) < minimum:
+        raise OptionError(
+            f"There are too few {name} images for this metric",
+            got=len(array),
+            allowed=f"at least {minimum}",
+            next_step="give it more images, or leave this metric out",
+        )
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise OptionError(
+            f"The {name} features hold values that are not finite",
+            got=f"{int((~np.isfinite(array)).any(axis=1).sum())} of {len(array)} rows with NaN or infinity",
+            allowed="finite numbers",
+            next_step="look for a blank image, or for a feature network run in half precision",
+        )
+    return array
+
+
+def check_pair(*, real: NDArray[Any], fake: NDArray[Any], minimum: int) -> tuple[Features, Features]:
+    """Both sets as float64 with the same D; raises `OptionError` as `check_features` does."""
+    x, y = check_features(real, minimum=minimum, name="real"), check_features(fake, minimum=minimum, name="fake")
+    if x.shape[1] != y.shape[1]:
+        raise OptionError(
+            "Real and fake features come from different networks",
+            got=f"{x.shape[1]} and {y.shape[1]} values per image",
+            allowed="the same number",
+            next_step="embed both sets with one network",
+        )
+    return x, y

@@ -1,0 +1,65 @@
+"""Inner products of two feature sets: computed once, then every metric and every resample reads from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank.metrics._checks import Features
+
+_SAME_POINT = 1e-13
+
+
+@dataclass(frozen=True)
+class Products:
+    """Inner products within and between a real set (N images) and a fake set (M images), float64."""
+
+    real: Features
+    """`[N, N]`"""
+    fake: Features
+    """`[M, M]`"""
+    cross: Features
+    """`[N, M]`"""
+    dimensions: int
+    """D, values per image."""
+
+    def take(self, real_index: NDArray[np.int64], fake_index: NDArray[np.int64]) -> Products:
+        """The same for a part of the images; no feature is read again."""
+        return Products(
+            self.real[np.ix_(real_index, real_index)],
+            self.fake[np.ix_(fake_index, fake_index)],
+            self.cross[np.ix_(real_index, fake_index)],
+            self.dimensions,
+        )
+
+    @cached_property
+    def real_distances(self) -> Features:
+        """`[N, N]`, Euclidean, zero on the diagonal."""
+        return _distances(self.real, np.diagonal(self.real), np.diagonal(self.real), same_set=True)
+
+    @cached_property
+    def fake_distances(self) -> Features:
+        """`[M, M]`, Euclidean, zero on the diagonal."""
+        return _distances(self.fake, np.diagonal(self.fake), np.diagonal(self.fake), same_set=True)
+
+    @cached_property
+    def cross_distances(self) -> Features:
+        """`[N, M]`, Euclidean."""
+        return _distances(self.cross, np.diagonal(self.real), np.diagonal(self.fake), same_set=False)
+
+
+def products_of(*, real: Features, fake: Features) -> Products:
+    """Inner products of two checked feature sets `[N, D]` and `[M, D]`."""
+    return Products(real @ real.T, fake @ fake.T, real @ fake.T, real.shape[1])
+
+
+def _distances(inner: Features, left: Features, right: Features, *, same_set: bool) -> Features:
+    scale = left[:, None] + right[None]
+    squared = scale - 2.0 * inner
+    squared[squared < _SAME_POINT * scale] = 0.0  # what is left of two equal points after rounding
+    if same_set:
+        np.fill_diagonal(squared, 0.0)
+    return np.sqrt(squared)

@@ -1,0 +1,223 @@
+"""How close two sets of features are as distributions: KID, Frechet distance, Inception Score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank.errors import OptionError
+from synthbank.metrics._checks import Features, check_features, check_pair
+from synthbank.metrics._products import Products, products_of
+from synthbank.metrics._registry import metrics
+
+KID_SCALE = 1000.0
+"""The literature reports KID times a thousand; so do our scores. The functions return it unscaled."""
+_PROBABILITY_TOLERANCE = 1e-3
+
+
+def frechet_distance(*, real: NDArray[Any], fake: NDArray[Any]) -> float:
+    """Frechet distance between Gaussians fitted to two feature sets; FID where the features are Inception's.
+
+    `tr((S_r S_f)^(1/2))` is the sum of the singular values of `X_r X_f^T` (centred features, scaled), so no complex
+    matrix root is taken and fewer images than feature values is no special case. Biased upwards for few images.
+
+    Args:
+        real: `[N, D]`, N >= 2.
+        fake: `[M, D]`, M >= 2.
+
+    Returns:
+        Squared distance in squared feature units, >= 0; lower is better.
+
+    Raises:
+        OptionError: fewer than two images, unlike widths, or values that are not finite.
+
+    Source: Heusel et al. 2017, arXiv 1706.08500, equation 6.
+
+    >>> frechet_distance(real=np.array([[0.0], [2.0]]), fake=np.array([[3.0], [5.0]]))
+    9.0
+    """
+    x, y = check_pair(real=real, fake=fake, minimum=2)
+    shift = x.mean(axis=0) - y.mean(axis=0)
+    x_root, y_root = _covariance_root(x), _covariance_root(y)
+    overlap = np.linalg.svd(x_root @ y_root.T, compute_uv=False).sum()
+    return max(float(shift @ shift + (x_root**2).sum() + (y_root**2).sum() - 2.0 * overlap), 0.0)
+
+
+@metrics.register(
+    "fd",
+    order=1,
+    higher_is_better=False,
+    minimum_real=4,
+    minimum_fake=4,
+    bounds=(0.0, None),
+    symmetric=True,
+    against="test",
+    proportion_of=None,
+    biased=True,
+    citation="Heusel et al. 2017, arXiv 1706.08500",
+    note=None,
+)
+def frechet_of(products: Products) -> float:
+    """`frechet_distance` from inner products; the fast form that resampling uses."""
+    n, m = products.cross.shape
+    shift = products.real.mean() + products.fake.mean() - 2.0 * products.cross.mean()
+    spread = np.trace(_centred(products.real)) / (n - 1) + np.trace(_centred(products.fake)) / (m - 1)
+    singular = np.linalg.svd(_centred(products.cross), compute_uv=False)
+    return max(float(shift + spread - 2.0 * singular.sum() / np.sqrt((n - 1) * (m - 1))), 0.0)
+
+
+def kernel_distance(*, real: NDArray[Any], fake: NDArray[Any]) -> float:
+    """Kernel distance (KID): unbiased squared maximum mean discrepancy with kernel `(x.y / D + 1)^3`, all pairs used.
+
+    Args:
+        real: `[N, D]`, N >= 2.
+        fake: `[M, D]`, M >= 2.
+
+    Returns:
+        Unscaled; about 0 for equal distributions, and below 0 half of the time then. Lower is better.
+
+    Raises:
+        OptionError: as `frechet_distance`.
+
+    Source: Binkowski et al. 2018, arXiv 1801.01401, section 4; the U-statistic is Gretton et al. 2012, equation 3.
+
+    >>> kernel_distance(real=np.array([[0.0], [1.0]]), fake=np.array([[0.0], [1.0]]))
+    -3.5
+    """
+    x, y = check_pair(real=real, fake=fake, minimum=2)
+    return _unbiased_discrepancy(products_of(real=x, fake=y))
+
+
+def subset_kernel_distance(
+    *,
+    real: NDArray[Any],
+    fake: NDArray[Any],
+    rng: np.random.Generator,
+    n_subsets: int = 100,
+    subset_size: int = 1000,
+) -> tuple[float, float]:
+    """KID as the literature reports it: the mean over random subsets drawn without replacement.
+
+    Args:
+        real: `[N, D]`, N >= 2.
+        fake: `[M, D]`, M >= 2.
+        rng: draws the subsets.
+        n_subsets: how many.
+        subset_size: images of each set in a subset; never more than the smaller set holds.
+
+    Returns:
+        Mean and standard deviation over subsets, unscaled. Subsets share images: the deviation is no standard error.
+
+    Raises:
+        OptionError: as `frechet_distance`, or a subset size below 2 or number below 1.
+
+    Source: Binkowski et al. 2018, arXiv 1801.01401, appendix D (100 subsets of 1000).
+    """
+    x, y = check_pair(real=real, fake=fake, minimum=2)
+    if subset_size < 2 or n_subsets < 1:
+        raise OptionError(
+            "KID cannot use these subsets",
+            got=f"{n_subsets} of {subset_size} images",
+            allowed="at least 1 subset of at least 2 images",
+        )
+    size = min(subset_size, len(x), len(y))
+    values = []
+    for _ in range(n_subsets):
+        part_x = x[rng.choice(len(x), size, replace=False)]
+        part_y = y[rng.choice(len(y), size, replace=False)]
+        values.append(_unbiased_discrepancy(products_of(real=part_x, fake=part_y)))
+    return float(np.mean(values)), float(np.std(values))
+
+
+@metrics.register(
+    "kid",
+    order=0,
+    higher_is_better=False,
+    minimum_real=4,
+    minimum_fake=4,
+    bounds=(None, None),
+    symmetric=True,
+    against="test",
+    proportion_of=None,
+    biased=False,
+    citation="Binkowski et al. 2018, arXiv 1801.01401",
+    note="times 1000",
+)
+def kernel_distance_of(products: Products) -> float:
+    """`kernel_distance` from inner products, times 1000."""
+    return KID_SCALE * _unbiased_discrepancy(products)
+
+
+def inception_score(
+    probabilities: NDArray[Any], splits: int = 10, *, rng: np.random.Generator | None = None
+) -> tuple[float, float]:
+    """Inception Score: exp of the mean divergence between each image's class probabilities and their mean.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1.
+        splits: parts that are scored each on its own.
+        rng: shuffles the images before they are split; `None`: their order is kept.
+
+    Returns:
+        Mean and standard deviation over splits; from 1 to K, higher is better.
+
+    Raises:
+        OptionError: rows that are no probabilities, or more splits than images.
+
+    Source: Salimans et al. 2016, arXiv 1606.03498, section 4.
+
+    >>> inception_score(np.eye(4), splits=1)
+    (4.0, 0.0)
+    """
+    p = check_features(probabilities, minimum=1, name="class probability")
+    if (p < 0).any() or np.abs(p.sum(axis=1) - 1.0).max() > _PROBABILITY_TOLERANCE:
+        raise OptionError(
+            "The Inception Score needs class probabilities",
+            got=f"rows that sum to {p.sum(axis=1).min():.3g} to {p.sum(axis=1).max():.3g}",
+            allowed="values of at least 0 that sum to 1 in each row",
+            next_step="apply a softmax to the logits",
+        )
+    if not 1 <= splits <= len(p):
+        raise OptionError("The Inception Score cannot make these splits", got=splits, allowed=f"1 to {len(p)}")
+    order = np.arange(len(p)) if rng is None else rng.permutation(len(p))
+    scores = [np.exp(_divergence_from_mean(p[part])) for part in np.array_split(order, splits)]
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def _divergence_from_mean(p: Features) -> float:
+    tiny = np.finfo(np.float64).tiny  # 0 log 0 = 0
+    terms = p * (np.log(np.maximum(p, tiny)) - np.log(np.maximum(p.mean(axis=0), tiny)))
+    return float(terms.sum(axis=1).mean())
+
+
+def _covariance_root(x: Features) -> Features:
+    """`R` of at most D rows with `R^T R` the covariance of `x`."""
+    centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
+    return np.linalg.qr(centred, mode="r") if len(x) > x.shape[1] else centred
+
+
+def _centred(inner: Features) -> Features:
+    """Inner products after each set's mean was taken off its features."""
+    rows, columns = inner.mean(axis=1, keepdims=True), inner.mean(axis=0, keepdims=True)
+    centred: Features = inner - rows - columns + inner.mean()
+    return centred
+
+
+def _unbiased_discrepancy(products: Products) -> float:
+    cross = _kernel(products.cross, products.dimensions).mean()
+    within = _mean_of_pairs(products.real, products.dimensions) + _mean_of_pairs(products.fake, products.dimensions)
+    return float(within - 2.0 * cross)
+
+
+def _mean_of_pairs(inner: Features, dimensions: int) -> float:
+    """Mean kernel over pairs of two different images of one set."""
+    n = len(inner)
+    own = _kernel(np.diagonal(inner), dimensions).sum()
+    return float((_kernel(inner, dimensions).sum() - own) / (n * (n - 1)))
+
+
+def _kernel(inner: Features, dimensions: int) -> Features:
+    base = inner / dimensions + 1.0
+    return base * base * base
