@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from synthbank.cli.output import (
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     catalogue = typer.Typer(help="Look into a bank and check it.", no_args_is_help=True)
-    for name, command in {
+    commands: dict[str, Callable[..., None]] = {
         "ls": ls,
         "show": show,
         "search": search,
@@ -31,7 +32,8 @@ def register(app: typer.Typer) -> None:
         "regenerate": regenerate,
         "withdraw": withdraw,
         "migrate": migrate,
-    }.items():
+    }
+    for name, command in commands.items():
         catalogue.command(name)(command)
     app.add_typer(catalogue, name="catalogue")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from synthbank.cli.output import BankOption, JsonOption, opened, say, say_json, say_table, talk, working
+
+if TYPE_CHECKING:
+    from synthbank.data import IngestOptions
+    from synthbank.workflows.ingest import IngestReport
 
 
 def register(app: typer.Typer) -> None:
@@ -52,14 +56,14 @@ def ingest(
     show_ingest(report)
 
 
-def ingest_options(*, size: int, fit: str, group_by: str | None, channels: int | None):  # type: ignore[no-untyped-def]
+def ingest_options(*, size: int, fit: str, group_by: str | None, channels: int | None) -> IngestOptions:
     """`IngestOptions` from the command line."""
     from synthbank.data import IngestOptions
 
-    return IngestOptions(size=size, fit=fit, group_by=group_by, channels=channels)  # type: ignore[arg-type]
+    return IngestOptions(size=size, fit=fit, group_by=group_by, channels=channels)
 
 
-def show_ingest(report) -> None:  # type: ignore[no-untyped-def]
+def show_ingest(report: IngestReport) -> None:
     """The tables of an ingest."""
     dataset = report.dataset
     title = f"data set {dataset.name} v{dataset.version}: {report.n_files} files, {report.n_rejected} left out"
@@ -68,6 +72,8 @@ def show_ingest(report) -> None:  # type: ignore[no-untyped-def]
     say_table(title, ("class", *splits, "all"), rows)
     if report.findings:
         say_table("findings", ("check/effect", "images"), report.findings.items())
+    for note in report.notes:
+        talk(f"note: {note}")
     for warning in report.warnings:
         talk(f"[yellow]warning:[/] {warning}")
     if not report.is_new:

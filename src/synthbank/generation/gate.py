@@ -130,4 +130,5 @@ def _symmetries(images: UInt8Images) -> list[UInt8Images]:
 def _distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
     x, y = a.astype(np.float64), b.astype(np.float64)
     squared = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
-    return np.sqrt(np.maximum(squared, 0.0))
+    distance: NDArray[np.float64] = np.sqrt(np.maximum(squared, 0.0))
+    return distance

@@ -62,7 +62,7 @@ class Sampler:
         """One image a seed, all of one class; `[len(seeds), C, H, W]` uint8. Prefer `draw_block`."""
         self._check(class_index, truncation)
         drawn = torch.stack([self._numbers(seed) for seed in seeds]).to(self.device)
-        z, noise = drawn.split([self.spec.latent_dim, self.generator.noise_dim], dim=1)
+        z, noise = torch.split(drawn, [self.spec.latent_dim, self.generator.noise_dim], dim=1)
         labels = torch.full((len(seeds),), class_index, dtype=torch.int64, device=self.device)
         hidden = self.generator.stem(z.contiguous(), labels)
         if truncation < 1.0:

@@ -1,7 +1,15 @@
 """Networks: architectures (one file per paper), frozen feature networks, blocks and weights files."""
 
 from synthbank.models.bake import baked_state, load_baked
-from synthbank.models.base import Architecture, Discriminator, Generator, ModelSpec, architectures, count_parameters
+from synthbank.models.base import (
+    Architecture,
+    Discriminator,
+    Generator,
+    ModelSpec,
+    architectures,
+    channels_last,
+    count_parameters,
+)
 from synthbank.models.features import FeatureNetwork, batched, feature_networks, load_feature_network
 from synthbank.models.latents import Latents, draw_latents, to_uint8
 from synthbank.models.weights import load_tensors, read_header, save_tensors, state_fingerprint
@@ -16,6 +24,7 @@ __all__ = [
     "architectures",
     "baked_state",
     "batched",
+    "channels_last",
     "count_parameters",
     "draw_latents",
     "feature_networks",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from synthbank.models.base import Generator, ModelSpec, architectures
+from synthbank.models.base import Generator, ModelSpec, architectures, channels_last
 
 
 @torch.no_grad()
@@ -22,7 +22,7 @@ def baked_state(generator: Generator) -> dict[str, Tensor]:
     state = {k: v for k, v in generator.state_dict().items() if ".parametrizations." not in k}
     for prefix, module in generator.named_modules():
         if is_parametrized(module):
-            names = list(module.parametrizations)  # type: ignore[arg-type]
+            names = list(module.parametrizations)
             state |= {f"{prefix}.{name}": getattr(module, name).detach().clone() for name in names}
     return state
 
@@ -36,4 +36,4 @@ def load_baked(spec: ModelSpec, tensors: Mapping[str, Tensor]) -> Generator:
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 remove_parametrizations(module, name, leave_parametrized=True)
     generator.load_state_dict(tensors)
-    return generator.requires_grad_(False).to(memory_format=torch.channels_last)
+    return channels_last(generator.requires_grad_(False))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from math import log2
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from synthbank.errors import OptionError
 from synthbank.registry import Registry
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,12 @@ class Architecture(Protocol):
 architectures: Registry[Architecture] = Registry(
     "architecture", package="synthbank.models.architectures", entry_point_group="synthbank.architectures"
 )
+
+
+def channels_last(module: AnyModule) -> AnyModule:
+    """The module itself, its convolution weights laid out channels-last: faster on CPUs and on tensor cores."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -66,7 +66,8 @@ class SelfAttention(nn.Module):
         value = functional.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)  # [N, HW/4, C/2]
         mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)  # [N, HW, C/2]
         y = self.out(mixed.transpose(1, 2).reshape(n, -1, h, w))
-        return x + self.gate * y
+        out: Tensor = x + self.gate * y
+        return out
 
 
 def to_sphere(z: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.fingerprint import stable_seed
-from synthbank.models import Generator, ModelSpec, architectures, draw_latents, to_uint8
+from synthbank.models import Generator, ModelSpec, architectures, channels_last, draw_latents, to_uint8
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.augment_d import augment, symmetries
 from synthbank.training.ema import ema_copy, ema_update, settled
@@ -47,8 +47,8 @@ class AdversarialTrainer:
         architecture = architectures.get(config.architecture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_seed(config.seed, "weights"))
-            generator = architecture.generator(spec).to(memory_format=torch.channels_last)
-            discriminator = architecture.discriminator(spec).to(memory_format=torch.channels_last)
+            generator = channels_last(architecture.generator(spec))
+            discriminator = channels_last(architecture.discriminator(spec))
         self.loss = losses.get(config.loss)
         self.images = fabric.to_device(torch.from_numpy(train.images))
         self.labels = fabric.to_device(torch.from_numpy(train.labels))
@@ -113,14 +113,15 @@ class AdversarialTrainer:
             latents = draw_latents(generator, labels, rng)
             generator(latents.z, latents.labels, latents.noise)
 
-        return settled(self.ema, draw, batches=4)
+        generator: Generator = settled(self.ema, draw, batches=4)
+        return generator
 
     @torch.no_grad()
     def sample(self, generator: Generator, labels: NDArray[np.int64], *, batch_size: int = 64) -> UInt8Images:
         """Images for fixed latents, the same at every call of a run; `[len(labels), C, H, W]` uint8."""
         rng = self._rng("sample")
         out = []
-        for part in torch.from_numpy(labels).to(self.fabric.device).split(batch_size):
+        for part in torch.split(torch.from_numpy(labels).to(self.fabric.device), batch_size):
             latents = draw_latents(generator, part, rng)
             out.append(to_uint8(generator(latents.z, latents.labels, latents.noise)))
         return np.concatenate(out)
@@ -132,8 +133,8 @@ class AdversarialTrainer:
         module.eval()
         try:
             parts = zip(
-                torch.from_numpy(images).to(self.fabric.device).split(64),
-                torch.from_numpy(labels).to(self.fabric.device).split(64),
+                torch.split(torch.from_numpy(images).to(self.fabric.device), 64),
+                torch.split(torch.from_numpy(labels).to(self.fabric.device), 64),
                 strict=True,
             )
             return float(torch.cat([module(self._scaled(x), y).mean(dim=1) for x, y in parts]).mean())

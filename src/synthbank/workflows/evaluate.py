@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from synthbank.metrics import evaluate_features
 
 from synthbank.catalogue import DatasetRow, JobRow, queries
 from synthbank.errors import StateError
 from synthbank.fingerprint import stable_seed
+from synthbank.metrics import evaluate_features
 from synthbank.models import batched, load_feature_network
 from synthbank.records import LabelledImages, Score, Split
 from synthbank.storage import decode_png

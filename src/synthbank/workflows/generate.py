@@ -146,7 +146,7 @@ def _one_class(
     """Blocks of one class until enough are accepted; a transaction takes several blocks."""
     class_name = model.row.class_names[class_index]
     with bank.catalogue.session() as session:
-        last = queries.last_index(job_id, class_index, session=session)
+        last = queries.last_index(job_id=job_id, class_index=class_index, session=session)
     next_index = 0 if last is None else last + 1
     accepted = _accepted(bank, job_id).get(class_name, 0)
     cap = max(int(request.n * request.max_attempts), next_index)

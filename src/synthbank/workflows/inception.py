@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from synthbank.metrics import frechet_distance, inception_score
 
+from synthbank.metrics import frechet_distance, inception_score
 from synthbank.models.features.inception import load_inception
 from synthbank.records import Score, UInt8Images
 
@@ -24,11 +25,11 @@ def inception_scores(weights: Path | None, *, real: UInt8Images, fake: UInt8Imag
         real: `[N, C, H, W]`, uint8.
         fake: `[M, C, H, W]`, uint8.
     """
-    n = {"n_real": len(real), "n_fake": len(fake)}
+    score = partial(Score, n_real=len(real), n_fake=len(fake))
     if weights is None:
         return [
-            Score("fid-inception-299", None, note=_MISSING, **n),
-            Score("is-inception-299", None, note=_MISSING, higher_is_better=True, **n),
+            score("fid-inception-299", None, note=_MISSING),
+            score("is-inception-299", None, note=_MISSING, higher_is_better=True),
         ]
     start = time.perf_counter()
     network = load_inception(weights)
@@ -42,6 +43,6 @@ def inception_scores(weights: Path | None, *, real: UInt8Images, fake: UInt8Imag
     )
     spread = 1.96 * deviation
     return [
-        Score("fid-inception-299", fid, note=note, seconds=seconds, **n),
-        Score("is-inception-299", mean, mean - spread, mean + spread, higher_is_better=True, seconds=seconds, **n),
+        score("fid-inception-299", fid, note=note, seconds=seconds),
+        score("is-inception-299", mean, mean - spread, mean + spread, higher_is_better=True, seconds=seconds),
     ]

@@ -40,7 +40,10 @@ class IngestReport:
     n_rejected: int
     findings: dict[str, int]
     """How often each finding was made, by "check/severity"."""
+    notes: tuple[str, ...]
+    """What was decided while reading, such as the channels."""
     warnings: tuple[str, ...]
+    """What the user should know before training, such as a class too small to split."""
 
 
 def ingest(
@@ -131,7 +134,7 @@ def _report(
     counts = {c: dict.fromkeys((s.value for s in Split), 0) for c in result.class_names}
     for original, split in zip(result.originals, splits, strict=True):
         counts[original.class_name][split.value] += 1
-    found = [f for item in (*result.originals, *result.rejected) for f in item.findings]
+    found = [f for o in result.originals for f in o.findings] + [f for r in result.rejected for f in r.findings]
     findings = Counter(f"{f.check}/{f.severity.value}" for f in found)
     return IngestReport(
         dataset,
@@ -140,7 +143,8 @@ def _report(
         counts,
         len(result.rejected),
         dict(sorted(findings.items())),
-        (*result.notes, *warnings),
+        tuple(result.notes),
+        tuple(warnings),
     )
 
 

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from synthbank.metrics import kernel_distance, pairwise_diversity
-from synthbank.reports import labelled_grid
 
 from synthbank import __version__
 from synthbank.catalogue import DatasetRow, ModelRow, SnapshotRow, queries
@@ -23,8 +21,10 @@ from synthbank.data import EpochSampler
 from synthbank.errors import OptionError, StateError, TrainingError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.generation import build_gate
+from synthbank.metrics import kernel_distance, pairwise_diversity
 from synthbank.models import ModelSpec, batched, load_feature_network
 from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
+from synthbank.reports import labelled_grid
 from synthbank.storage import layout
 from synthbank.training import AdversarialTrainer, FitResult, History, Hooks, TrainingLoop
 from synthbank.training.state import write_atomic

@@ -96,7 +96,7 @@ class ProjectedGenerator(Generator):
 
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
         """See `Generator.body`."""
-        maps = noise.split([r * r for r in self.resolutions[1:]], dim=1)
+        maps = torch.split(noise, [r * r for r in self.resolutions[1:]], dim=1)
         states = {4: hidden}
         x = hidden
         for r, m in zip(self.resolutions[1:], maps, strict=True):
@@ -123,7 +123,7 @@ class _Head(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         x = self.body(x)
-        out = self.judge(x)
+        out: Tensor = self.judge(x)
         if self.class_code is not None:
             out = out + torch.einsum("nchw,nc->nhw", x, self.class_code(labels))[:, None]
         return out.flatten(1)  # [N, H*W]
@@ -170,7 +170,7 @@ class ProjectedDiscriminator(Discriminator):
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
         """Measure mean and deviation of every frozen channel on the real images."""
-        maps = [self._taps(batch) for batch in images.split(64)]
+        maps = [self._taps(batch) for batch in torch.split(images, 64)]
         columns = [torch.cat([m[i].transpose(0, 1).flatten(1) for m in maps], dim=1) for i in range(len(maps[0]))]
         self.mean.copy_(torch.cat([c.double().mean(dim=1) for c in columns]).float())
         self.std.copy_(torch.cat([c.double().std(dim=1) for c in columns]).float().clamp_min(1e-3))
@@ -185,7 +185,7 @@ class ProjectedDiscriminator(Discriminator):
     def _standardised(self, images: Tensor) -> list[Tensor]:
         maps = self._taps(images)
         sizes = [m.shape[1] for m in maps]
-        stats = zip(maps, self.mean.split(sizes), self.std.split(sizes), strict=True)
+        stats = zip(maps, torch.split(self.mean, sizes), torch.split(self.std, sizes), strict=True)
         return [(m - mean[:, None, None]) / std[:, None, None] for m, mean, std in stats]
 
 

@@ -41,7 +41,8 @@ class _UpResBlock(nn.Module):
         y = functional.interpolate(functional.relu(self.norm1(x, labels)), scale_factor=2.0, mode="nearest")
         y = self.conv2(functional.relu(self.norm2(self.conv1(y), labels)))
         # a 1x1 convolution and nearest up-sampling commute, so the cheaper order is taken
-        return y + functional.interpolate(self.shortcut(x), scale_factor=2.0, mode="nearest")
+        out: Tensor = y + functional.interpolate(self.shortcut(x), scale_factor=2.0, mode="nearest")
+        return out
 
 
 class SaganGenerator(Generator):
@@ -88,10 +89,11 @@ class _DownResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(functional.relu(self.conv1(x if self.first else functional.relu(x))))
-        if not self.down:
-            return y + self.shortcut(x)
-        # pooling the input first commutes with the 1x1 convolution and costs a quarter
-        return functional.avg_pool2d(y, 2) + self.shortcut(functional.avg_pool2d(x, 2))
+        if self.down:
+            # pooling the input first commutes with the 1x1 convolution and costs a quarter
+            x, y = functional.avg_pool2d(x, 2), functional.avg_pool2d(y, 2)
+        out: Tensor = y + self.shortcut(x)
+        return out
 
 
 class SaganDiscriminator(Discriminator):

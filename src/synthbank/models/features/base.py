@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthbank.models.base import channels_last
 from synthbank.registry import Registry
 
 
@@ -77,4 +78,4 @@ def load_feature_network(name: str) -> FeatureNetwork:
     """The frozen network called `name`, built once per process, on the CPU, in eval mode."""
     network = feature_networks.get(name)()
     network.eval().requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)
+    return channels_last(network)

@@ -60,7 +60,8 @@ class MBConv(nn.Module):
         """`[N, C, H, W]` to `[N, C', H/stride, W/stride]`."""
         y = functional.relu6(self.expand(x)) if self.expand is not None else x
         y = self.project(functional.relu6(self.depthwise(y)))
-        return x + y if self.shortcut else y
+        out: Tensor = x + y if self.shortcut else y
+        return out
 
 
 class EfficientNetLite(FeatureNetwork):
@@ -110,9 +111,8 @@ class EfficientNetLite(FeatureNetwork):
     def load_folded(self, state: dict[str, Tensor]) -> None:
         """Load the published weights, each batch normalisation folded into the convolution before it."""
         _fold(self.stem, state, "_conv_stem", "_bn0")
-        blocks = [block for stage in self.stages for block in stage]  # type: ignore[union-attr]
+        blocks = [module for module in self.stages.modules() if isinstance(module, MBConv)]
         for i, block in enumerate(blocks):
-            assert isinstance(block, MBConv)
             if block.expand is not None:
                 _fold(block.expand, state, f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0")
             _fold(block.depthwise, state, f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1")

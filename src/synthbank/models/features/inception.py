@@ -33,7 +33,9 @@ def load_inception(path: Path) -> InceptionNetwork:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != SHA256:
         raise IntegrityError("This is not inception-2015-12-05.pt", got=digest, allowed=SHA256, path=str(path))
-    network = torch.jit.load(str(path), map_location="cpu").eval()
+    network = torch.jit.load(  # type: ignore[no-untyped-call]
+        str(path), map_location="cpu"
+    ).eval()
 
     @torch.inference_mode()
     def run(images: UInt8Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,0 +1,240 @@
+"""The shape of the code: who imports whom, what loads torch, how long things are, and that the documents tell the truth."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "synthbank"
+FILES = sorted(PACKAGE.rglob("*.py"))
+PACKAGES = sorted(
+    ".".join(f.parent.relative_to(PACKAGE.parent).parts) for f in FILES if f.name == "__init__.py" and f.stat().st_size
+)
+
+FIRST_ROW = {"errors", "registry", "records", "config", "settings", "fingerprint"}
+ROOMS = {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").exists()}
+COMPUTING = {"data", "models", "metrics", "training", "generation", "export", "reports", "catalogue", "storage"}
+
+# docs/architecture.md, "The rooms, and who may import whom"; every room may import the first row and itself
+MAY_IMPORT = {
+    **dict.fromkeys(FIRST_ROW, set()),
+    "storage": set(),
+    "catalogue": set(),
+    "data": {"storage"},
+    "models": {"storage"},
+    "metrics": {"storage"},
+    "training": {"models", "storage"},
+    "generation": {"models", "storage"},
+    "export": {"catalogue", "storage"},
+    "reports": {"catalogue", "storage"},
+    "workflows": COMPUTING,
+    "scale": COMPUTING | {"workflows"},
+    "cloud": COMPUTING | {"workflows", "scale"},
+    "cli": {"workflows", "catalogue.queries", "reports"},
+    "service": {"workflows", "catalogue.queries", "reports"},
+}
+NEVER_TORCH = ("catalogue", "storage", "export", "reports", "data", *sorted(FIRST_ROW))
+TORCH_ONLY_INSIDE_FUNCTIONS = ("cli", "service")
+HEAVY = {"torch", "lightning_fabric", "safetensors", "tensorboard", "efficientnet_lite_pytorch"}
+FIRST_ROW_LIBRARIES = {"numpy", "pydantic", "pydantic_settings", "yaml", *sys.stdlib_module_names}
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of everything imported below a node; `from a import b` gives `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _module_level(tree: ast.Module) -> ast.Module:
+    """The statements that run when the module is imported."""
+
+    class _NoFunctions(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802
+            return None
+
+        def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802
+            return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+    return _NoFunctions().visit(tree)
+
+
+def _own_imports(path: Path) -> Iterator[tuple[str, str]]:
+    """(room or `room.module`, whole name) of every import from synthbank itself."""
+    for name in _imports(ast.parse(path.read_text())):
+        parts = name.split(".")
+        if parts[0] == "synthbank" and parts[1] != "__version__":
+            yield ".".join(parts[1:3]), name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_its_row_of_the_table_allows(path):
+    room = _room(path)
+    if room == "__init__":
+        assert not list(_own_imports(path))
+        return
+    assert room in MAY_IMPORT, f"the table has no row for {room}"
+    allowed = MAY_IMPORT[room] | FIRST_ROW | {room}
+    wrong = [
+        name for target, name in _own_imports(path) if target not in allowed and target.split(".")[0] not in allowed
+    ]
+    assert not wrong, f"{room} may not import {wrong}"
+
+
+def test_the_table_of_the_architecture_notes_is_this_one():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+`) \| [^|]+ \| ([^|]+) \|$", text, re.MULTILINE)
+    named = {room: row for rooms, row in rows for room in re.findall(r"`(\w+)`", rooms)}
+    assert set(named) >= FIRST_ROW | ROOMS
+    for room in ROOMS - {"workflows"}:  # "all above"
+        listed = set(re.findall(r"`([\w.]+)`", named[room]))
+        assert listed <= MAY_IMPORT[room], room
+
+
+def test_rooms_form_no_cycle():
+    graph = {room: set() for room in ROOMS}
+    for path in FILES:
+        if _room(path) in ROOMS:
+            graph[_room(path)] |= {t.split(".")[0] for t, _ in _own_imports(path)} & ROOMS - {_room(path)}
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError
+    assert order.index("models") < order.index("training") < order.index("workflows") < order.index("cli")
+
+
+def test_the_first_row_needs_only_the_standard_library_numpy_pydantic_and_yaml():
+    for path in FILES:
+        if _room(path) in FIRST_ROW:
+            found = {name.split(".")[0] for name in _imports(ast.parse(path.read_text()))}
+            assert found <= FIRST_ROW_LIBRARIES | {"synthbank"}, path.name
+
+
+def test_rooms_without_networks_never_name_torch():
+    for path in FILES:
+        if _room(path) in NEVER_TORCH:
+            found = {name.split(".")[0] for name in _imports(ast.parse(path.read_text()))}
+            assert not found & HEAVY, path
+        elif _room(path) in TORCH_ONLY_INSIDE_FUNCTIONS:
+            found = {name.split(".")[0] for name in _imports(_module_level(ast.parse(path.read_text())))}
+            assert not found & HEAVY, path
+
+
+def test_importing_the_rooms_without_networks_loads_no_torch():
+    rooms = [r for r in NEVER_TORCH if r in ROOMS]
+    code = "".join(f"import synthbank.{room}\n" for room in rooms) + "import sys; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_what_a_package_exports_is_sorted_and_there(name):
+    package = importlib.import_module(name)
+    path = Path(package.__file__)
+    imported = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.ImportFrom)]
+    if not imported and not hasattr(package, "__all__"):
+        return  # a folder of plug-ins: nothing to export
+    # the order of ruff's RUF022: constants, classes, functions
+    kinds = sorted(package.__all__, key=lambda n: (0 if n.isupper() else 1 if n[0].isupper() else 2, n))
+    assert package.__all__ == kinds
+    assert len(set(package.__all__)) == len(package.__all__)
+    for public in package.__all__:
+        assert getattr(package, public) is not None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_is_long(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 600
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno + 1 <= 80, node.name
+
+
+_HELP = """
+import sys
+from synthbank.cli import app
+sys.argv = ["synthbank", "--help"]
+try:
+    app.main()
+except SystemExit as end:
+    print("EXIT", end.code or 0)
+print("HEAVY", sorted({"torch", "matplotlib", "sqlalchemy", "skimage", "sklearn"} & set(sys.modules)))
+"""
+
+
+def _help(*parts: str) -> str:
+    code = f"import sys; from synthbank.cli import main; sys.argv = {['synthbank', *parts, '--help']!r}; main()"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def _listed(text: str) -> list[str]:
+    """Commands in the box that Typer draws."""
+    box = text.split("Commands", 1)[1] if "Commands" in text else ""
+    return re.findall(r"^│ ([a-z][a-z-]*) {2,}", box, re.MULTILINE)
+
+
+def test_help_loads_no_torch_and_nothing_else_that_is_slow():
+    out = subprocess.run([sys.executable, "-c", _HELP], capture_output=True, text=True, check=True).stdout
+    assert "EXIT 0" in out
+    assert out.splitlines()[-1] == "HEAVY []"
+
+
+def test_help_answers_within_a_second():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert "Usage: synthbank" in _help()
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.0
+
+
+def _documents() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _named_commands(text: str) -> set[tuple[str, ...]]:
+    """Commands inside code of a document; `synthbank models ls / show` names two."""
+    code = re.findall(r"^```.*?^```|`[^`\n]+`", text, re.MULTILINE | re.DOTALL)
+    found = set()
+    for words, rest in re.findall(r"\bsynthbank ([a-z]+)((?: (?:/ )?[a-z]+(?= |`|$))*)", "\n".join(code), re.MULTILINE):
+        parts = [w for w in rest.replace("/", " ").split() if w]
+        found |= {(words, part) for part in parts} or {(words,)}
+    return found
+
+
+def _known_commands() -> set[tuple[str, ...]]:
+    top = _listed(_help())
+    assert {"run", "train", "generate", "catalogue"} <= set(top)
+    below = {(group, name) for group in ("models", "catalogue") for name in _listed(_help(group))}
+    assert len(below) >= 8
+    return {(name,) for name in top} | below
+
+
+def test_readme_names_every_command_and_documents_name_no_other():
+    known = _known_commands()
+    named = _named_commands((ROOT / "README.md").read_text())
+    missing = {name[0] for name in known} - {name[0] for name in named}
+    assert not missing, f"README.md does not name {sorted(missing)}"
+    for document in _documents():
+        unknown = _named_commands(document.read_text()) - known
+        assert not unknown, f"{document.name} names commands that do not exist: {sorted(unknown)}"
+
+
+def test_links_inside_the_documents_lead_somewhere():
+    for document in _documents():
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name} links to {target}"
