@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,7 +22,8 @@ from synthbank.records import Score, TrainEvent
 if TYPE_CHECKING:
     from synthbank.workflows.bank import Bank
 
-_stdout = Console(soft_wrap=True)
+_PIPE_WIDTH = 160  # tables in files and pipes are not squeezed
+_stdout = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 _stderr = Console(stderr=True, soft_wrap=True)
 
 BankOption = Annotated[
@@ -57,7 +59,9 @@ def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
 
 
 def say_scores(scores: Sequence[Score], *, title: str) -> None:
-    """Scores with interval, floor and numbers of images."""
+    """Scores of the leading network with interval, floor and numbers of images."""
+    lead = scores[0].metric.partition("-")[2] if scores else ""
+    shown = [s for s in scores if s.metric.endswith(lead)]
     rows = [
         (
             f"{s.metric} {'↑' if s.higher_is_better else '↓'}",
@@ -67,11 +71,14 @@ def say_scores(scores: Sequence[Score], *, title: str) -> None:
             "" if s.floor is None else f"{s.floor:.3g}",
             f"{s.n_real} / {s.n_fake}",
         )
-        for s in scores
+        for s in shown
     ]
     say_table(title, ("metric", "class", "value", "95% interval", "real vs real", "n real / fake"), rows)
-    for note in sorted({s.note for s in scores if s.note}):
+    for note in sorted({s.note for s in shown if s.note and s.class_name is None}):
         talk(f"note: {note}")
+    if len(shown) < len(scores):
+        others = sorted({s.metric.partition("-")[2] for s in scores} - {lead})
+        talk(f"note: {len(scores) - len(shown)} more scores ({', '.join(others)}) with --json and in the report")
 
 
 @contextmanager

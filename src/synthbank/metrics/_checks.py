@@ -26,7 +26,12 @@ def check_features(features: NDArray[Any], *, minimum: int, name: str = "feature
     """
     array = np.asarray(features)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise OptionError(f"The {name} features have the wrong shape", got=array.shape, allowed="[N, D] with D > 0")
+        raise OptionError(
+            f"The {name} features have the wrong shape",
+            got=array.shape,
+            allowed="[N, D] with D > 0",
+            next_step="give it one row of feature values per image",
+        )
     if len(array) < minimum:
         raise OptionError(
             f"There are too few {name} images for this metric",

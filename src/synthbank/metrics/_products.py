@@ -12,6 +12,11 @@ from synthbank.metrics._checks import Features
 
 _SAME_POINT = 1e-13
 
+Kept = NDArray[np.bool_]
+"""`[R, N]`, which of N images each of R resamples keeps; every resample keeps the same number."""
+Values = NDArray[np.float64]
+"""`[R]`, one value a resample."""
+
 
 @dataclass(frozen=True)
 class Products:
@@ -54,6 +59,21 @@ class Products:
 def products_of(*, real: Features, fake: Features) -> Products:
     """Inner products of two checked feature sets `[N, D]` and `[M, D]`."""
     return Products(real @ real.T, fake @ fake.T, real @ fake.T, real.shape[1])
+
+
+def subset_means(inner: Features, left: Kept, right: Kept) -> Values:
+    """Mean of `inner` over the rows and columns that each resample keeps: one product of matrices for all of them."""
+    rows, columns = left.astype(np.float64), right.astype(np.float64)
+    means: Values = ((rows @ inner) * columns).sum(axis=1) / (rows.sum(axis=1) * columns.sum(axis=1))
+    return means
+
+
+def subset_pair_means(inner: Features, kept: Kept) -> Values:
+    """Mean of `inner` over the pairs of two different images that each resample keeps."""
+    n = kept.sum(axis=1)
+    own = kept @ np.diagonal(inner) / n
+    means: Values = (n * subset_means(inner, kept, kept) - own) / (n - 1)
+    return means
 
 
 def _distances(inner: Features, left: Features, right: Features, *, same_set: bool) -> Features:

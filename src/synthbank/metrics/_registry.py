@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from synthbank.metrics._products import Products
+from synthbank.metrics._products import Kept, Products, Values
 from synthbank.registry import Registry
 
 MetricFunction = Callable[[Products], float]
+ResampledFunction = Callable[[Products, Kept, Kept], Values]
 
 metrics: Registry[MetricFunction] = Registry(
     "metric", package="synthbank.metrics", entry_point_group="synthbank.metrics"
@@ -22,5 +23,7 @@ metrics: Registry[MetricFunction] = Registry(
 - `against`: "test", or "train" for questions of copying.
 - `proportion_of`: "real" or "fake" where the value is a share of these images, else `None`.
 - `biased`: does the expected value depend on the number of images?
+- `resampled`: a `ResampledFunction` that gives the same values for many resamples at once (NaN where it leaves one out
+  to save time), or `None`: the metric is called once a resample.
 - `citation`, `note`: source, and what every score says about itself (`None`: nothing).
 """

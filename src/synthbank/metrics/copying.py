@@ -14,7 +14,7 @@ from synthbank.metrics._registry import metrics
 
 COPY_QUANTILE = 0.01
 _CHUNK = 512
-_SPARE = 8
+_TIE = 1e-12
 
 
 def nearest_neighbours(
@@ -94,6 +94,7 @@ def copy_rate(*, real: NDArray[Any], fake: NDArray[Any], threshold: float) -> fl
     against="train",
     proportion_of="fake",
     biased=False,
+    resampled=None,
     citation="1st percentile of real-to-real nearest distances; after Meehan et al. 2020, arXiv 2004.05675",
     note="against training originals; its floor is the held-out originals' rate",
 )
@@ -106,14 +107,17 @@ def copy_rate_of(products: Products) -> float:
 
 
 def _nearest_of(x: Features, y: Features, k: int, first: int | None) -> tuple[Features, NDArray[np.int64]]:
-    rough = (y**2).sum(axis=1)[None] - 2.0 * x @ y.T  # [q, R], squared distance less |x|^2
+    lengths = (y**2).sum(axis=1)
+    rough = lengths[None] - 2.0 * x @ y.T  # [q, R], squared distance less |x|^2
     rows = np.arange(len(x))
     if first is not None:
         rough[rows, first + rows] = np.inf
-    n = min(k + _SPARE, len(y) - (first is not None))
-    candidates = np.sort(np.argpartition(rough, n - 1, axis=1)[:, :n], axis=1)  # [q, n]
-    distance = np.empty(candidates.shape)
-    for j in range(n):
-        distance[:, j] = np.linalg.norm(x - y[candidates[:, j]], axis=1)
-    order = np.argsort(distance, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(distance, order, axis=1), np.take_along_axis(candidates, order, axis=1)
+    rounding = _TIE * ((x**2).sum(axis=1) + lengths.max())
+    limit = np.partition(rough, k - 1, axis=1)[:, k - 1] + rounding
+    distances, indices = np.empty((len(x), k)), np.empty((len(x), k), np.int64)
+    for i in rows:
+        candidates = np.flatnonzero(rough[i] <= limit[i])  # k of them, and all that may be as near as the k-th
+        exact = np.linalg.norm(x[i] - y[candidates], axis=1)
+        order = np.argsort(exact, kind="stable")[:k]
+        distances[i], indices[i] = exact[order], candidates[order]
+    return distances, indices

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features, check_pair
-from synthbank.metrics._products import Products, products_of
+from synthbank.metrics._products import Kept, Products, Values, products_of, subset_pair_means
 from synthbank.metrics._registry import metrics
 
 _K_MANIFOLD = 3
 _K_DENSITY = 5
+_LISTED = 24
+"""Neighbours that are remembered of each image; among them a resample finds its k-th."""
 
 
 def precision_recall(*, real: NDArray[Any], fake: NDArray[Any], k: int = _K_MANIFOLD) -> tuple[float, float]:
@@ -88,26 +90,97 @@ def _radii(distances: Features, k: int) -> Features:
 
 
 def _precision(products: Products, k: int) -> float:
-    inside = products.cross_distances <= _radii(products.real_distances, k)[:, None]  # [N, M]
-    return float(inside.any(axis=0).mean())
+    return _ball_counts(products.real_distances, products.cross_distances, k)[2] / len(products.cross.T)
 
 
 def _recall(products: Products, k: int) -> float:
-    inside = products.cross_distances <= _radii(products.fake_distances, k)[None]  # [N, M]
-    return float(inside.any(axis=1).mean())
+    return _ball_counts(products.fake_distances, products.cross_distances.T, k)[2] / len(products.cross)
 
 
 def _density(products: Products, k: int) -> float:
-    inside = products.cross_distances <= _radii(products.real_distances, k)[:, None]
-    return float(inside.sum(axis=0).mean() / k)
+    return _ball_counts(products.real_distances, products.cross_distances, k)[0] / (k * len(products.cross.T))
 
 
 def _coverage(products: Products, k: int) -> float:
-    return float((products.cross_distances.min(axis=1) <= _radii(products.real_distances, k)).mean())
+    return _ball_counts(products.real_distances, products.cross_distances, k)[1] / len(products.cross)
 
 
 def _mean_pair(distances: Features) -> float:
     return float(distances.sum() / (len(distances) * (len(distances) - 1)))
+
+
+def _ball_counts(distances: Features, cross: Features, k: int) -> tuple[int, int, int]:
+    """How many pairs of a ball and a point in it, of balls that hold a point, and of points in a ball.
+
+    Balls lie about the rows of `cross` and reach their k-th neighbour; points are its columns.
+    """
+    inside = cross <= _radii(distances, k)[:, None]
+    return int(inside.sum()), int(inside.any(axis=1).sum()), int(inside.any(axis=0).sum())
+
+
+def _resampled_ball_counts(
+    distances: Features, cross: Features, kept_centres: Kept, kept_points: Kept, k: int
+) -> NDArray[np.float64]:
+    """`_ball_counts` on each resample, `[R, 3]`.
+
+    Neighbour lists are made once: a resample's radius is read off its centre's list, and only points closer than the
+    list's end are looked at. Where a list is too short for a resample, `_ball_counts` itself takes over.
+    """
+    n, m = cross.shape
+    others = distances.copy()
+    np.fill_diagonal(others, np.inf)
+    listed = min(_LISTED, n - 1)
+    neighbours = np.argpartition(others, listed - 1, axis=1)[:, :listed]
+    neighbours = np.take_along_axis(neighbours, np.take_along_axis(others, neighbours, axis=1).argsort(axis=1), axis=1)
+    reach = np.take_along_axis(others, neighbours, axis=1)  # [N, listed], rising
+    centre, point = np.nonzero(cross <= reach[:, -1:])
+    gap = cross[centre, point]
+    counts = np.empty((len(kept_centres), 3))
+    for r, (centres, points) in enumerate(zip(kept_centres, kept_points, strict=True)):
+        reached = centres[neighbours].cumsum(axis=1) >= k  # [N, listed]
+        if not reached[centres, -1].all():
+            counts[r] = _ball_counts(distances[np.ix_(centres, centres)], cross[np.ix_(centres, points)], k)
+            continue
+        radii = reach[np.arange(n), reached.argmax(axis=1)]
+        inside = (gap <= radii[centre]) & centres[centre] & points[point]
+        holding, held = np.zeros(n, np.bool_), np.zeros(m, np.bool_)
+        holding[centre[inside]] = held[point[inside]] = True
+        counts[r] = inside.sum(), holding.sum(), held.sum()
+    return counts
+
+
+def _precision_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+    counts = _resampled_ball_counts(
+        products.real_distances, products.cross_distances, kept_real, kept_fake, _K_MANIFOLD
+    )
+    shares: Values = counts[:, 2] / kept_fake.sum(axis=1)
+    return shares
+
+
+def _recall_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+    counts = _resampled_ball_counts(
+        products.fake_distances, products.cross_distances.T, kept_fake, kept_real, _K_MANIFOLD
+    )
+    shares: Values = counts[:, 2] / kept_real.sum(axis=1)
+    return shares
+
+
+def _density_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+    counts = _resampled_ball_counts(products.real_distances, products.cross_distances, kept_real, kept_fake, _K_DENSITY)
+    shares: Values = counts[:, 0] / (_K_DENSITY * kept_fake.sum(axis=1))
+    return shares
+
+
+def _coverage_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+    counts = _resampled_ball_counts(products.real_distances, products.cross_distances, kept_real, kept_fake, _K_DENSITY)
+    shares: Values = counts[:, 1] / kept_real.sum(axis=1)
+    return shares
+
+
+def _diversity_ratio_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+    real = subset_pair_means(products.real_distances, kept_real)
+    fake = subset_pair_means(products.fake_distances, kept_fake)
+    return np.divide(fake, real, out=np.zeros_like(fake), where=real > 0)
 
 
 _MANIFOLD_FACTS: dict[str, Any] = {
@@ -129,25 +202,31 @@ _DENSITY_FACTS: dict[str, Any] = _MANIFOLD_FACTS | {
 }
 
 
-@metrics.register("precision", order=2, proportion_of="fake", **_MANIFOLD_FACTS)
+@metrics.register("precision", order=2, proportion_of="fake", resampled=_precision_of_resamples, **_MANIFOLD_FACTS)
 def precision_of(products: Products) -> float:
     """Precision at k = 3 from inner products."""
     return _precision(products, _K_MANIFOLD)
 
 
-@metrics.register("recall", order=3, proportion_of="real", **_MANIFOLD_FACTS)
+@metrics.register("recall", order=3, proportion_of="real", resampled=_recall_of_resamples, **_MANIFOLD_FACTS)
 def recall_of(products: Products) -> float:
     """Recall at k = 3 from inner products."""
     return _recall(products, _K_MANIFOLD)
 
 
-@metrics.register("density", order=4, proportion_of=None, **(_DENSITY_FACTS | {"bounds": (0.0, None)}))
+@metrics.register(
+    "density",
+    order=4,
+    proportion_of=None,
+    resampled=_density_of_resamples,
+    **(_DENSITY_FACTS | {"bounds": (0.0, None)}),
+)
 def density_of(products: Products) -> float:
     """Density at k = 5 from inner products."""
     return _density(products, _K_DENSITY)
 
 
-@metrics.register("coverage", order=5, proportion_of="real", **_DENSITY_FACTS)
+@metrics.register("coverage", order=5, proportion_of="real", resampled=_coverage_of_resamples, **_DENSITY_FACTS)
 def coverage_of(products: Products) -> float:
     """Coverage at k = 5 from inner products."""
     return _coverage(products, _K_DENSITY)
@@ -164,6 +243,7 @@ def coverage_of(products: Products) -> float:
     against="test",
     proportion_of=None,
     biased=False,
+    resampled=_diversity_ratio_of_resamples,
     citation="ratio of mean pairwise feature distances",
     note="fake over real; 1 is as varied as the originals",
 )

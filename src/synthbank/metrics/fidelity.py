@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features, check_pair
-from synthbank.metrics._products import Products, products_of
+from synthbank.metrics._products import Kept, Products, Values, products_of, subset_means, subset_pair_means
 from synthbank.metrics._registry import metrics
 
 KID_SCALE = 1000.0
 """The literature reports KID times a thousand; so do our scores. The functions return it unscaled."""
 _PROBABILITY_TOLERANCE = 1e-3
+_FEWEST_DRAWS = 8
+_CHEAP_SIZE = 320
 
 
 def frechet_distance(*, real: NDArray[Any], fake: NDArray[Any]) -> float:
@@ -45,6 +47,23 @@ def frechet_distance(*, real: NDArray[Any], fake: NDArray[Any]) -> float:
     return max(float(shift @ shift + (x_root**2).sum() + (y_root**2).sum() - 2.0 * overlap), 0.0)
 
 
+def _frechet_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+    """`frechet_of` on each resample; of large sets only the first few, as each costs a decomposition."""
+    draws = np.full(len(kept_real), np.nan)
+    size = min(products.cross.shape)
+    n_draws = max(_FEWEST_DRAWS, int(len(draws) * min(_CHEAP_SIZE / size, 1.0) ** 3))
+    kept_real, kept_fake = kept_real[:n_draws], kept_fake[:n_draws]
+    n, m = int(kept_real[0].sum()), int(kept_fake[0].sum())
+    real, fake = subset_means(products.real, kept_real, kept_real), subset_means(products.fake, kept_fake, kept_fake)
+    cross = subset_means(products.cross, kept_real, kept_fake)
+    spread = (kept_real @ np.diagonal(products.real) - n * real) / (n - 1)
+    spread += (kept_fake @ np.diagonal(products.fake) - m * fake) / (m - 1)
+    pairs = zip(kept_real, kept_fake, strict=True)
+    overlap = np.array([_sum_of_singular_values(_centred(products.cross[np.ix_(i, j)])) for i, j in pairs])
+    draws[:n_draws] = np.maximum(real + fake - 2.0 * cross + spread - 2.0 * overlap / np.sqrt((n - 1) * (m - 1)), 0.0)
+    return draws
+
+
 @metrics.register(
     "fd",
     order=1,
@@ -56,11 +75,12 @@ def frechet_distance(*, real: NDArray[Any], fake: NDArray[Any]) -> float:
     against="test",
     proportion_of=None,
     biased=True,
+    resampled=_frechet_of_resamples,
     citation="Heusel et al. 2017, arXiv 1706.08500",
     note=None,
 )
 def frechet_of(products: Products) -> float:
-    """`frechet_distance` from inner products; the fast form that resampling uses."""
+    """`frechet_distance` from inner products."""
     n, m = products.cross.shape
     shift = products.real.mean() + products.fake.mean() - 2.0 * products.cross.mean()
     spread = np.trace(_centred(products.real)) / (n - 1) + np.trace(_centred(products.fake)) / (m - 1)
@@ -131,6 +151,13 @@ def subset_kernel_distance(
     return float(np.mean(values)), float(np.std(values))
 
 
+def _kernel_distance_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+    """`kernel_distance_of` on each resample."""
+    real, fake, cross = (_kernel(p, products.dimensions) for p in (products.real, products.fake, products.cross))
+    within = subset_pair_means(real, kept_real) + subset_pair_means(fake, kept_fake)
+    return KID_SCALE * (within - 2.0 * subset_means(cross, kept_real, kept_fake))
+
+
 @metrics.register(
     "kid",
     order=0,
@@ -142,6 +169,7 @@ def subset_kernel_distance(
     against="test",
     proportion_of=None,
     biased=False,
+    resampled=_kernel_distance_of_resamples,
     citation="Binkowski et al. 2018, arXiv 1801.01401",
     note="times 1000",
 )
@@ -194,8 +222,16 @@ def _divergence_from_mean(p: Features) -> float:
 
 def _covariance_root(x: Features) -> Features:
     """`R` of at most D rows with `R^T R` the covariance of `x`."""
-    centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
-    return np.linalg.qr(centred, mode="r") if len(x) > x.shape[1] else centred
+    centred: Features = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
+    if len(x) <= x.shape[1]:
+        return centred
+    return np.asarray(np.linalg.qr(centred, mode="r"))
+
+
+def _sum_of_singular_values(matrix: Features) -> float:
+    """From eigenvalues of the smaller Gram matrix: several times faster than an SVD, good to about 1e-6."""
+    gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
+    return float(np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0)).sum())
 
 
 def _centred(inner: Features) -> Features:

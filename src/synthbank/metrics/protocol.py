@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features
-from synthbank.metrics._products import Products, products_of
+from synthbank.metrics._products import Products
 from synthbank.metrics._registry import metrics
 from synthbank.metrics.resampling import MINIMUM, interval_about, resamples, stand_ins, widening, wilson_interval
 from synthbank.records import Score
 
 FEW_IMAGES = 2048
 _MOST_IMAGES = 4096
-_SLOW_ABOVE = 512
-_SLOW_RESAMPLES = 40
 _LEVEL = 0.95
 _BIASED_NOTE = f"biased below {FEW_IMAGES} images; read KID first"
 
@@ -41,8 +39,8 @@ def evaluate_features(
 ) -> list[Score]:
     """Every metric over all classes, then for each class; KID first.
 
-    The id of a score is `metric-network-size`, such as `kid-lite1-64`. KID is given times 1000. Intervals and floors are
-    those of `metrics.resampling`; a share of images is never given a narrower interval than Wilson's. The copy rate
+    The id of a score is `metric-network-size`, such as `kid-lite1-64`. KID is given times 1000. Intervals and floors
+    are those of `metrics.resampling`; a share of images is never given a narrower interval than Wilson's. The copy rate
     compares with `floor_real`, and its floor is the rate of `real`. A set of more than 4096 images is thinned to that.
 
     Args:
@@ -72,8 +70,9 @@ def evaluate_features(
     _check_widths([s[0] for s in sets])
     scores: list[Score] = []
     for label in (None, *range(len(class_names))):
-        test, synthetic, train = (f if label is None else f[labels == label] for f, labels in sets)
-        group = _Group(test, synthetic, train, rng, n_resamples)
+        if label is None or len(class_names) > 1:  # all images and those of the only class are the same
+            test, synthetic, train = (f if label is None else f[labels == label] for f, labels in sets)
+            group = _Group(test, synthetic, train, rng, n_resamples)
         name = None if label is None else class_names[label]
         scores += [group.score(metric, f"{metric}-{network}-{input_size}", name) for metric in ordered_metrics()]
     return scores
@@ -92,6 +91,8 @@ class _Measured:
     low: float | None = None
     high: float | None = None
     seconds: float = 0.0
+    n_draws: int | None = None
+    """Resamples behind the interval; `None`: the interval is Wilson's alone."""
 
 
 class _Group:
@@ -101,15 +102,18 @@ class _Group:
         self, test: Features, fake: Features, train: Features, rng: np.random.Generator, n_resamples: int
     ) -> None:
         test, fake, train = (_thinned(features, rng) for features in (test, fake, train))
-        self.test, self.fake, self.train = test, fake, train
-        self.stand_in = train[stand_ins(len(train), len(fake), rng)]
+        self.test, self.fake, self.train, self.n_resamples = test, fake, train, n_resamples
+        chosen = stand_ins(len(train), len(fake), rng)
+        self.stand_in = train[chosen]
+        within_test, within_fake, within_train = (features @ features.T for features in (test, fake, train))
+        cross, width = test @ train.T, test.shape[1]
         pairs = {
-            ("test", "score"): (test, fake),
-            ("test", "floor"): (test, self.stand_in),
-            ("train", "score"): (train, fake),
-            ("train", "floor"): (train, test),
+            ("test", "score"): Products(within_test, within_fake, test @ fake.T, width),
+            ("test", "floor"): Products(within_test, within_train[np.ix_(chosen, chosen)], cross[:, chosen], width),
+            ("train", "score"): Products(within_train, within_fake, train @ fake.T, width),
+            ("train", "floor"): Products(within_train, within_test, cross.T, width),
         }
-        self._measured = {key: _measure(key[0], x, y, rng, n_resamples) for key, (x, y) in pairs.items()}
+        self._measured = {key: _measure(key[0], products, rng, n_resamples) for key, products in pairs.items()}
 
     def score(self, metric: str, metric_id: str, class_name: str | None) -> Score:
         facts = metrics.facts(metric)
@@ -129,10 +133,10 @@ class _Group:
             class_name=class_name,
             higher_is_better=facts["higher_is_better"],
             seconds=ours.seconds + floor.seconds,
-            note=self._note(metric, facts, len(reference), ours),
+            note=self._note(metric, facts, len(reference), ours, floor),
         )
 
-    def _note(self, metric: str, facts: dict[str, Any], n_real: int, ours: _Measured) -> str | None:
+    def _note(self, metric: str, facts: dict[str, Any], n_real: int, ours: _Measured, floor: _Measured) -> str | None:
         if ours.value is None:
             return (
                 f"not computed: {n_real} {facts['against']} originals and {len(self.fake)} synthetic images; "
@@ -141,28 +145,31 @@ class _Group:
         notes = [facts["note"]] if facts["note"] else []
         if metric == "fd" and min(n_real, len(self.fake)) < FEW_IMAGES:
             notes.append(_BIASED_NOTE)
-        if facts["biased"] and len(self.stand_in) < len(self.fake):
+        if ours.n_draws is not None and ours.n_draws < self.n_resamples:
+            notes.append(f"interval from {ours.n_draws} resamples")
+        if floor.value is None:
+            n_others = len(self.stand_in if facts["against"] == "test" else self.test)
+            notes.append(f"no floor: only {n_others} originals to stand in for the synthetic images")
+        elif facts["biased"] and len(self.stand_in) < len(self.fake):
             notes.append(f"floor with {len(self.stand_in)} originals in place of {len(self.fake)} images")
         return "; ".join(notes) or None
 
 
-def _measure(
-    against: str, real: Features, fake: Features, rng: np.random.Generator, n_resamples: int
-) -> dict[str, _Measured]:
+def _measure(against: str, products: Products, rng: np.random.Generator, n_resamples: int) -> dict[str, _Measured]:
     """Every metric of this pair of sets that is asked of it."""
     names = [name for name in ordered_metrics() if metrics.facts(name)["against"] == against]
-    enough = {name: _enough(metrics.facts(name), len(real), len(fake)) for name in names}
+    enough = {name: _enough(metrics.facts(name), *products.cross.shape) for name in names}
     measured = {name: _Measured(None) for name in names}
     if not any(enough.values()):
         return measured
-    products = products_of(real=real, fake=fake)
     resampled = [name for name in names if enough[name] and against == "test"]
     draws, seconds = _draw(resampled, products, rng, n_resamples)
     for name in (name for name in names if enough[name]):
         start = time.perf_counter()
         value = metrics.get(name)(products)
         low, high = _interval(name, value, draws.get(name), products)
-        measured[name] = _Measured(value, low, high, seconds.get(name, 0.0) + time.perf_counter() - start)
+        n_draws = int(np.isfinite(draws[name]).sum()) if name in draws else None
+        measured[name] = _Measured(value, low, high, seconds.get(name, 0.0) + time.perf_counter() - start, n_draws)
     return measured
 
 
@@ -170,19 +177,28 @@ def _draw(
     names: Sequence[str], products: Products, rng: np.random.Generator, n_resamples: int
 ) -> tuple[dict[str, Features], dict[str, float]]:
     """Values of each metric on each resample, NaN where it was left out to save time; and the seconds each took."""
-    n, m = products.cross.shape
-    draws, seconds = {name: np.full(n_resamples, np.nan) for name in names}, dict.fromkeys(names, 0.0)
+    draws: dict[str, Features] = {}
+    seconds: dict[str, float] = {}
     if not names:
         return draws, seconds
-    for i, (kept_real, kept_fake) in enumerate(resamples(n, m, rng=rng, n_resamples=n_resamples)):
-        part = products.take(kept_real, kept_fake)
-        for name in names:
-            if name == "fd" and i >= _SLOW_RESAMPLES and min(n, m) > _SLOW_ABOVE:
-                continue
-            start = time.perf_counter()
-            draws[name][i] = metrics.get(name)(part)
-            seconds[name] += time.perf_counter() - start
+    n, m = products.cross.shape
+    kept = list(resamples(n, m, rng=rng, n_resamples=n_resamples))
+    kept_real, kept_fake = _masks([real for real, _ in kept], n), _masks([fake for _, fake in kept], m)
+    for name in names:
+        start = time.perf_counter()
+        resampled = metrics.facts(name)["resampled"]
+        if resampled is not None:
+            draws[name] = resampled(products, kept_real, kept_fake)
+        else:
+            draws[name] = np.array([metrics.get(name)(products.take(real, fake)) for real, fake in kept])
+        seconds[name] = time.perf_counter() - start
     return draws, seconds
+
+
+def _masks(indices: Sequence[NDArray[np.int64]], n: int) -> NDArray[np.bool_]:
+    masks = np.zeros((len(indices), n), np.bool_)
+    np.put_along_axis(masks, np.stack(indices), True, axis=1)
+    return masks
 
 
 def _interval(name: str, value: float, draws: Features | None, products: Products) -> tuple[float, float]:
@@ -203,7 +219,9 @@ def _interval(name: str, value: float, draws: Features | None, products: Product
 
 def _enough(facts: dict[str, Any], n_real: int, n_fake: int) -> bool:
     resampled = MINIMUM if facts["against"] == "test" else 1
-    return n_real >= max(facts["minimum_real"], resampled) and n_fake >= max(facts["minimum_fake"], resampled)
+    enough_real: bool = n_real >= max(facts["minimum_real"], resampled)
+    enough_fake: bool = n_fake >= max(facts["minimum_fake"], resampled)
+    return enough_real and enough_fake
 
 
 def _thinned(features: Features, rng: np.random.Generator) -> Features:
@@ -220,6 +238,7 @@ def _labelled(
             f"The {name} labels do not fit the features",
             got=f"labels of shape {label_array.shape} for {len(array)} images",
             allowed=f"one integer from 0 to {n_classes - 1} per image",
+            next_step="number the classes in the order of class_names",
         )
     return array, label_array
 
@@ -228,5 +247,8 @@ def _check_widths(sets: Sequence[Features]) -> None:
     widths = {features.shape[1] for features in sets}
     if len(widths) > 1:
         raise OptionError(
-            "The feature sets come from different networks", got=widths, allowed="the same number of values per image"
+            "The feature sets come from different networks",
+            got=widths,
+            allowed="the same number of values per image",
+            next_step="embed all of them with one network",
         )

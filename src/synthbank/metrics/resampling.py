@@ -7,7 +7,8 @@ deviations from the resamples' mean are widened by `sqrt(kept / left out)` = 2, 
 The same works for KID, FD and the neighbour metrics; for KID under equal distributions it is conservative.
 
 An interval says how the value would move with other images of the same number: it does not take away the bias that FD
-and the neighbour metrics have for few images. It takes images as independent; several of one patient make it too narrow.
+and the neighbour metrics have for few images. It takes images as independent; several of one patient make it too
+narrow.
 
 Source: Shao and Wu 1989, "A general theory for jackknife variance estimation", Annals of Statistics 17(3).
 """
@@ -21,12 +22,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import check_pair
 
 KEPT_SHARE = 0.8
+_FEW_DRAWS = 40
 MINIMUM = 4
 """Fewest images of a set that are resampled."""
 
@@ -132,11 +134,18 @@ def widening(n_real: int, n_fake: int) -> float:
 
 
 def interval_about(value: float, draws: NDArray[np.float64], factor: float, *, level: float) -> tuple[float, float]:
-    """Quantiles of the widened deviations, laid about `value`; NaN draws are left out."""
+    """Widened deviations of the draws from their mean, laid about `value`; NaN draws are left out.
+
+    Quantiles of them; with fewer than 40 draws, which have no such quantiles, Student's t times their deviation.
+    """
     if not 0.0 < level < 1.0:
         raise OptionError("This level cannot be covered", got=level, allowed="between 0 and 1, such as 0.95")
-    deviations = factor * (draws - np.nanmean(draws))
-    low, high = np.nanquantile(deviations, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    draws = draws[~np.isnan(draws)]
+    deviations = factor * (draws - draws.mean())
+    if len(draws) < _FEW_DRAWS:
+        high = float(t.ppf((1.0 + level) / 2.0, len(draws) - 1) * deviations.std(ddof=1))
+        return value - high, value + high
+    low, high = np.quantile(deviations, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return value + min(float(low), 0.0), value + max(float(high), 0.0)
 
 

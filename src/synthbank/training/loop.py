@@ -24,6 +24,7 @@ _CHECK_EVERY = 10  # steps between looks at the losses
 _STATUS_EVERY = 50
 _STATE_EVERY_SEC = 20.0
 _TIMED_SNAPSHOTS = 6
+_GROWN_UP = 0.3  # share of the schedule after which a lack of variety is a collapse
 
 
 def _never() -> bool:
@@ -167,9 +168,9 @@ class TrainingLoop:
         write_atomic(path, save_tensors(baked_state(generator), header=self.trainer.spec.to_json()))
         p.last_snapshot_sec = self._elapsed()
         self._record(self._event("snapshot", **scores, **logits))
-        collapse = guards.mode_collapse(
-            real_diversity=scores["real_diversity"], fake_diversity=scores["fake_diversity"]
-        )
+        diversities = {k: scores[k] for k in ("real_diversity", "fake_diversity")}
+        # nothing has collapsed that was never varied: young networks draw one grey image
+        collapse = guards.mode_collapse(**diversities) if self._schedule() >= _GROWN_UP else None
         overfitting = guards.discriminator_overfitting(**_unprefixed(logits)) if logits else None
         for event in (collapse, overfitting):
             if event is not None:

@@ -49,6 +49,8 @@ def configure(
     dataset = require_dataset(bank, dataset_name)
     given = {k: v for k, v in (overrides or {}).items() if v is not None}
     fitted, reasons = _fit(bank, dataset, architecture) if preset == "auto" else ({}, [])
+    if "steps" in given or "time_budget_sec" in given:
+        reasons = [r for r in reasons if not r.startswith("time:")]
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
     packaged = f"{architecture}-{'quick' if preset == 'auto' else preset}"

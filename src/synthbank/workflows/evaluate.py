@@ -18,6 +18,7 @@ from synthbank.storage import decode_png
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.inception import inception_scores
 from synthbank.workflows.ingest import load_split
+from synthbank.workflows.train import judged_at
 
 NETWORKS = ("lite1", "lite0")
 """Lite1 leads: `projected` looks through Lite0 while it trains."""
@@ -76,19 +77,20 @@ def evaluate(
     if not len(fake):
         raise StateError("The job has no accepted images", got=job_id, next_step="synthbank generate")
     scores: list[Score] = []
+    side = judged_at(dataset.size)
     for name in NETWORKS:
         on_stage(f"features and scores in {name}")
         network = load_feature_network(name)
         scores += evaluate_features(
-            real=network.embed(batched(test.images)),
-            fake=network.embed(batched(fake.images)),
-            floor_real=network.embed(batched(floor.images)),
+            real=network.embed(batched(test.images), input_size=side),
+            fake=network.embed(batched(fake.images), input_size=side),
+            floor_real=network.embed(batched(floor.images), input_size=side),
             real_labels=test.labels,
             fake_labels=fake.labels,
             floor_labels=floor.labels,
             class_names=dataset.class_names,
             network=name,
-            input_size=dataset.size,
+            input_size=side,
             rng=np.random.default_rng(stable_seed(seed, name)),
             n_resamples=n_resamples,
         )

@@ -180,13 +180,23 @@ def probe_images_per_sec(spec: ModelSpec, config: TrainConfig, images: LabelledI
     return 8 * config.batch_size / (time.perf_counter() - start)
 
 
+def judged_at(size: int) -> int:
+    """Side in pixels at which frozen networks judge images of this size.
+
+    They were trained at 224 and more: fed 64 pixels, half of their channels see hardly anything and distances are
+    ruled by a few outliers.
+    """
+    return min(max(size, 128), 256)
+
+
 def snapshot_scorer(reference: LabelledImages) -> Callable[[UInt8Images], Mapping[str, float]]:
     """KID against `reference` in a frozen space that no discriminator looks through, and both sets' diversity."""
     network = load_feature_network(JUDGE)
-    real = network.embed(batched(reference.images))
+    side = judged_at(reference.images.shape[-1])
+    real = network.embed(batched(reference.images), input_size=side)
 
     def score(images: UInt8Images) -> Mapping[str, float]:
-        fake = network.embed(batched(images))
+        fake = network.embed(batched(images), input_size=side)
         return {
             "kid": 1000.0 * kernel_distance(real=real, fake=fake),
             "real_diversity": pairwise_diversity(real),

@@ -192,7 +192,9 @@ class ProjectedDiscriminator(Discriminator):
 def _three_channels(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images.expand(-1, 3, -1, -1)
-    return images[:, :3] if images.shape[1] > 3 else torch.cat([images, images[:, :1]], dim=1)
+    if images.shape[1] > 3:  # every channel must be seen: channels i, i + 3, ... share an input
+        return torch.stack([images[:, i::3].mean(dim=1) for i in range(3)], dim=1)
+    return torch.cat([images, images[:, :1]], dim=1)
 
 
 class _Projected:
