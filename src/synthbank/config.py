@@ -42,7 +42,7 @@ class TrainConfig:
     ema_decay: float = 0.995
     """A step; reached gradually (warm-up), so that early averages do not remember the initial weights."""
     augment_real: str = "dihedral"
-    """Label-preserving symmetries drawn for each real image: none, flip, dihedral."""
+    """Label-preserving symmetries that real and generated images are laid in at random: none, flip, dihedral."""
     augment_d: tuple[str, ...] = ("colour", "translation", "cutout")
     """Differentiable augmentation of everything the discriminator sees (Zhao et al. 2020); empty: none."""
     offline_expansion: bool = False

@@ -75,9 +75,7 @@ def test_frechet_with_fewer_images_than_features_does_not_change_with_a_rotation
     real, fake = rng.normal(size=(6, 4)), 2 * rng.normal(size=(7, 4)) + 1
     wide = frechet_distance(real=np.pad(real, ((0, 0), (0, 60))), fake=np.pad(fake, ((0, 0), (0, 60))))
     turn = np.linalg.qr(rng.normal(size=(64, 64)))[0]
-    turned = frechet_distance(
-        real=np.pad(real, ((0, 0), (0, 60))) @ turn, fake=np.pad(fake, ((0, 0), (0, 60))) @ turn
-    )
+    turned = frechet_distance(real=np.pad(real, ((0, 0), (0, 60))) @ turn, fake=np.pad(fake, ((0, 0), (0, 60))) @ turn)
     assert wide == pytest.approx(frechet_distance(real=real, fake=fake), rel=1e-9)
     assert turned == pytest.approx(wide, rel=1e-9)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from synthbank.errors import OptionError
 from synthbank.generation.seeds import image_seed
-from synthbank.models import Generator, to_uint8
+from synthbank.models import Generator, draw_codes, to_uint8, turn
 from synthbank.records import UInt8Images
 
 _TRUNCATION_SAMPLES = 1024
@@ -61,18 +61,19 @@ class Sampler:
     def draw_seeds(self, seeds: Sequence[int], *, class_index: int, truncation: float = 1.0) -> UInt8Images:
         """One image a seed, all of one class; `[len(seeds), C, H, W]` uint8. Prefer `draw_block`."""
         self._check(class_index, truncation)
-        drawn = torch.stack([self._numbers(seed) for seed in seeds]).to(self.device)
+        drawn, codes = (torch.stack(part).to(self.device) for part in zip(*map(self._numbers, seeds), strict=True))
         z, noise = torch.split(drawn, [self.spec.latent_dim, self.generator.noise_dim], dim=1)
         labels = torch.full((len(seeds),), class_index, dtype=torch.int64, device=self.device)
         hidden = self.generator.stem(z.contiguous(), labels)
         if truncation < 1.0:
             hidden = torch.lerp(self._mean_hidden(class_index), hidden, truncation)
-        return to_uint8(self.generator.body(hidden, labels, noise))
+        return to_uint8(turn(self.generator.body(hidden, labels, noise), codes))
 
-    def _numbers(self, seed: int) -> Tensor:
+    def _numbers(self, seed: int) -> tuple[Tensor, Tensor]:
         # drawn on the CPU on every device, so that a seed means the same numbers everywhere
         rng = torch.Generator().manual_seed(seed)
-        return torch.randn(self.spec.latent_dim + self.generator.noise_dim, generator=rng)
+        numbers = torch.randn(self.spec.latent_dim + self.generator.noise_dim, generator=rng)
+        return numbers, draw_codes(1, self.spec.symmetry, rng)[0]
 
     @functools.cache  # noqa: B019 (a sampler lives as long as its process)
     def _mean_hidden(self, class_index: int) -> Tensor:

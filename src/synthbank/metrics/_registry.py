@@ -22,7 +22,7 @@ metrics: Registry[MetricFunction] = Registry(
 - `symmetric`: does swapping real and fake leave the value?
 - `against`: "test", or "train" for questions of copying.
 - `proportion_of`: "real" or "fake" where the value is a share of these images, else `None`.
-- `biased`: does the expected value depend on the number of images?
+- `biased`: does the expected value depend on the number of images (for "train": of fakes)?
 - `resampled`: a `ResampledFunction` that gives the same values for many resamples at once (NaN where it leaves one out
   to save time), or `None`: the metric is called once a resample.
 - `citation`, `note`: source, and what every score says about itself (`None`: nothing).

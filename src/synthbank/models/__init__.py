@@ -12,9 +12,11 @@ from synthbank.models.base import (
 )
 from synthbank.models.features import FeatureNetwork, batched, feature_networks, load_feature_network
 from synthbank.models.latents import Latents, draw_latents, to_uint8
+from synthbank.models.symmetry import SYMMETRIES, draw_codes, turn
 from synthbank.models.weights import load_tensors, read_header, save_tensors, state_fingerprint
 
 __all__ = [
+    "SYMMETRIES",
     "Architecture",
     "Discriminator",
     "FeatureNetwork",
@@ -26,6 +28,7 @@ __all__ = [
     "batched",
     "channels_last",
     "count_parameters",
+    "draw_codes",
     "draw_latents",
     "feature_networks",
     "load_baked",
@@ -35,4 +38,5 @@ __all__ = [
     "save_tensors",
     "state_fingerprint",
     "to_uint8",
+    "turn",
 ]

@@ -27,6 +27,8 @@ class ModelSpec:
     """1 for grey, 3 for RGB, or more."""
     class_names: tuple[str, ...]
     latent_dim: int = 128
+    symmetry: str = "none"
+    """Every image is laid at random in one of the orientations of this group: none, flip (2) or dihedral (8)."""
     options: dict[str, Any] = field(default_factory=dict)
     """Architecture options that differ from its defaults."""
 

@@ -38,9 +38,12 @@ def load_tensors(data: bytes, *, sha256: str | None = None) -> dict[str, Tensor]
 
 
 def read_header(data: bytes) -> dict[str, Any]:
-    """The JSON values that `save_tensors` stored beside the tensors."""
+    """The JSON values that `save_tensors` stored beside the tensors; raises `IntegrityError` as `load_tensors` does."""
     size = int.from_bytes(data[:8], "little")
-    meta = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    try:
+        meta = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    except ValueError as error:
+        raise IntegrityError("A weights file is damaged", got=str(error), next_step="fetch the file again") from error
     return dict(json.loads(meta.get("synthbank", "{}")))
 
 

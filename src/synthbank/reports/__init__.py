@@ -1,5 +1,59 @@
 """Pictures and pages made of catalogue rows and stored figures; no torch."""
 
+from synthbank.reports.commands import commands_again
+from synthbank.reports.content import (
+    ClassCounts,
+    ClassSample,
+    Curve,
+    DataPart,
+    EventLine,
+    ExpansionPart,
+    FindingLine,
+    GatePart,
+    JobPart,
+    MapGroup,
+    MapPart,
+    NearestPart,
+    Pair,
+    ReportData,
+    SnapshotLine,
+    TrainingPart,
+)
 from synthbank.reports.grids import image_grid, labelled_grid
+from synthbank.reports.html import render_report
+from synthbank.reports.parts import data_part, expansion_part, gate_part, job_part, training_part
+from synthbank.reports.plots import project
+from synthbank.reports.verdict import Statement, Tone, VerdictText, verdict
 
-__all__ = ["image_grid", "labelled_grid"]
+__all__ = [
+    "ClassCounts",
+    "ClassSample",
+    "Curve",
+    "DataPart",
+    "EventLine",
+    "ExpansionPart",
+    "FindingLine",
+    "GatePart",
+    "JobPart",
+    "MapGroup",
+    "MapPart",
+    "NearestPart",
+    "Pair",
+    "ReportData",
+    "SnapshotLine",
+    "Statement",
+    "Tone",
+    "TrainingPart",
+    "VerdictText",
+    "commands_again",
+    "data_part",
+    "expansion_part",
+    "gate_part",
+    "image_grid",
+    "job_part",
+    "labelled_grid",
+    "project",
+    "render_report",
+    "training_part",
+    "verdict",
+]

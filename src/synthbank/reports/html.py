@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from synthbank.records import Score, UInt8Images
 from synthbank.reports.content import Pair, ReportData
 from synthbank.reports.grids import image_grid
-from synthbank.reports.measures import in_order, leading_network, measure_of, parts_of
+from synthbank.reports.measures import in_order, leading_network, measure_of, parts_of, split_by_network
 from synthbank.reports.omissions import not_measured
 from synthbank.reports.plots import Plot, curves_plot, distances_plot, interval_plot, map_plot, snapshots_plot
 from synthbank.reports.verdict import FEW_HELD_OUT, interval, number, verdict
@@ -31,6 +31,7 @@ REASONS = {
 
 def render_report(data: ReportData) -> str:
     """The report as one HTML document that asks for nothing else; the same data give the same text."""
+    leading, others = split_by_network(data.scores)
     template = _environment().get_template("report.html.j2")
     return template.render(
         data=data,
@@ -38,7 +39,8 @@ def render_report(data: ReportData) -> str:
         few=FEW_HELD_OUT,
         network=leading_network(data.scores),
         grids=_grids(data),
-        score_groups=in_order(data.scores, data.class_names),
+        score_groups=in_order(leading, data.class_names),
+        other_groups=in_order(others, data.class_names),
         training_plots=_training_plots(data),
         distance_plot=_distance_plot(data),
         interval_plots=_interval_plots(data),
@@ -109,7 +111,10 @@ def _grids(data: ReportData) -> list[dict[str, Any]]:
     return [
         {
             "class_name": sample.class_name,
-            "sheets": [_sheet("Real", sample.real, sample.class_name), _sheet("Synthetic", sample.synthetic, sample.class_name)],
+            "sheets": [
+                _sheet("Real", sample.real, sample.class_name),
+                _sheet("Synthetic", sample.synthetic, sample.class_name),
+            ],
         }
         for sample in data.samples
     ]
@@ -161,4 +166,3 @@ def _interval_plots(data: ReportData) -> list[Plot]:
         interval_plot(measure_of(metric).title, scores, higher_is_better=scores[0].higher_is_better)
         for metric, scores in ordered.items()
     ]
-

@@ -63,6 +63,14 @@ def find_score(scores: Sequence[Score], metric: str, class_name: str | None = No
     return None
 
 
+def split_by_network(scores: Sequence[Score]) -> tuple[list[Score], list[Score]]:
+    """Scores of the leading network and of metrics that only one network gives; and the rest."""
+    network = leading_network(scores)
+    led = {parts_of(s.metric)[0] for s in scores if parts_of(s.metric)[1] == network}
+    first = [s for s in scores if parts_of(s.metric)[1] == network or parts_of(s.metric)[0] not in led]
+    return first, [s for s in scores if s not in first]
+
+
 def in_order(scores: Sequence[Score], class_names: Sequence[str]) -> list[tuple[str | None, list[Score]]]:
     """Scores in table order: over all classes first, then class by class; the leading network first in each."""
     network = leading_network(scores)

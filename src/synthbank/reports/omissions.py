@@ -20,13 +20,13 @@ def not_measured(data: ReportData) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Privacy",
-            "The gate looks for near copies in one feature space. That is no formal privacy guarantee, and no attack on "
-            "the model was tried.",
+            "The gate looks for near copies in one feature space. That is no formal privacy guarantee, and no attack "
+            "on the model was tried.",
         ),
         (
             "Medical correctness",
-            "Scores compare features of pictures. They do not say that a structure is biologically possible or that the "
-            "label is right.",
+            "Scores compare features of pictures. They do not say that a structure is biologically possible or that "
+            "the label is right.",
         ),
     ]
     if not data.reader_answers:
@@ -58,8 +58,8 @@ def _data_gaps(data: ReportData) -> list[tuple[str, str]]:
     found = []
     if part.n_groups >= sum(c.total for c in part.counts):
         text = (
-            "No patient, slide or source label joins the originals: every file counts as its own group. If one patient or "
-            "slide gave several files, they may lie on both sides of the split, and the scores are then too kind."
+            "No patient, slide or source label joins the originals: every file counts as its own group. If one patient "
+            "or slide gave several files, they may lie on both sides of the split, and the scores are then too kind."
         )
         found.append(("Independence of the held-out originals", text))
     elif part.n_groups_across_splits:

@@ -1,4 +1,4 @@
-"""Plots of a report as SVG data URIs, each drawn once for light and once for dark pages; the same data, the same bytes."""
+"""Plots of a report as SVG data URIs, each drawn for light and for dark pages; the same data give the same bytes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from synthbank.records import Score
 from synthbank.reports.content import Curve, EventLine, MapPart, SnapshotLine
 from synthbank.reports.verdict import number
 
-_WIDTH = 4.6
+_WIDTH = 3.75
 """Inches of a panel: readable when a phone shrinks it to its own width."""
 
 
@@ -35,10 +37,18 @@ class Palette:
 
 
 LIGHT = Palette(
-    "#20242b", "#5b626e", "#e1e4e8", ("#0b63b0", "#b4530a", "#0d7a5f", "#8a3ba8", "#8c6a00", "#b3245c"), "#b3261e"
+    "#20242b",
+    "#5b626e",
+    "#e1e4e8",
+    ("#0b63b0", "#b4530a", "#0d7a5f", "#8a3ba8", "#8c6a00", "#b3245c", "#4a4e9e", "#5c6b00", "#00697d"),
+    "#b3261e",
 )
 DARK = Palette(
-    "#e8eaee", "#a3abb8", "#343b46", ("#6db3f2", "#f0a05a", "#4fc7a3", "#cf97ea", "#d9b84a", "#f283ac"), "#ff8a80"
+    "#e8eaee",
+    "#a3abb8",
+    "#343b46",
+    ("#6db3f2", "#f0a05a", "#4fc7a3", "#cf97ea", "#d9b84a", "#f283ac", "#a9aef5", "#b9c95e", "#5cc8dc"),
+    "#ff8a80",
 )
 
 
@@ -73,7 +83,6 @@ def curves_plot(title: str, curves: Sequence[Curve], *, events: Sequence[EventLi
             marker = "o" if len(curve.x) < 25 else None
             axes.plot(curve.x, curve.y, style, color=hue, label=curve.name, linewidth=1.5, marker=marker, markersize=3)
         _label_axes(axes, "optimiser step", y_label)
-        _legend(axes, palette)
 
     last = "; ".join(f"{c.name} ends at {number(c.y[-1])}" for c in curves)
     return _plot(draw, title, f"{title} over {curves[0].x[-1]} steps: {last}{_events_in_words(events)}.")
@@ -86,11 +95,12 @@ def snapshots_plot(snapshots: Sequence[SnapshotLine], *, events: Sequence[EventL
 
     def draw(axes: Axes, palette: Palette) -> None:
         _mark_events(axes, palette, events)
-        axes.plot([s[0] for s in scored], [s[1] for s in scored], "-o", color=palette.hues[0], linewidth=1.5, markersize=4)
+        axes.plot(
+            [s[0] for s in scored], [s[1] for s in scored], "-o", color=palette.hues[0], linewidth=1.5, markersize=4
+        )
         if chosen is not None:
             axes.plot(*chosen, "o", color=palette.hues[1], markersize=9, fillstyle="none", markeredgewidth=2)
             axes.plot([], [], "o", color=palette.hues[1], fillstyle="none", markeredgewidth=2, label="chosen")
-            _legend(axes, palette)
         _label_axes(axes, "optimiser step", "KID × 1000 (lower is better)")
 
     words = f"chosen at step {chosen[0]} with {number(chosen[1])}" if chosen else "none chosen"
@@ -102,17 +112,20 @@ def distances_plot(distances: Sequence[tuple[str, NDArray[np.float64]]], thresho
     """Share of accepted images up to each distance to the nearest training original, with the gate's threshold."""
 
     def draw(axes: Axes, palette: Palette) -> None:
-        for (name, values), hue, style in zip(distances, _cycle(palette.hues), _cycle(("-", "--", "-.", ":")), strict=False):
+        for (name, values), hue, style in zip(
+            distances, _cycle(palette.hues), _cycle(("-", "--", "-.", ":")), strict=False
+        ):
             ordered = np.sort(values)
             share = np.arange(1, len(ordered) + 1) / len(ordered)
             axes.step(ordered, share, style, where="post", color=hue, label=plain(name), linewidth=1.5)
         if threshold is not None:
-            axes.axvline(threshold, color=palette.warning, linewidth=1.5, linestyle="-", label="gate: closer is a copy")
+            axes.axvline(threshold, color=palette.warning, linewidth=1.5, linestyle="-", label="gate’s threshold")
         axes.set_ylim(0, 1.02)
         _label_axes(axes, "feature distance to nearest original", "share of accepted images")
-        _legend(axes, palette)
 
-    least = "; ".join(f"{name}: least {number(float(v.min()))}, middle {number(float(np.median(v)))}" for name, v in distances)
+    least = "; ".join(
+        f"{name}: least {number(float(v.min()))}, middle {number(float(np.median(v)))}" for name, v in distances
+    )
     limit = "" if threshold is None else f"; the gate's threshold is {number(threshold)}"
     return _plot(draw, "Distance to the nearest original", f"Distances of accepted images, {least}{limit}.")
 
@@ -120,7 +133,7 @@ def distances_plot(distances: Sequence[tuple[str, NDArray[np.float64]]], thresho
 def map_plot(embedding: MapPart) -> Plot:
     """Real train, real test and synthetic images on the two leading directions of the real ones."""
     classes = list(dict.fromkeys(group.class_name for group in embedding.groups))
-    looks = {"real train": ("o", 0.55, 10), "real test": ("s", 0.95, 18), "synthetic": ("x", 0.7, 14)}
+    looks = {"real train": ("o", 0.6, 3.6), "real test": ("s", 1.0, 4.6), "synthetic": ("x", 0.75, 4.0)}
 
     def draw(axes: Axes, palette: Palette) -> None:
         hues = dict(zip(classes, _cycle(palette.hues), strict=False))
@@ -128,22 +141,30 @@ def map_plot(embedding: MapPart) -> Plot:
             marker, alpha, size = looks[group.kind]
             hue = hues[group.class_name]
             face = hue if group.kind == "synthetic" else "none"
-            axes.scatter(*group.points.T, s=size, marker=marker, c=face, edgecolors=hue, alpha=alpha, linewidths=0.9) if (
-                group.kind != "synthetic"
-            ) else axes.scatter(*group.points.T, s=size, marker=marker, c=hue, alpha=alpha, linewidths=0.9)
+            axes.plot(
+                group.points[:, 0],
+                group.points[:, 1],
+                marker,
+                color=hue,
+                markerfacecolor=face,
+                markersize=size,
+                alpha=alpha,
+                markeredgewidth=0.9,
+            )
         for kind, (marker, _, size) in looks.items():
             face = palette.ink if kind == "synthetic" else "none"
-            axes.plot([], [], marker, color=palette.ink, markerfacecolor=face, markersize=size**0.5, label=kind)
+            axes.plot([], [], marker, color=palette.ink, markerfacecolor=face, markersize=size, label=kind)
         for name in classes:
             axes.plot([], [], "-", color=hues[name], linewidth=4, label=plain(name))
         first, second = embedding.explained
         _label_axes(axes, f"first direction ({first:.0%} of real variance)", f"second direction ({second:.0%})")
         axes.set_xticks([])
         axes.set_yticks([])
-        _legend(axes, palette, columns=2)
 
     counts = "; ".join(f"{g.kind} {g.class_name}: {len(g.points)}" for g in embedding.groups)
-    return _plot(draw, "Map of features", f"Scatter of image features in {embedding.network}; {counts}.", height=5.0)
+    return _plot(
+        draw, "Map of features", f"Scatter of image features in {embedding.network}; {counts}.", width=4.8, height=5.0
+    )
 
 
 def interval_plot(title: str, scores: Sequence[Score], *, higher_is_better: bool) -> Plot:
@@ -161,24 +182,24 @@ def interval_plot(title: str, scores: Sequence[Score], *, higher_is_better: bool
             _bar(axes, score.value, score.low, score.high, y - 0.13, palette.hues[0], "o")
             _bar(axes, score.floor, score.floor_low, score.floor_high, y + 0.17, palette.quiet, "D")
         axes.plot([], [], "-o", color=palette.hues[0], markersize=5, label="synthetic")
-        axes.plot([], [], "-D", color=palette.quiet, markersize=4.5, markerfacecolor="none", label="floor: real against real")
+        axes.plot([], [], "-D", color=palette.quiet, markersize=4.5, markerfacecolor="none", label="floor")
         axes.set_yticks(range(len(rows)), [plain(s.class_name or "all classes") for s in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         _label_axes(axes, "higher is better" if higher_is_better else "lower is better", "")
-        _legend(axes, palette, columns=2)
 
     words = "; ".join(_score_in_words(s) for s in rows)
-    return _plot(draw, title, f"{title}, {words}.", height=1.25 + 0.42 * len(rows))
+    return _plot(draw, title, f"{title}, {words}.", height=1.15 + 0.4 * len(rows))
 
 
 def plain(text: str, width: int = 18) -> str:
-    """A label for a plot: underscores read as spaces, `$` kept from being read as mathematics, not too long."""
-    words = text.replace("_", " ")
-    words = words if len(words) <= width else words[: width - 1] + "…"
-    return words.replace("$", r"\$")
+    """A label for a plot; of a long one, the middle is left out."""
+    half = width // 2
+    return text if len(text) <= width else f"{text[:half]}…{text[half + 1 - width :]}"
 
 
-def project(features: Mapping[str, NDArray[np.floating]], axes_of: Sequence[str]) -> tuple[dict[str, NDArray[np.float64]], tuple[float, float]]:
+def project(
+    features: Mapping[str, NDArray[np.floating]], axes_of: Sequence[str]
+) -> tuple[dict[str, NDArray[np.float64]], tuple[float, float]]:
     """Two leading principal directions of some sets, and where every set falls on them.
 
     Args:
@@ -201,19 +222,22 @@ def project(features: Mapping[str, NDArray[np.floating]], axes_of: Sequence[str]
     return placed, (float(share[0]), float(share[1]))
 
 
-def _plot(draw: Draw, title: str, alt: str, *, height: float = 3.1) -> Plot:
-    light, dark = (_svg_uri(draw, title, palette, height) for palette in (LIGHT, DARK))
-    return Plot(light, dark, alt, round(_WIDTH * 96), round(height * 96))
+def _plot(draw: Draw, title: str, alt: str, *, width: float = _WIDTH, height: float = 2.9) -> Plot:
+    light, dark = (_svg_uri(draw, title, palette, (width, height)) for palette in (LIGHT, DARK))
+    return Plot(light, dark, alt, round(width * 96), round(height * 96))
 
 
-def _svg_uri(draw: Draw, title: str, palette: Palette, height: float) -> str:
+def _svg_uri(draw: Draw, title: str, palette: Palette, inches: tuple[float, float]) -> str:
     with _style(palette):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        figure = Figure(figsize=inches, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=8)
         axes.grid(True, linewidth=0.6)
         draw(axes, palette)
+        handles, labels = axes.get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=1.8)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -221,9 +245,10 @@ def _svg_uri(draw: Draw, title: str, palette: Palette, height: float) -> str:
 
 @contextmanager
 def _style(palette: Palette) -> Iterator[None]:
-    values = {
+    values: dict[Any, Any] = {
         "svg.hashsalt": "synthbank",
         "svg.fonttype": "path",
+        "text.parse_math": False,
         "font.family": "DejaVu Sans",
         "font.size": 9.0,
         "text.color": palette.ink,
@@ -244,7 +269,9 @@ def _style(palette: Palette) -> Iterator[None]:
         yield
 
 
-def _bar(axes: Axes, value: float | None, low: float | None, high: float | None, y: float, hue: str, marker: str) -> None:
+def _bar(
+    axes: Axes, value: float | None, low: float | None, high: float | None, y: float, hue: str, marker: str
+) -> None:
     if value is None:
         return
     if low is not None and high is not None:
@@ -263,10 +290,7 @@ def _label_axes(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.tick_params(length=3)
-
-
-def _legend(axes: Axes, palette: Palette, *, columns: int = 3) -> None:
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=columns, borderaxespad=0.2, handlelength=1.8)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
 def _events_in_words(events: Sequence[EventLine]) -> str:

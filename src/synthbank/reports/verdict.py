@@ -46,11 +46,17 @@ def verdict(data: ReportData) -> VerdictText:
         _enough(data),
         _fidelity(data),
         _variety(data),
+        _classes(data),
         _copies(data),
         _guards(data),
         *_short(data),
     ]
     return VerdictText(_headline(data), tuple(s for s in statements if s is not None))
+
+
+def held_out(data: ReportData) -> int:
+    """Held-out originals that the scores were computed with; 0 where there are none."""
+    return max((s.n_real for s in data.scores if s.metric.startswith(("kid", "fid"))), default=0)
 
 
 def number(value: float) -> str:
@@ -103,7 +109,7 @@ def _enough(data: ReportData) -> Statement:
     if not data.scores:
         text = "No score has been computed for this job. Run the evaluation, then write this report again."
         return Statement(Tone.UNKNOWN, "Evaluation", text)
-    n_real = max((s.n_real for s in data.scores if s.metric.startswith(("kid", "fid"))), default=0)
+    n_real = held_out(data)
     n_fake = max(s.n_fake for s in data.scores)
     text = f"{n_real} held-out originals and {n_fake} synthetic images were compared."
     if n_real < FEW_HELD_OUT:
@@ -125,7 +131,7 @@ def _fidelity(data: ReportData) -> Statement | None:
     if _above_floor(kid):
         why = "The interval lies wholly above the floor's: the difference from real images is larger than chance."
         return Statement(Tone.PROBLEM, title, f"{text} {why}")
-    why = "The two intervals overlap: no difference was shown at this number of images. That does not prove there is none."
+    why = "The two intervals overlap: no difference was shown with so many images, which does not prove there is none."
     tone = Tone.CARE if kid.n_real < FEW_HELD_OUT else Tone.FINE
     return Statement(tone, title, f"{text} {why}")
 
@@ -142,13 +148,45 @@ def _variety(data: ReportData) -> Statement | None:
     text = "; ".join(f"{name} {_with_floor(score)}" for name, score in known) + " (higher is better)."
     low = [name.lower() for name, score in known if _below_floor(score)]
     if low:
-        why = f"{' and '.join(low).capitalize()} lies below the floor's interval: some kinds of real image are missing."
+        verb = "lie" if len(low) > 1 else "lies"
+        why = (
+            f"{' and '.join(low).capitalize()} {verb} below the floor's interval: some kinds of real image are missing."
+        )
         return Statement(Tone.PROBLEM, "Variety", f"{text} {why}")
     if any(score.floor_low is None or score.high is None for _, score in known):
         return Statement(Tone.UNKNOWN, "Variety", f"{text} Without a floor this cannot be judged.")
     few = min(score.n_real for _, score in known) < FEW_HELD_OUT
     why = "No loss of variety was shown at this number of images."
     return Statement(Tone.CARE if few else Tone.FINE, "Variety", f"{text} {why}")
+
+
+def _classes(data: ReportData) -> Statement | None:
+    """Each class by its kernel distance; `None` for a single class or without scores."""
+    if not data.scores or len(data.class_names) < 2:
+        return None
+    worse: list[str] = []
+    same: list[str] = []
+    unknown: list[str] = []
+    for name in data.class_names:
+        kid = find_score(data.scores, "kid", name)
+        if kid is None or kid.low is None or kid.floor_high is None:
+            unknown.append(name)
+        elif _above_floor(kid):
+            worse.append(name)
+        else:
+            (same if kid.n_real >= FEW_HELD_OUT else unknown).append(name)
+    words = [
+        f"{intro}: {', '.join(names)}."
+        for intro, names in (
+            ("Kernel distance above the floor", worse),
+            ("No difference shown", same),
+            ("Too few held-out originals to say", unknown),
+        )
+        if names
+    ]
+    tone = Tone.PROBLEM if worse else Tone.UNKNOWN if unknown else Tone.FINE
+    smallest = min((s.n_real for s in data.scores if s.metric.startswith("kid") and s.class_name), default=0)
+    return Statement(tone, "Single classes", f"{' '.join(words)} The smallest class has {smallest} held-out originals.")
 
 
 def _copies(data: ReportData) -> Statement:
@@ -166,7 +204,8 @@ def _copies(data: ReportData) -> Statement:
         why = "That is more than new real images show: look at the nearest pairs before any use."
         return Statement(Tone.PROBLEM, title, f"{text} {why}")
     why = "No excess over new real images was shown. Near copies that this feature space does not see are not excluded."
-    return Statement(Tone.CARE if rate.floor_high is None else Tone.FINE, title, f"{text} {why}")
+    unsure = rate.floor_high is None or held_out(data) < FEW_HELD_OUT
+    return Statement(Tone.CARE if unsure else Tone.FINE, title, f"{text} {why}")
 
 
 def _guards(data: ReportData) -> Statement:

@@ -80,7 +80,7 @@ class AdversarialTrainer:
         self._set_learning_rates(progress)
         real, labels = self._real_batch(index, rng)
         latents = draw_latents(self.ema, labels, rng)
-        fake = self.generator(latents.z, latents.labels, latents.noise)
+        fake = symmetries(self.generator(latents.z, latents.labels, latents.noise), self.spec.symmetry, rng)
         fake_features = self.discriminator.features(augment(fake, config.augment_d, rng))
         with torch.no_grad():
             real_features = self.discriminator.features(augment(real, config.augment_d, rng))
@@ -123,7 +123,8 @@ class AdversarialTrainer:
         out = []
         for part in torch.split(torch.from_numpy(labels).to(self.fabric.device), batch_size):
             latents = draw_latents(generator, part, rng)
-            out.append(to_uint8(generator(latents.z, latents.labels, latents.noise)))
+            images = generator(latents.z, latents.labels, latents.noise)
+            out.append(to_uint8(symmetries(images, self.spec.symmetry, rng)))
         return np.concatenate(out)
 
     @torch.no_grad()

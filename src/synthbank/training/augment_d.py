@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from synthbank.models import draw_codes, turn
+
 _BRIGHTNESS = 0.2
 _SATURATION = 0.5
 _CONTRAST = 0.25
@@ -29,15 +31,7 @@ def symmetries(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """
     if kind == "none":
         return images
-    drawn = torch.randint(0, 8, (len(images),), generator=generator, device=images.device)
-    mirror = (drawn % 2 == 1).view(-1, 1, 1, 1)
-    images = torch.where(mirror, images.flip(3), images)
-    if kind == "flip":
-        return images
-    vertical = ((drawn // 2) % 2 == 1).view(-1, 1, 1, 1)
-    images = torch.where(vertical, images.flip(2), images)
-    transpose = (drawn // 4 == 1).view(-1, 1, 1, 1)
-    return torch.where(transpose, images.transpose(2, 3), images)
+    return turn(images, draw_codes(len(images), kind, generator))
 
 
 def augment(images: Tensor, policy: tuple[str, ...], generator: torch.Generator) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ def write_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str
 
 
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The folder's training state; `None` where there is none yet."""
+    """The folder's training state; `None` where there is none yet. What killed writes left behind is removed."""
+    for left_over in folder.rglob(".*.part"):  # of a write that was killed
+        left_over.unlink()
     path = folder / "state.safetensors"
     if not path.exists():
         return None
@@ -53,7 +56,7 @@ class History:
     def __iter__(self) -> Iterator[TrainEvent]:
         if self.path.exists():
             for line in self.path.read_text().splitlines():
-                if line.endswith("}"):  # a kill can cut the last line
+                with suppress(json.JSONDecodeError):  # a kill can cut the last line
                     yield TrainEvent(**json.loads(line))
 
     def truncate(self, *, after_step: int) -> None:

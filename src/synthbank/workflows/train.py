@@ -150,6 +150,7 @@ def spec_of(dataset: DatasetRow, config: TrainConfig, class_names: tuple[str, ..
         channels=dataset.channels,
         class_names=class_names,
         latent_dim=config.latent_dim,
+        symmetry=config.augment_real,
         options=config.model_options,
     )
 

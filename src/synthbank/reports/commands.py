@@ -1,0 +1,87 @@
+"""The commands that make a report's data set, model and images again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from synthbank.catalogue import DatasetRow, JobRow, ModelRow
+from synthbank.config import TrainConfig, load_preset, presets
+
+_SEPARATE = ("architecture", "preset", "steps", "time_budget_sec", "seed")
+
+
+def commands_again(
+    job: JobRow, model: ModelRow, *, per_class: int, dataset: DatasetRow | None, expanded_to: int | None
+) -> tuple[str, ...]:
+    """Commands in order, one a line; what the bank does not know is left out.
+
+    Args:
+        job: the generation job.
+        model: its model.
+        per_class: accepted images a class.
+        dataset: `None`: not in this bank, so ingest and training cannot be repeated from here.
+        expanded_to: originals and copies of the expansion; `None`: no expansion.
+    """
+    lines = []
+    if dataset is not None:
+        lines.append(_ingest(dataset))
+        if expanded_to is not None:
+            lines.append(f"synthbank augment {dataset.name} --to {expanded_to}")
+        lines.append(_train(dataset, model))
+    generate = ["synthbank", "generate", model.id, "-n", str(per_class), "--seed", str(job.seed)]
+    truncation = job.request.get("truncation", 1.0)
+    generate += ["--truncation", f"{truncation:g}"] if truncation != 1.0 else []
+    generate += [] if job.screened else ["--no-screen"]
+    return (*lines, shlex.join(generate), f"synthbank evaluate {job.id}", f"synthbank report {job.id}")
+
+
+def _ingest(dataset: DatasetRow) -> str:
+    options, source = dataset.options, dataset.source or ""
+    words = ["synthbank", "ingest"]
+    if source.startswith("sample "):
+        words += ["--sample", source.removeprefix("sample ").split(":")[0]]
+    else:
+        words.append(f"path/to/{source.split(' ')[-1] or dataset.name}")
+    words += ["--name", dataset.name, "--size", str(dataset.size)]
+    words += ["--fit", str(options["fit"])] if "fit" in options else []
+    words += ["--group-by", str(options["group_by"])] if options.get("group_by") else []
+    words += ["--channels", str(options["channels"])] if options.get("channels") else []
+    if options.get("shares"):
+        words += ["--split", "/".join(f"{100 * share:g}" for share in options["shares"])]
+    words += ["--seed", str(options["split_seed"])] if "split_seed" in options else []
+    return shlex.join(words)
+
+
+def _train(dataset: DatasetRow, model: ModelRow) -> str:
+    config: Mapping[str, Any] = model.card.get("training") or {}
+    words = ["synthbank", "train", dataset.name, "--model", model.architecture]
+    preset = str(config.get("preset", ""))
+    known = preset in presets()
+    words += ["--preset", preset.removeprefix(f"{model.architecture}-")] if known else []
+    words += ["--steps", str(config["steps"])] if config.get("steps") else []
+    words += ["--time-budget", f"{config['time_budget_sec']:g}s"] if config.get("time_budget_sec") else []
+    words += ["--seed", str(config.get("seed", 0))]
+    for name, value in _choices(config, load_preset(preset) if known else {}).items():
+        words += ["--set", f"{name}={json.dumps(value)}"]
+    words += ["--per-class"] if set(model.class_names) != set(dataset.class_names) else []
+    words += ["--model-name", model.id] if model.id != model.run_id and "--per-class" not in words else []
+    return shlex.join(words)
+
+
+def _choices(config: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that differ from what the preset alone would give."""
+    fields = {f.name: f for f in dataclasses.fields(TrainConfig)}
+    found = {}
+    for name, value in config.items():
+        if name in _SEPARATE or name not in fields:
+            continue
+        default = {} if name == "model_options" else fields[name].default
+        usual = preset.get(name, default)
+        usual = list(usual) if isinstance(usual, tuple) else usual
+        if value != usual:
+            found[name] = value
+    return found

@@ -1,0 +1,292 @@
+"""What every architecture promises; a new file in models/architectures is tested here without an edit."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+import torch
+
+from synthbank.generation import Sampler
+from synthbank.models import (
+    Discriminator,
+    Generator,
+    ModelSpec,
+    architectures,
+    baked_state,
+    draw_latents,
+    load_baked,
+    load_tensors,
+    save_tensors,
+    state_fingerprint,
+    to_uint8,
+)
+
+# narrow networks where an architecture has an option for that; others are tested at their defaults
+NARROW = {"projected": {"width": 0.25, "mixing": 8}, "sagan": {"base": 4}}
+N = 4
+
+ALL = [
+    pytest.param((name, size, channels, classes), id=f"{name}-{size}px-{channels}ch-{classes}cl")
+    for name in architectures
+    for size in (32, 64)
+    for channels in (1, 3, 4)
+    for classes in (1, 3)
+]
+ONE_EACH = [pytest.param((name, 32, 3, 3), id=name) for name in architectures]
+
+
+@dataclass
+class Players:
+    """Both networks of one architecture, and a batch for them."""
+
+    spec: ModelSpec
+    generator: Generator
+    discriminator: Discriminator
+
+    @property
+    def labels(self):
+        return torch.arange(N) % self.spec.n_classes
+
+    @property
+    def latents(self):
+        return draw_latents(self.generator, self.labels, torch.Generator().manual_seed(1))
+
+    def images(self, labels=None):
+        latents = self.latents
+        return self.generator(latents.z, latents.labels if labels is None else labels, latents.noise)
+
+    def reals(self):
+        shape = (8, self.spec.channels, self.spec.size, self.spec.size)
+        return torch.rand(shape, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def _spec(case) -> ModelSpec:
+    name, size, channels, classes = case
+    names = tuple(f"class {i}" for i in range(classes))
+    return ModelSpec(name, size, channels, names, latent_dim=16, options=NARROW.get(name, {}))
+
+
+def _build(spec: ModelSpec, seed: int) -> Players:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        architecture = architectures.get(spec.architecture)
+        return Players(spec, architecture.generator(spec), architecture.discriminator(spec))
+
+
+def _leave_zero(module: torch.nn.Module) -> None:
+    """Move whatever starts at exactly zero (gates, class offsets), as the first updates would."""
+    rng = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for value in module.parameters():
+            if value.requires_grad and not value.any():
+                value.copy_(0.1 * torch.randn(value.shape, generator=rng))
+
+
+@cache
+def _players(case) -> Players:
+    players = _build(_spec(case), seed=0)
+    players.discriminator.calibrate(players.reals())
+    for module in (players.generator, players.discriminator):
+        _leave_zero(module)
+    with torch.no_grad():
+        for _ in range(2):  # running statistics and power iterations leave their first values
+            players.discriminator(players.images(), players.labels)
+    return players
+
+
+@pytest.fixture
+def players(request):
+    """Networks that have left their starting point, in eval mode; whatever a test does to them is undone."""
+    found = _players(request.param)
+    modules = (found.generator.eval(), found.discriminator.eval())
+    states = [{k: v.clone() for k, v in m.state_dict().items()} for m in modules]
+    yield found
+    for module, state in zip(modules, states, strict=True):
+        module.zero_grad(set_to_none=True)
+        module.load_state_dict(state)
+
+
+every = pytest.mark.parametrize("players", ALL, indirect=True)
+
+
+@every
+def test_images_have_the_asked_shape_and_range(players):
+    for training in (False, True):
+        players.generator.train(training)
+        with torch.no_grad():
+            images = players.images()
+        assert images.shape == (N, players.spec.channels, players.spec.size, players.spec.size)
+        assert images.dtype == torch.float32
+        assert images.isfinite().all()
+        assert images.abs().max() <= 1
+        assert images.std() > 1e-3
+
+
+@every
+def test_gradients_reach_every_trainable_value_of_both_players(players):
+    players.generator.train()
+    players.discriminator.train()
+    judged = players.discriminator(players.images(), players.labels)
+    # not the mean: a normalised batch has a mean that nothing can change
+    judged.square().mean().backward()
+    for module in (players.generator, players.discriminator):
+        named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+        assert named
+        for name, value in named:
+            assert value.grad is not None, name
+            assert value.grad.isfinite().all(), name
+            assert value.dim() < 2 or value.grad.any(), f"{name} gets no gradient"
+
+
+@every
+def test_logits_are_a_judgement_of_the_features(players):
+    images, labels = players.reals()[:N], players.labels
+    with torch.no_grad():
+        whole = players.discriminator(images, labels)
+        parts = players.discriminator.logits(players.discriminator.features(images), labels)
+    assert torch.equal(whole, parts)
+    assert whole.dim() == 2
+    assert len(whole) == N
+    assert whole.isfinite().all()
+
+
+@every
+def test_the_discriminator_looks_at_every_channel(players):
+    with torch.no_grad():
+        images = players.reals()[:N]
+        before = players.discriminator(images, players.labels)
+        for channel in range(players.spec.channels):
+            changed = images.clone()
+            changed[:, channel] = changed[:, channel].flip(2)
+            assert not torch.equal(players.discriminator(changed, players.labels), before), f"channel {channel}"
+
+
+@every
+def test_the_class_changes_image_and_judgement(players):
+    labels = players.labels
+    other = (labels + 1) % players.spec.n_classes
+    with torch.no_grad():
+        moved = (players.images(other) - players.images(labels)).abs().amax(dim=(1, 2, 3))
+        reals = players.reals()[:N]
+        judged = (players.discriminator(reals, other) - players.discriminator(reals, labels)).abs().amax(dim=1)
+    if players.spec.n_classes > 1:
+        assert (moved > 1e-4).all()
+        assert (judged > 1e-6).all()
+    else:
+        assert not moved.any()
+        assert not judged.any()
+
+
+@every
+def test_what_is_published_draws_the_same_images(players):
+    spec = players.spec
+    data = save_tensors(baked_state(players.generator), header=spec.to_json())
+    again = load_baked(spec, load_tensors(data))
+    assert not again.training
+    assert not any(p.requires_grad for p in again.parameters())
+    latents = players.latents
+    with torch.no_grad():
+        torch.testing.assert_close(again(latents.z, latents.labels, latents.noise), players.images(), atol=1e-5, rtol=0)
+    assert state_fingerprint(baked_state(again)) == state_fingerprint(load_tensors(data))
+
+
+@every
+def test_an_image_does_not_depend_on_its_batch_mates(players):
+    sampler = Sampler(load_baked(players.spec, baked_state(players.generator)))
+    classes = players.spec.n_classes
+    block = sampler.draw_block(job_seed=5, class_index=classes - 1, block=1)
+    assert block.shape == (sampler.block, players.spec.channels, players.spec.size, players.spec.size)
+    assert (block == sampler.draw_block(job_seed=5, class_index=classes - 1, block=1)).all()
+    assert len({image.tobytes() for image in block}) == sampler.block
+    seeds = list(range(sampler.block))
+    alone = sampler.draw_seeds([7000 + s if s != 3 else s for s in seeds], class_index=0)
+    among = sampler.draw_seeds(seeds, class_index=0)
+    assert (alone[3] == among[3]).all()  # bit for bit, as the sampler promises for one batch shape
+    assert not (alone[4] == among[4]).all()
+    few = sampler.draw_seeds(seeds[2:5], class_index=0).astype(int)
+    assert abs(few - among[2:5]).max() <= 1  # another batch shape may round differently, by one level at most
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_the_same_seed_gives_the_same_weights(case):
+    def prints(seed: int) -> list[str]:
+        players = _build(_spec(case), seed)
+        return [state_fingerprint(m.state_dict()) for m in (players.generator, players.discriminator)]
+
+    first = prints(1)
+    assert prints(1) == first
+    assert all(a != b for a, b in zip(prints(2), first, strict=True))
+
+
+@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
+def test_the_state_of_both_players_goes_through_a_file(players):
+    fresh = _build(players.spec, seed=9)
+    for name in ("generator", "discriminator"):
+        state = getattr(players, name).state_dict()
+        module = getattr(fresh, name)
+        assert state_fingerprint(module.state_dict()) != state_fingerprint(state)
+        module.load_state_dict(load_tensors(save_tensors(state)))
+        assert state_fingerprint(module.state_dict()) == state_fingerprint(state)
+    fresh.generator.eval()
+    with torch.no_grad():
+        assert torch.equal(fresh.images(), players.images())
+
+
+@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
+def test_noise_has_the_declared_length(players):
+    latents = players.latents
+    assert latents.noise.shape == (N, players.generator.noise_dim)
+    assert latents.z.shape == (N, players.spec.latent_dim)
+
+
+@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
+def test_forward_is_the_body_of_the_stem(players):
+    latents = players.latents
+    with torch.no_grad():
+        hidden = players.generator.stem(latents.z, latents.labels)
+        assert torch.equal(players.generator.body(hidden, latents.labels, latents.noise), players.images())
+
+
+@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
+def test_building_a_published_generator_leaves_the_global_generator_alone(players):
+    before = torch.random.get_rng_state()
+    load_baked(players.spec, baked_state(players.generator))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
+def test_a_generator_can_learn_one_picture(players):
+    """A few updates towards a fixed picture lower the error: the weights that get gradients are the ones that draw."""
+    spec = players.spec
+    generator = _build(spec, seed=4).generator.train()
+    target = players.reals()[:N].mean(dim=0, keepdim=True).sign() * 0.5
+    optimizer = torch.optim.Adam([p for p in generator.parameters() if p.requires_grad], lr=1e-2)
+    labels = players.labels
+    errors = []
+    for _ in range(8):
+        latents = draw_latents(generator, labels, torch.Generator().manual_seed(6))
+        error = (generator(latents.z, labels, latents.noise) - target).square().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.95 * errors[0]
+
+
+@pytest.mark.parametrize("name", architectures.names())
+def test_a_larger_picture_works_as_well(name):
+    players = _build(_spec((name, 128, 3, 2)), seed=0)
+    with torch.no_grad():
+        images = players.images()
+        judged = players.discriminator(images, players.labels)
+    assert images.shape == (N, 3, 128, 128)
+    assert judged.isfinite().all()
+    assert to_uint8(images).shape == images.shape
+
+
+def test_every_architecture_says_where_it_comes_from():
+    assert len(architectures.names()) >= 2
+    for name in architectures:
+        facts = architectures.facts(name)
+        assert "arXiv" in facts["citation"]
+        assert isinstance(facts["labels"], bool)

@@ -1,0 +1,291 @@
+"""What every registered metric and every public two-sample function promises; a new one is checked with no edit here."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+import synthbank.metrics as room
+from synthbank.errors import OptionError
+from synthbank.metrics import evaluate_features, metrics
+from synthbank.metrics._products import products_of
+
+FACTS = {
+    "order",
+    "higher_is_better",
+    "minimum_real",
+    "minimum_fake",
+    "bounds",
+    "symmetric",
+    "against",
+    "proportion_of",
+    "biased",
+    "resampled",
+    "citation",
+    "note",
+}
+PUBLIC = {name: getattr(room, name) for name in room.__all__ if inspect.isfunction(getattr(room, name))}
+TWO_SAMPLE = sorted(
+    name
+    for name, f in PUBLIC.items()
+    if {"real", "fake"} <= set(inspect.signature(f).parameters) and "real_labels" not in inspect.signature(f).parameters
+)
+every_metric = pytest.mark.parametrize("name", list(metrics))
+every_function = pytest.mark.parametrize("name", TWO_SAMPLE)
+
+
+def mean_gap(*, real, fake):
+    return float(fake.mean() - real.mean())
+
+
+def value_of(name, real, fake):
+    return metrics.get(name)(products_of(real=np.asarray(real, np.float64), fake=np.asarray(fake, np.float64)))
+
+
+def call(name, real, fake, seed=0):
+    """A public function with its required arguments."""
+    needed = {"rng": np.random.default_rng(seed), "threshold": 1.0, "statistic": mean_gap}
+    parameters = inspect.signature(PUBLIC[name]).parameters
+    extra = {k: v for k, v in needed.items() if k in parameters and parameters[k].default is inspect.Parameter.empty}
+    positional = [extra.pop(k) for k in list(extra) if parameters[k].kind is not inspect.Parameter.KEYWORD_ONLY]
+    return PUBLIC[name](*positional, real=real, fake=fake, **extra)
+
+
+def gaussians(n, m, seed=0, d=4):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)), rng.normal(size=(m, d))
+
+
+def scores_of(real, fake, train, seed=0):
+    return evaluate_features(
+        real=real,
+        fake=fake,
+        floor_real=train,
+        real_labels=np.zeros(len(real), np.int64),
+        fake_labels=np.zeros(len(fake), np.int64),
+        floor_labels=np.zeros(len(train), np.int64),
+        class_names=("all",),
+        network="lite1",
+        input_size=32,
+        rng=np.random.default_rng(seed),
+        n_resamples=10,
+    )
+
+
+def score_of(name, real, fake, train, seed=0):
+    (score,) = [s for s in scores_of(real, fake, train, seed) if s.metric == f"{name}-lite1-32" and not s.class_name]
+    return score
+
+
+def test_there_are_metrics_and_functions_to_check():
+    assert {"kid", "fd", "precision", "recall", "density", "coverage", "diversity", "copy-rate"} <= set(metrics)
+    assert {"frechet_distance", "kernel_distance", "precision_recall", "density_coverage", "copy_rate"} <= set(
+        TWO_SAMPLE
+    )
+
+
+def test_the_public_names_are_sorted_and_there():
+    assert sorted(room.__all__) == sorted(set(room.__all__))
+    assert all(hasattr(room, name) for name in room.__all__)
+
+
+@every_metric
+def test_facts_are_complete_and_fit_each_other(name):
+    facts = metrics.facts(name)
+    assert set(facts) == FACTS
+    assert facts["against"] in ("test", "train")
+    assert facts["proportion_of"] in (None, "real", "fake")
+    assert min(facts["minimum_real"], facts["minimum_fake"]) >= 1
+    assert facts["citation"]
+    if facts["proportion_of"] is not None:
+        assert facts["bounds"] == (0.0, 1.0)
+    if facts["symmetric"]:
+        assert facts["minimum_real"] == facts["minimum_fake"]
+
+
+def test_no_two_metrics_share_a_place_and_kid_is_first():
+    orders = {name: metrics.facts(name)["order"] for name in metrics}
+    assert len(set(orders.values())) == len(orders)
+    assert min(orders, key=orders.__getitem__) == "kid"
+
+
+@every_metric
+@pytest.mark.parametrize("seed", range(3))
+def test_a_set_against_itself_is_ideal_or_for_questions_of_copying_the_worst(name, seed):
+    facts = metrics.facts(name)
+    real, _ = gaussians(40, 1, seed)
+    ideal_is_upper = facts["higher_is_better"] == (facts["against"] == "test")
+    ideal = facts["bounds"][ideal_is_upper]
+    if ideal is not None:
+        assert value_of(name, real, real[::-1]) == pytest.approx(ideal, abs=1e-9)
+    else:  # no end of the scale: at least as good as any disturbed set
+        value = value_of(name, real, real[::-1])
+        disturbed = [0.3 * real, real + 2.0 * np.eye(4)[0]] if name != "diversity" else [0.3 * real]
+        for worse in disturbed:
+            other = value_of(name, real, worse)
+            assert (value > other) == ideal_is_upper
+            assert value != other
+
+
+@every_metric
+def test_the_same_distribution_scores_better_than_another(name):
+    facts = metrics.facts(name)
+    gaps = []
+    for seed in range(10):
+        real, fake = gaussians(60, 60, seed)
+        other = 0.3 * fake + (4.0 if facts["against"] == "test" else 0.0)
+        if facts["against"] == "train":
+            other = real[:60] + 1e-6 * fake
+        gaps.append(value_of(name, real, fake) - value_of(name, real, other))
+    assert (np.array(gaps) > 0).all() if facts["higher_is_better"] else (np.array(gaps) < 0).all()
+
+
+@every_metric
+@pytest.mark.parametrize(("n", "m"), [(12, 20), (31, 9)])
+def test_the_order_of_images_does_not_matter(name, n, m):
+    rng = np.random.default_rng(n)
+    real, fake = gaussians(n, m)
+    shuffled = value_of(name, rng.permutation(real), rng.permutation(fake))
+    assert shuffled == pytest.approx(value_of(name, real, fake), rel=1e-9)
+
+
+@every_metric
+def test_it_is_symmetric_exactly_where_it_says_so(name):
+    pairs = [gaussians(12, 20, seed) for seed in range(5)]
+    pairs = [(real, 1.5 * fake + 0.5) for real, fake in pairs]
+    forth, back = ([value_of(name, *p) for p in pairs], [value_of(name, *p[::-1]) for p in pairs])
+    assert np.allclose(forth, back, rtol=1e-9) == metrics.facts(name)["symmetric"]
+
+
+@every_metric
+@pytest.mark.parametrize(
+    "case", ["random", "far", "alike", "repeated", "wide", "tiny numbers", "same set", "collapsed"]
+)
+def test_values_are_finite_and_within_bounds(name, case):
+    real, fake = gaussians(15, 22, seed=3)
+    real, fake = {
+        "random": (real, fake),
+        "far": (real, fake + 1e5),
+        "alike": (np.ones_like(real), np.ones_like(fake)),
+        "repeated": (np.repeat(real[:5], 3, axis=0), np.repeat(fake[:2], 11, axis=0)),
+        "wide": gaussians(15, 22, d=300),
+        "tiny numbers": (1e-6 * real, 1e-6 * fake),
+        "same set": (real, real),
+        "collapsed": (real, np.repeat(real[:1], 22, axis=0)),
+    }[case]
+    value = value_of(name, real, fake)
+    smallest, largest = metrics.facts(name)["bounds"]
+    assert isinstance(value, float)
+    assert math.isfinite(value)
+    assert smallest is None or value >= smallest
+    assert largest is None or value <= largest
+
+
+@every_metric
+def test_the_minimum_is_enough_for_a_value_an_interval_and_a_floor(name):
+    facts = metrics.facts(name)
+    n, m = facts["minimum_real"], facts["minimum_fake"]
+    real, fake = gaussians(max(n, 4), max(m, 4), seed=4)
+    others, _ = gaussians(max(n, m, 8), 1, seed=5)
+    sets = (real[:n], fake[:m], others) if facts["against"] == "test" else (others, fake[:m], real[:n])
+    score = score_of(name, *sets)
+    assert (score.n_real, score.n_fake) == (n, m)
+    for number in (score.value, score.low, score.high, score.floor, score.floor_low, score.floor_high):
+        assert math.isfinite(number)
+
+
+@every_metric
+@pytest.mark.parametrize("short", ["real", "fake"])
+def test_below_the_minimum_there_is_no_value_but_a_reason(name, short):
+    facts = metrics.facts(name)
+    n, m = facts["minimum_real"] - (short == "real"), facts["minimum_fake"] - (short == "fake")
+    real, fake = gaussians(n, m, seed=6)
+    others, _ = gaussians(20, 1, seed=7)
+    sets = (real, fake, others) if facts["against"] == "test" else (others, fake, real)
+    score = score_of(name, *sets)
+    assert score.value is None
+    assert score.low is None
+    assert score.note.startswith(f"not computed: {n} {facts['against']} originals and {m} synthetic images")
+
+
+@every_metric
+def test_same_seed_same_score(name):
+    real, fake = gaussians(20, 25, seed=8)
+    train, _ = gaussians(40, 1, seed=9)
+    scores = [score_of(name, real, fake, train, seed) for seed in (1, 1)]
+    numbers = [(s.value, s.low, s.high, s.floor, s.floor_low, s.floor_high, s.note) for s in scores]
+    assert numbers[0] == numbers[1]
+
+
+@every_metric
+def test_the_expected_value_depends_on_the_number_of_images_exactly_where_it_says_so(name):
+    facts = metrics.facts(name)
+
+    def draws(n, m):
+        return np.array([value_of(name, *gaussians(n, m, seed=[n, m, i])) for i in range(500)])
+
+    few, many = (draws(16, 8), draws(16, 64)) if facts["against"] == "train" else (draws(8, 8), draws(64, 64))
+    error = np.hypot(few.std(), many.std()) / np.sqrt(500)
+    assert (abs(few.mean() - many.mean()) > 4 * error) == facts["biased"]
+
+
+@every_metric
+@pytest.mark.parametrize(("n", "m", "d"), [(10, 10, 3), (45, 20, 6), (30, 60, 90)])
+def test_many_resamples_at_once_give_what_one_at_a_time_gives(name, n, m, d):
+    resampled = metrics.facts(name)["resampled"]
+    rng = np.random.default_rng(10)
+    real, fake = gaussians(n, m, seed=11, d=d)
+    products = products_of(real=real, fake=1.2 * fake + 0.3)
+    kept_real = np.array([rng.permutation(n) < int(0.8 * n) for _ in range(12)])
+    kept_fake = np.array([rng.permutation(m) < int(0.8 * m) for _ in range(12)])
+    parts = [products.take(np.flatnonzero(i), np.flatnonzero(j)) for i, j in zip(kept_real, kept_fake, strict=True)]
+    plain = np.array([metrics.get(name)(part) for part in parts])
+    direct = [value_of(name, real[i], (1.2 * fake + 0.3)[j]) for i, j in zip(kept_real, kept_fake, strict=True)]
+    np.testing.assert_allclose(plain, direct, rtol=1e-9, atol=1e-12)
+    if resampled is not None:
+        np.testing.assert_allclose(resampled(products, kept_real, kept_fake), plain, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_real_and_fake_go_by_name_and_randomness_is_an_argument(name):
+    parameters = inspect.signature(PUBLIC[name]).parameters
+    for wanted in ("real", "fake", "rng", "query", "threshold", "floor_real"):
+        if wanted in parameters:
+            assert parameters[wanted].kind is inspect.Parameter.KEYWORD_ONLY, wanted
+    names = list(parameters)
+    if "real" in names and "fake" in names:
+        assert names.index("fake") == names.index("real") + 1
+    if "rng" in parameters and name != "inception_score":
+        assert parameters["rng"].default is inspect.Parameter.empty
+
+
+@every_function
+@pytest.mark.parametrize("side", ["real", "fake"])
+@pytest.mark.parametrize("fault", ["nan", "infinity", "empty", "one-dimensional", "other width"])
+def test_faulty_features_are_refused_with_a_next_step(name, side, fault):
+    sets = dict(zip(("real", "fake"), gaussians(20, 20), strict=True))
+    broken = sets[side].copy()
+    if fault in ("nan", "infinity"):
+        broken[7, 2] = np.nan if fault == "nan" else -np.inf
+    else:
+        broken = {"empty": broken[:0], "one-dimensional": broken[0], "other width": broken[:, :3]}[fault]
+    with pytest.raises(OptionError) as caught:
+        call(name, **(sets | {side: broken}))
+    assert caught.value.next_step
+    assert caught.value.got is not None
+
+
+@every_function
+def test_same_seed_same_value_and_inputs_stay_as_they_were(name):
+    real, fake = gaussians(20, 25)
+    before = real.copy(), fake.copy()
+    assert call(name, real, fake, seed=5) == call(name, real, fake, seed=5)
+    np.testing.assert_array_equal(real, before[0])
+    np.testing.assert_array_equal(fake, before[1])
+
+
+@every_function
+def test_single_precision_features_are_summed_in_double(name):
+    real, fake = (x.astype(np.float32) for x in gaussians(20, 25))
+    assert call(name, real, fake) == call(name, real.astype(np.float64), fake.astype(np.float64))

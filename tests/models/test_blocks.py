@@ -1,0 +1,112 @@
+"""Layers that architectures share, against their definitions."""
+
+import pytest
+import torch
+from torch import nn
+
+from synthbank.models.blocks import ConditionalBatchNorm, SelfAttention, sn_conv, sn_linear, to_sphere
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def _largest_singular_value(weight):
+    return torch.linalg.matrix_norm(weight.flatten(1).double(), 2).item()
+
+
+@pytest.mark.parametrize("layer", [sn_conv(6, 8, 3), sn_linear(12, 5)], ids=["conv", "linear"])
+def test_spectral_normalisation_brings_the_largest_singular_value_to_one(layer):
+    with torch.no_grad():
+        layer.parametrizations.weight.original.mul_(7.0)
+        layer.train()
+        for _ in range(60):
+            layer.weight  # noqa: B018 (each look in train mode is one power iteration)
+    layer.eval()
+    assert _largest_singular_value(layer.weight.detach()) == pytest.approx(1.0, abs=1e-3)
+    assert _largest_singular_value(layer.parametrizations.weight.original.detach()) > 2
+
+
+@pytest.mark.parametrize(("kernel", "stride", "side"), [(1, 1, 8), (3, 1, 8), (4, 2, 4)])
+def test_a_normalised_convolution_keeps_or_halves_the_size(kernel, stride, side):
+    assert sn_conv(2, 3, kernel, stride)(torch.zeros(1, 2, 8, 8)).shape == (1, 3, side, side)
+
+
+def test_without_bias_there_is_none():
+    assert sn_conv(2, 3, 3, bias=False).bias is None
+    assert sn_linear(2, 3, bias=False).bias is None
+    assert sn_linear(2, 3).bias is not None
+
+
+def test_conditional_normalisation_starts_as_plain_normalisation():
+    x, labels = torch.randn(8, 3, 4, 4) * 5 + 2, torch.arange(8) % 2
+    conditional, plain = ConditionalBatchNorm(3, 2), nn.BatchNorm2d(3)
+    torch.testing.assert_close(conditional(x, labels), plain(x))
+    assert torch.equal(conditional.norm.running_mean, plain.running_mean)
+
+
+def test_a_class_offset_acts_on_its_class_alone():
+    x, labels = torch.randn(6, 3, 4, 4), torch.tensor([0, 1, 0, 1, 0, 1])
+    layer = ConditionalBatchNorm(3, 2)
+    plain = layer(x, labels).detach()
+    with torch.no_grad():
+        layer.offset.weight[1] = torch.tensor([0.5, 0.0, 1.0, 10.0, 20.0, 30.0])  # three gains, three biases
+    y = layer(x, labels)
+    torch.testing.assert_close(y[::2], plain[::2])
+    gain = torch.tensor([1.5, 1.0, 2.0]).view(1, 3, 1, 1)
+    bias = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(y[1::2], plain[1::2] * gain + bias)
+
+
+def test_one_class_needs_no_offsets():
+    layer = ConditionalBatchNorm(3, 1)
+    assert layer.offset is None
+    x = torch.randn(4, 3, 2, 2)
+    torch.testing.assert_close(layer(x, torch.zeros(4, dtype=torch.int64)), layer.norm(x))
+
+
+def _attention_by_hand(layer, x):
+    """Section 3 of arXiv 1805.08318 with pooled keys and values, one position at a time."""
+    n, channels, h, w = x.shape
+    query = torch.einsum("oc,nchw->nohw", layer.query.weight[:, :, 0, 0], x)
+    key = nn.functional.max_pool2d(torch.einsum("oc,nchw->nohw", layer.key.weight[:, :, 0, 0], x), 2).flatten(2)
+    value = nn.functional.max_pool2d(torch.einsum("oc,nchw->nohw", layer.value.weight[:, :, 0, 0], x), 2).flatten(2)
+    out = torch.empty(n, channels, h, w)
+    for i in range(n):
+        for y in range(h):
+            for z in range(w):
+                energy = torch.stack([query[i, :, y, z] @ key[i, :, j] for j in range(key.shape[2])])
+                mixed = (torch.softmax(energy, 0) * value[i]).sum(dim=1)
+                out[i, :, y, z] = layer.out.weight[:, :, 0, 0] @ mixed
+    return x + layer.gate * out
+
+
+def test_attention_is_its_definition():
+    layer = SelfAttention(16).eval()
+    x = torch.randn(2, 16, 4, 4)
+    with torch.no_grad():
+        assert torch.equal(layer(x), x)  # the gate starts at zero
+        layer.gate.fill_(0.7)
+        torch.testing.assert_close(layer(x), _attention_by_hand(layer, x), atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(layer(x), x, atol=1e-3)
+
+
+def test_attention_lets_a_far_place_matter():
+    layer = SelfAttention(16).eval()
+    x = torch.randn(1, 16, 8, 8)
+    with torch.no_grad():
+        layer.gate.fill_(1.0)
+        changed = x.clone()
+        changed[:, :, 7, 7] += 5
+        assert (layer(changed) - layer(x))[0, :, 0, 0].abs().max() > 1e-6
+
+
+def test_latents_come_to_lie_on_the_sphere():
+    z = torch.randn(5, 16) * torch.tensor([[0.1], [1.0], [3.0], [10.0], [100.0]])
+    on_sphere = to_sphere(z)
+    torch.testing.assert_close(on_sphere.norm(dim=1), torch.full((5,), 4.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(nn.functional.cosine_similarity(z, on_sphere), torch.ones(5))
+    assert to_sphere(torch.zeros(1, 16)).isfinite().all()

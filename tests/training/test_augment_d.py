@@ -1,0 +1,127 @@
+"""Symmetries of the square, and differentiable augmentation."""
+
+import itertools
+
+import pytest
+import torch
+
+from synthbank.training.augment_d import augment, symmetries
+
+POLICIES = [policy for n in range(4) for policy in itertools.combinations(("colour", "translation", "cutout"), n)]
+
+
+def _rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _images(n: int = 6, size: int = 16, channels: int = 3, dtype=torch.float32):
+    return torch.rand(n, channels, size, size, generator=_rng(9), dtype=dtype) * 2 - 1
+
+
+def _square_group(image):
+    turns = [torch.rot90(image, k, (-2, -1)) for k in range(4)]
+    return turns + [t.flip(-1) for t in turns]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("none", 1), ("flip", 2), ("dihedral", 8)])
+def test_symmetries_are_exactly_those_of_the_square(kind, expected):
+    image = torch.arange(9.0).view(1, 1, 3, 3)
+    allowed = {tuple(t.flatten().tolist()) for t in _square_group(image)}
+    assert len(allowed) == 8
+    drawn = symmetries(image.expand(4000, -1, -1, -1), kind, _rng())
+    seen, counts = drawn.flatten(1).unique(dim=0, return_counts=True)
+    seen = {tuple(row.tolist()) for row in seen}
+    assert len(seen) == expected
+    assert seen <= allowed
+    assert tuple(image.flatten().tolist()) in seen
+    assert (counts.float() / 4000 * expected - 1).abs().max() < 0.2  # each as often as the others
+    if kind == "flip":
+        assert tuple(image.flip(3).flatten().tolist()) in seen
+
+
+@pytest.mark.parametrize("kind", ["none", "flip", "dihedral"])
+def test_symmetries_keep_the_order_of_the_batch_and_move_channels_together(kind):
+    images = _images(40)
+    drawn = symmetries(images, kind, _rng(1))
+    assert drawn.shape == images.shape
+    for image, moved in zip(images, drawn, strict=True):  # so every image keeps its label
+        assert any(torch.equal(moved, candidate) for candidate in _square_group(image))
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids="+".join)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_augmentation_keeps_shape_type_and_a_sane_range(policy, channels):
+    images = _images(64, channels=channels)
+    out = augment(images, policy, _rng())
+    assert out.shape == images.shape
+    assert out.dtype == images.dtype
+    assert out.isfinite().all()
+    assert out.abs().max() < 2
+    assert torch.equal(out, images) == (not policy)
+
+
+def test_augmentation_follows_its_generator():
+    images, policy = _images(), ("colour", "translation", "cutout")
+    assert torch.equal(augment(images, policy, _rng(3)), augment(images, policy, _rng(3)))
+    assert not torch.equal(augment(images, policy, _rng(3)), augment(images, policy, _rng(4)))
+    assert torch.equal(symmetries(images, "dihedral", _rng(3)), symmetries(images, "dihedral", _rng(3)))
+    before = torch.random.get_rng_state()
+    augment(images, policy, _rng(3))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_order_in_which_a_policy_is_written_does_not_matter():
+    images = _images()
+    assert torch.equal(augment(images, ("cutout", "colour"), _rng()), augment(images, ("colour", "cutout"), _rng()))
+
+
+def test_each_image_is_augmented_on_its_own():
+    same = _images(1).expand(16, -1, -1, -1)
+    for policy in ("colour", "translation", "cutout"):
+        out = augment(same, (policy,), _rng())
+        assert len({o.numpy().tobytes() for o in out}) > 8
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids="+".join)
+def test_augmentation_is_differentiable(policy):
+    images = _images(2, size=8, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: augment(x, policy, _rng(5)), (images,))
+
+
+def test_the_gradient_of_cutout_and_translation_is_that_of_the_pixels_that_stay():
+    images = _images(8).requires_grad_()
+    out = augment(images, ("translation", "cutout"), _rng(2))
+    out.sum().backward()
+    assert set(images.grad.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close((images.grad * images.detach()).sum(), out.detach().sum())
+
+
+def test_translation_moves_by_at_most_an_eighth_and_fills_with_zero():
+    images = torch.zeros(500, 1, 16, 16)
+    images[:, :, 8, 8] = 1
+    places = augment(images, ("translation",), _rng()).flatten(1).argmax(dim=1)
+    moves = {(int(p) // 16 - 8, int(p) % 16 - 8) for p in places}
+    assert moves == set(itertools.product(range(-2, 3), repeat=2))
+    shifted = augment(torch.ones(500, 1, 16, 16), ("translation",), _rng())
+    assert set(shifted.unique().tolist()) == {0.0, 1.0}
+    assert (shifted.sum(dim=(1, 2, 3)) >= 14 * 14).all()
+
+
+def test_cutout_clears_one_square_of_half_the_side():
+    out = augment(torch.ones(200, 1, 16, 16), ("cutout",), _rng())
+    for image in out[:, 0]:
+        rows, columns = (image == 0).any(dim=1).nonzero().flatten(), (image == 0).any(dim=0).nonzero().flatten()
+        cleared = int((image == 0).sum())
+        assert cleared == len(rows) * len(columns)  # a rectangle
+        assert cleared == 0 or len(rows) == rows[-1] - rows[0] + 1
+        assert len(rows) <= 8
+        assert len(columns) <= 8
+    assert (out == 0).sum(dim=(1, 2, 3)).max() >= 7 * 7
+
+
+def test_colour_changes_no_places():
+    flat = torch.full((50, 3, 4, 4), 0.3)
+    out = augment(flat, ("colour",), _rng())
+    torch.testing.assert_close(out, out[:, :, :1, :1].expand_as(out))
+    assert (out - 0.3).abs().max() <= 0.2 + 1e-5  # a grey image has only its brightness to change
+    assert out.std() > 0.05

@@ -1,0 +1,398 @@
+"""Real runs of a few steps: history, snapshots, stopping, resuming, budgets, and what happens when a loss is NaN."""
+
+import dataclasses
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from synthbank.config import TrainConfig
+from synthbank.data import EpochSampler
+from synthbank.errors import IntegrityError, TrainingError
+from synthbank.models import (
+    ModelSpec,
+    architectures,
+    load_baked,
+    load_tensors,
+    read_header,
+    save_tensors,
+    state_fingerprint,
+)
+from synthbank.records import LabelledImages
+from synthbank.training import AdversarialTrainer, FitResult, History, Hooks, TrainingLoop, loop
+from synthbank.training.state import read_state, write_state
+
+OPTIONS = {"sagan": {"base": 4}, "projected": {"width": 0.25, "mixing": 8}}
+CONFIG = TrainConfig(
+    architecture="sagan",
+    model_options=OPTIONS["sagan"],
+    latent_dim=8,
+    steps=24,
+    batch_size=4,
+    lr_floor=0.1,
+    snapshot_every=8,
+    snapshot_images=6,
+    grad_clip=5.0,
+)
+
+
+@pytest.fixture(scope="module")
+def fabric():
+    found = Fabric(accelerator="cpu", devices=1)
+    found.launch()
+    return found
+
+
+def _images(n: int, seed: int) -> LabelledImages:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n, dtype=np.int64) % 2
+    colour = rng.integers(60, 180, (n, 3, 1, 1)) + 40 * labels[:, None, None, None]
+    pixels = (colour + rng.integers(-20, 20, (n, 3, 32, 32))).clip(0, 255).astype(np.uint8)
+    return LabelledImages(pixels, labels, ("a", "b"))
+
+
+def _score(images):
+    pixels = images.reshape(len(images), -1).astype(float)
+    distances = np.linalg.norm(pixels[:, None] - pixels[None], axis=2)
+    return {"kid": float(pixels.mean()), "real_diversity": 1.0, "fake_diversity": float(distances.mean()) + 1.0}
+
+
+class Run:
+    """A trainer and its loop in a folder, with everything the hooks were told."""
+
+    def __init__(self, folder, fabric, config=CONFIG, *, score=_score, stop_at=None, on_event=None, validation=6):
+        self.events, self.grids, self.folder = [], [], folder
+        spec = ModelSpec(
+            config.architecture, 32, 3, ("a", "b"), latent_dim=config.latent_dim, options=config.model_options
+        )
+        train = _images(10, seed=0)
+        sampler = EpochSampler(train.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
+        self.trainer = AdversarialTrainer(spec, config, train=train, sampler=sampler, fabric=fabric)
+
+        def listen(event):
+            self.events.append(event)
+            if on_event is not None:
+                on_event(self.trainer, event)
+
+        hooks = Hooks(
+            score=score,
+            on_event=listen,
+            on_grid=lambda step, images: self.grids.append((step, images)),
+            should_stop=lambda: stop_at is not None and self.loop.progress.step >= stop_at,
+        )
+        self.loop = TrainingLoop(
+            self.trainer, config, folder=folder, validation=_images(validation, seed=1), hooks=hooks
+        )
+
+    def fit(self) -> FitResult:
+        return self.loop.fit()
+
+    def kinds(self, kind):
+        return [e for e in self.events if e.kind == kind]
+
+    @property
+    def snapshots(self):
+        return sorted((self.folder / "snapshots").iterdir())
+
+    def weights(self):
+        """Fingerprints of generator, discriminator, average and both optimisers."""
+        tensors, values = self.trainer.state()
+        parts = ("generator", "discriminator", "ema", "opt_g", "opt_d")
+        found = {p: state_fingerprint({k: v for k, v in tensors.items() if k.startswith(f"{p}.")}) for p in parts}
+        assert sum(len([k for k in tensors if k.startswith(f"{p}.")]) > 4 for p in parts) == len(parts)
+        return found | values
+
+
+def _config(name, **changes):
+    return dataclasses.replace(CONFIG, architecture=name, model_options=OPTIONS.get(name, {}), **changes)
+
+
+@pytest.fixture(scope="module", params=architectures.names())
+def whole(request, fabric, tmp_path_factory):
+    """One uninterrupted run of each architecture."""
+    run = Run(tmp_path_factory.mktemp(request.param), fabric, _config(request.param))
+    run.result = run.fit()
+    return run
+
+
+def test_a_run_ends_where_its_schedule_ends(whole):
+    result = whole.result
+    assert (result.finished, result.step, result.images_seen, result.rollbacks) == (True, 24, 96, 0)
+    assert result.elapsed_sec > 0
+
+
+def test_training_moves_every_network(whole, fabric, tmp_path):
+    fresh = Run(tmp_path, fabric, whole.loop.config).trainer.state()[0]
+    now = whole.trainer.state()[0]
+    trained = [k for k in fresh if k.startswith(("generator.", "discriminator.", "ema.")) and "weight" in k]
+    moved = [k for k in trained if not torch.equal(fresh[k], now[k])]
+    assert {k.split(".")[0] for k in moved} == {"generator", "discriminator", "ema"}
+    assert all(v.isfinite().all() for v in now.values())
+    assert not torch.equal(now["ema.to_pixels.bias"], now["generator.to_pixels.bias"])
+
+
+def test_snapshots_are_made_at_their_steps_and_hold_what_was_scored(whole):
+    assert [p.name for p in whole.snapshots] == ["00000008.safetensors", "00000016.safetensors", "00000024.safetensors"]
+    assert [step for step, _ in whole.grids] == [8, 16, 24]
+    data = whole.snapshots[-1].read_bytes()
+    spec = ModelSpec.from_json(read_header(data))
+    assert spec == whole.trainer.spec
+    images = whole.grids[-1][1]
+    assert images.shape == (6, 3, 32, 32)
+    again = whole.trainer.sample(load_baked(spec, load_tensors(data)), np.arange(6) % 2)
+    assert abs(again.astype(int) - images).max() <= 1
+    event = whole.kinds("snapshot")[-1]
+    assert event.values["kid"] == _score(images)["kid"]
+    assert {"logit_of_train", "logit_of_validation", "logit_of_fake"} <= set(event.values)
+
+
+def test_the_history_is_what_the_hooks_were_told_but_for_progress(whole):
+    written = list(History(whole.folder))
+    assert written == [e for e in whole.events if e.kind != "progress"]
+    assert [e.step for e in written if e.kind == "snapshot"] == [8, 16, 24]
+    assert all(e.images_seen == 4 * e.step for e in written)
+    assert [e.elapsed_sec for e in written] == sorted(e.elapsed_sec for e in written)
+    progress = whole.kinds("progress")
+    assert {10, 20} <= {e.step for e in progress}
+    assert set(progress[0].values) == {"loss_d", "loss_g", "logit_real", "logit_fake"}
+
+
+def test_a_stopped_and_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, fabric, tmp_path):
+    config = whole.loop.config
+    for stop_at in (5, 13, 16):
+        part = Run(tmp_path, fabric, config, stop_at=stop_at)
+        result = part.fit()
+        assert (result.finished, result.step) == (False, stop_at)
+        assert part.weights() != whole.weights()
+    last = Run(tmp_path, fabric, config)
+    result = last.fit()
+    assert (result.finished, result.step, result.images_seen) == (True, 24, 96)
+    assert last.weights() == whole.weights()
+    assert [p.name for p in last.snapshots] == [p.name for p in whole.snapshots]
+    for mine, theirs in zip(last.snapshots, whole.snapshots, strict=True):
+        assert mine.read_bytes() == theirs.read_bytes()
+
+    def timeless(run):
+        return [dataclasses.replace(e, elapsed_sec=0) for e in History(run.folder)]
+
+    assert timeless(last) == timeless(whole)
+
+
+def test_a_finished_run_is_not_trained_again(whole, fabric):
+    again = Run(whole.folder, fabric, whole.loop.config)
+    before = (whole.folder / "history.jsonl").read_bytes()
+    assert again.fit().step == 24
+    assert again.weights() == whole.weights()
+    assert not again.grids
+    assert (whole.folder / "history.jsonl").read_bytes() == before
+
+
+def test_the_same_seed_repeats_and_another_seed_does_not(fabric, tmp_path):
+    def train(name, seed):
+        run = Run(tmp_path / name, fabric, _config("sagan", steps=4, seed=seed))
+        run.fit()
+        return run.weights()
+
+    first = train("one", 0)
+    assert train("two", 0) == first
+    other = train("three", 1)
+    assert all(first[p] != other[p] for p in ("generator", "discriminator", "ema", "opt_g", "opt_d"))
+
+
+def test_a_longer_schedule_goes_on_from_the_end_of_a_shorter_one(fabric, tmp_path):
+    assert Run(tmp_path, fabric, _config("sagan", steps=8)).fit().step == 8
+    longer = Run(tmp_path, fabric, _config("sagan", steps=12))
+    assert longer.fit().step == 12
+    assert [e.step for e in History(tmp_path) if e.kind == "snapshot"] == [8, 12]
+
+
+@pytest.mark.parametrize(("every", "expected"), [(7, [7, 14, 20]), (None, list(range(2, 21, 2))), (50, [20])])
+def test_snapshot_intervals(every, expected, fabric, tmp_path):
+    run = Run(tmp_path, fabric, _config("sagan", steps=20, snapshot_every=every))
+    run.fit()
+    assert [step for step, _ in run.grids] == expected
+
+
+def test_status_lines_are_means_over_their_steps(fabric, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_STATUS_EVERY", 10)
+    monkeypatch.setattr(loop, "_CHECK_EVERY", 1)
+    run = Run(tmp_path, fabric, _config("sagan", steps=20, snapshot_every=20))
+    run.fit()
+    status = [e for e in History(tmp_path) if e.kind == "status"]
+    assert [e.step for e in status] == [10, 20]
+    each = [e.values["loss_d"] for e in run.kinds("progress")]
+    assert len(each) == 20
+    assert status[0].values["loss_d"] == pytest.approx(np.mean(each[:10]))
+    assert status[1].values["loss_d"] == pytest.approx(np.mean(each[10:]))
+
+
+def test_the_learning_rate_falls_over_the_second_half(fabric, tmp_path):
+    trainer = Run(tmp_path, fabric).trainer
+    for progress, share in ((0.0, 1.0), (0.5, 1.0), (0.75, 0.55), (1.0, 0.1)):
+        trainer.step(0, progress=progress)
+        assert trainer.opt_g.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_g * share)
+        assert trainer.opt_d.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_d * share)
+
+
+def test_a_run_without_validation_images_is_not_watched_for_overfitting(fabric, tmp_path):
+    run = Run(tmp_path, fabric, _config("sagan", steps=4), validation=0)
+    run.fit()
+    assert not any(k.startswith("logit_of") for k in run.kinds("snapshot")[0].values)
+
+
+def test_collapse_is_written_down(fabric, tmp_path):
+    def score(images):
+        return {"kid": 1.0, "real_diversity": 10.0, "fake_diversity": 1.0}
+
+    run = Run(tmp_path, fabric, _config("sagan", steps=4), score=score)
+    run.fit()
+    (event,) = [e for e in History(tmp_path) if e.kind == "guard"]
+    assert event.values["name"] == "mode_collapse"
+    assert event.values["value"] == pytest.approx(0.1)
+
+
+def _forge_elapsed(folder, seconds):
+    tensors, values = read_state(folder)
+    values["progress"]["elapsed_sec"] = seconds
+    write_state(folder, tensors, values)
+
+
+def test_a_budget_counts_the_time_that_was_spent_before(fabric, tmp_path):
+    config = _config("sagan", steps=None, time_budget_sec=60.0, snapshot_every=1000)
+    assert not Run(tmp_path, fabric, config, stop_at=2).fit().finished
+    _forge_elapsed(tmp_path, 59.8)
+    start = time.monotonic()
+    result = Run(tmp_path, fabric, config).fit()
+    assert time.monotonic() - start < 30
+    assert result.finished
+    assert result.step > 2
+    assert result.elapsed_sec >= 60
+    again = Run(tmp_path, fabric, config).fit()
+    assert (again.finished, again.step) == (True, result.step)
+
+
+def test_an_exhausted_budget_trains_no_further_step(fabric, tmp_path):
+    config = _config("sagan", steps=None, time_budget_sec=60.0, snapshot_every=1000)
+    Run(tmp_path, fabric, config, stop_at=2).fit()
+    _forge_elapsed(tmp_path, 61.0)
+    run = Run(tmp_path, fabric, config)
+    result = run.fit()
+    assert (result.finished, result.step) == (True, 2)
+    assert [step for step, _ in run.grids] == [2]  # even so there is something to publish
+
+
+def test_a_time_budget_makes_timed_snapshots(fabric, tmp_path):
+    run = Run(tmp_path, fabric, _config("sagan", steps=None, time_budget_sec=1.5, snapshot_every=None))
+    result = run.fit()
+    assert 1.5 <= result.elapsed_sec < 20
+    assert 2 <= len(run.grids) <= 7
+
+
+def _poison(trainer):
+    with torch.no_grad():
+        next(p for p in trainer.generator.module.parameters() if p.requires_grad).fill_(float("nan"))
+
+
+def test_a_nan_rolls_back_to_the_last_state_at_half_the_learning_rate(fabric, tmp_path):
+    poisoned = []
+
+    def on_event(trainer, event):
+        if event.kind == "progress" and event.step == 10 and not poisoned:
+            poisoned.append(event)
+            _poison(trainer)
+
+    run = Run(tmp_path, fabric, CONFIG, on_event=on_event)
+    result = run.fit()
+    assert (result.finished, result.step, result.rollbacks) == (True, 24, 1)
+    (guard,) = run.kinds("guard")
+    assert guard.values["name"] == "not_finite"
+    (rollback,) = run.kinds("rollback")
+    assert rollback.values == {"rollbacks": 1, "lr_scale": 0.5}
+    assert rollback.step == 8  # the last state
+    assert run.trainer.opt_g.param_groups[0]["lr"] < 0.5 * CONFIG.lr_g
+    tensors, _ = run.trainer.state()
+    assert all(v.isfinite().all() for v in tensors.values())
+    assert [p.stem for p in run.snapshots] == ["00000008", "00000016", "00000024"]
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [e["kind"] for e in lines if e["kind"] in ("guard", "rollback")] == ["guard", "rollback"]
+
+
+def test_a_roll_back_takes_other_random_choices(fabric, tmp_path):
+    trainer = Run(tmp_path, fabric).trainer
+    before = torch.rand(3, generator=trainer._rng("step", 5))
+    trainer.rollbacks = 1
+    assert not torch.equal(torch.rand(3, generator=trainer._rng("step", 5)), before)
+
+
+def test_the_fourth_nan_ends_the_run_with_its_reason(fabric, tmp_path):
+    def on_event(trainer, event):
+        if event.kind == "progress" and event.step == 10:
+            _poison(trainer)
+
+    run = Run(tmp_path, fabric, CONFIG, on_event=on_event)
+    with pytest.raises(TrainingError, match="after 3 rollbacks") as caught:
+        run.fit()
+    assert "NaN" in caught.value.message
+    assert "lower the learning rates" in caught.value.message
+    assert caught.value.facts["step"] > 10
+    assert [e.values["lr_scale"] for e in run.kinds("rollback")] == [0.5, 0.25, 0.125]
+    assert len(run.kinds("guard")) == 4
+    assert [p.stem for p in run.snapshots] == ["00000008"]  # kept
+    written = [e.kind for e in History(tmp_path)]
+    assert written.count("rollback") == 3
+
+
+def test_a_state_is_never_saved_with_broken_weights(fabric, tmp_path):
+    """An update can break the weights in the very step after which the state is saved; its loss was still fine."""
+    poisoned = []
+
+    def score(images):
+        if len(poisoned) == 0:
+            poisoned.append(True)
+            _poison(run.trainer)
+        return _score(images)
+
+    run = Run(tmp_path, fabric, CONFIG, score=score)
+    result = run.fit()
+    assert result.finished
+    assert result.rollbacks == 1
+
+
+def test_roll_backs_survive_a_stop(fabric, tmp_path):
+    def on_event(trainer, event):
+        if event.kind == "progress" and event.step == 10 and trainer.rollbacks == 0:
+            _poison(trainer)
+
+    part = Run(tmp_path, fabric, CONFIG, on_event=on_event, stop_at=21)
+    assert part.fit().rollbacks == 1
+    last = Run(tmp_path, fabric, CONFIG)
+    assert last.fit().rollbacks == 1
+    assert last.trainer.lr_scale == 0.5
+    (tmp_path / "whole").mkdir()
+    whole = Run(tmp_path / "whole", fabric, CONFIG, on_event=on_event)
+    whole.fit()
+    assert last.weights() == whole.weights()
+
+
+def test_a_damaged_state_is_refused(fabric, tmp_path):
+    Run(tmp_path, fabric, CONFIG, stop_at=2).fit()
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(IntegrityError, match="damaged"):
+        Run(tmp_path, fabric, CONFIG).fit()
+
+
+def test_an_average_that_is_resumed_keeps_averaging(fabric, tmp_path):
+    """The state of an optimiser is laid out as it was: moments that are read back belong to the same places."""
+    run = Run(tmp_path, fabric, _config("sagan", steps=6), stop_at=3)
+    run.fit()
+    tensors, values = run.trainer.state()
+    other = Run(tmp_path / "other", fabric, _config("sagan", steps=6))
+    other.trainer.load_state(load_tensors(save_tensors(tensors)), values)
+    assert other.weights() == run.weights()
+    for trainer in (run.trainer, other.trainer):
+        trainer.step(3, progress=0.5)
+    assert other.weights() == run.weights()

@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from synthbank.catalogue import queries
+from synthbank.errors import OptionError, StateError
+from synthbank.fingerprint import bytes_sha256
+from synthbank.models import load_tensors
+from synthbank.storage import layout
+from synthbank.workflows.configure import configure
+from synthbank.workflows.ingest import ingest
+from synthbank.workflows.train import run_name, train, train_per_class
+
+from .conftest import DATASET, MODEL, small_config
+
+
+def the_model(bank, name=MODEL):
+    with bank.catalogue.session() as session:
+        return queries.get_model(name, session=session)
+
+
+def the_snapshots(bank, run_id):
+    with bank.catalogue.session() as session:
+        return queries.snapshots(run_id, session=session)
+
+
+def test_the_published_model_is_the_snapshot_with_the_lowest_kid(trained):
+    model = the_model(trained)
+    snapshots = the_snapshots(trained, model.run_id)
+    assert [s.step for s in snapshots] == [4, 8]
+    best = min(snapshots, key=lambda s: s.scores["kid"])
+    assert [s.step for s in snapshots if s.chosen] == [best.step]
+    stored = trained.store.get(layout.model_key(MODEL, "generator.safetensors"))
+    assert bytes_sha256(stored) == model.sha256 == best.sha256
+    assert model.card["snapshot"]["step"] == best.step
+
+
+def test_a_model_carries_what_screening_needs_and_where_it_came_from(trained):
+    model = the_model(trained)
+    assert json.loads(trained.store.get(layout.model_key(MODEL, "model.json"))) == model.card
+    assert model.card["dataset"]["training_originals"] > 50
+    assert model.card["training"]["batch_size"] == 4
+    screen = trained.store.get(layout.model_key(MODEL, "screen.safetensors"))
+    assert bytes_sha256(screen) == model.card["screen_sha256"]
+
+
+def test_a_run_folder_holds_configuration_history_grids_and_tensorboard(trained):
+    folder = trained.runs_dir / the_model(trained).run_id
+    assert json.loads((folder / "config.json").read_text())["steps"] == 8
+    kinds = [json.loads(line)["kind"] for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert kinds.count("snapshot") == 2
+    assert sorted(p.name for p in (folder / "grids").iterdir()) == ["00000004.png", "00000008.png"]
+    assert list((folder / "tensorboard").iterdir())
+
+
+def test_the_same_command_again_trains_no_further(trained):
+    again = train(trained, DATASET, small_config(), device="cpu", model_name=MODEL)
+    assert again.steps == 8
+    assert again.model.sha256 == the_model(trained).sha256
+
+
+def test_a_longer_schedule_goes_on_with_the_same_run(trained):
+    longer = train(trained, DATASET, small_config(steps=12), device="cpu", model_name="longer")
+    assert longer.run_id == the_model(trained).run_id
+    assert longer.images_seen == 12 * 4
+    assert [s.step for s in longer.snapshots] == [4, 8, 12]
+
+
+def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(trained):
+    calls = iter(range(100))
+    config = small_config(seed=5)
+    stopped = train(trained, DATASET, config, device="cpu", should_stop=lambda: next(calls) >= 3, model_name="a")
+    assert stopped.model is None
+    assert stopped.steps == 3
+    resumed = train(trained, DATASET, config, device="cpu", model_name="a")
+    whole = train(trained, DATASET, config, device="cpu", model_name="b")
+    assert resumed.run_id == whole.run_id  # the second call found it finished
+    fresh = train(trained, DATASET, replace(config, preset="paper"), device="cpu", model_name="c")
+    assert fresh.run_id == resumed.run_id
+
+
+def test_another_seed_or_option_is_another_run(trained):
+    with trained.catalogue.session() as session:
+        dataset = queries.get_dataset(DATASET, session=session)
+    base = run_name(dataset, small_config())
+    assert run_name(dataset, small_config(seed=1)) != base
+    assert run_name(dataset, small_config(lr_g=1e-4)) != base
+    assert run_name(dataset, small_config(steps=99)) == base
+    assert run_name(dataset, small_config(), "dab_negative") != base
+
+
+def test_one_model_for_each_class(trained):
+    config = small_config(architecture="sagan", steps=2, snapshot_every=2)
+    reports = train_per_class(trained, DATASET, config, device="cpu", model_name="each")
+    assert [r.model.id for r in reports] == ["each-dab_negative", "each-dab_positive"]
+    for report, name in zip(reports, ("dab_negative", "dab_positive"), strict=True):
+        assert report.model.class_names == (name,)
+        tensors = load_tensors(trained.store.get(layout.model_key(report.model.id, "generator.safetensors")))
+        assert not [k for k in tensors if "offset" in k]  # unconditional
+
+
+def test_training_on_the_affine_expansion_uses_the_copies(trained):
+    report = train(trained, DATASET, small_config(steps=2, offline_expansion=True), device="cpu", model_name="wide")
+    assert report.finished
+    with trained.catalogue.session() as session:
+        dataset = queries.get_dataset(DATASET, session=session)
+        assert len(queries.list_expansions(dataset.id, session=session)) > 100
+
+
+def test_a_class_too_small_to_train_on_says_what_to_do(trained, tmp_path):
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "set" / "a" / "only.png")
+    ingest(trained, tmp_path / "set", name="tiny")
+    with pytest.raises(StateError, match="too few training originals"):
+        train(trained, "tiny", small_config(steps=1), device="cpu")
+
+
+def test_an_unknown_device_or_preset_is_named(trained):
+    with pytest.raises(OptionError, match="device"):
+        train(trained, DATASET, small_config(), device="tpu")
+    with pytest.raises(OptionError, match="preset"):
+        configure(trained, DATASET, architecture="projected", preset="best")
+
+
+def test_auto_fits_the_time_to_the_size_and_the_command_line_wins(trained):
+    auto = configure(trained, DATASET, architecture="projected", preset="auto")
+    assert auto.config.time_budget_sec == 5 * 60
+    assert "training images" in auto.reasons[0]
+    given = configure(trained, DATASET, architecture="projected", preset="auto", overrides={"steps": 7})
+    assert (given.config.steps, given.config.time_budget_sec) == (7, None)
+    assert not [r for r in given.reasons if r.startswith("time")]
