@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from synthbank.workflows.ingest import IngestReport
 
 
+_SHOWN_FILES = 40
+
+
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command()(ingest)
@@ -72,6 +75,12 @@ def show_ingest(report: IngestReport) -> None:
     say_table(title, ("class", *splits, "all"), rows)
     if report.findings:
         say_table("findings", ("check/effect", "images"), report.findings.items())
+    told = [f for f in report.files if f.effect != "convert"]
+    if told:
+        shown = [(f.name, "left out" if f.effect == "reject" else "warning", f.message) for f in told[:_SHOWN_FILES]]
+        say_table("files left out or doubtful", ("file", "", "why"), shown)
+        if len(told) > _SHOWN_FILES:
+            talk(f"note: {len(told) - _SHOWN_FILES} more with --json")
     for note in report.notes:
         talk(f"note: {note}")
     for warning in report.warnings:

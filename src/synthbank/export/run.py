@@ -65,7 +65,12 @@ def export_images(
     exporter = exporters.get(fmt)
     single_file = bool(exporters.facts(fmt).get("single_file", False))
     if (job_id is None) == (model_id is None):
-        raise OptionError("An export is of one job or of one model", got=[job_id, model_id], allowed="exactly one")
+        raise OptionError(
+            "An export is of one job or of one model",
+            got=[job_id, model_id],
+            allowed="exactly one",
+            next_step="give --job ID or --model NAME",
+        )
     if limit is not None and limit < 1:
         raise OptionError("The limit is a number of images a class", got=limit, allowed="1 or more, or none")
     with catalogue.session(read_only=True) as session:

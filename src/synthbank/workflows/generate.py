@@ -16,6 +16,7 @@ from synthbank.errors import OptionError, StateError, UnknownNameError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.generation import ImageWriter, Sampler, WrittenImage, image_seed
 from synthbank.records import JobStatus, UInt8Images, Verdict, Verdicts
+from synthbank.storage import layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.models import LoadedModel, load_model
 
@@ -148,6 +149,7 @@ def _one_class(
     with bank.catalogue.session() as session:
         last = queries.last_index(job_id=job_id, class_index=class_index, session=session)
     next_index = 0 if last is None else last + 1
+    _remove_uncommitted(bank, job_id, class_index, next_index)
     accepted = _accepted(bank, job_id).get(class_name, 0)
     cap = max(int(request.n * request.max_attempts), next_index)
     rows: list[dict[str, object]] = []
@@ -176,6 +178,14 @@ def _one_class(
         on_progress(class_name, accepted, request.n)
     with stages("rows"):
         _commit(bank, rows)
+
+
+def _remove_uncommitted(bank: Bank, job_id: str, class_index: int, next_index: int) -> None:
+    """Delete files that a killed process stored but did not enter; this call may not reach their numbers again."""
+    folder = layout.image_key(job_id, class_index, 0).rsplit("/", 2)[0]
+    for key in bank.store.list(folder):
+        if int(key.rsplit("/", 1)[1].split(".")[0]) >= next_index:
+            bank.store.delete(key)
 
 
 def _until_enough(verdicts: Verdicts | None, wanted: int, n: int) -> int:

@@ -29,6 +29,17 @@ from synthbank.workflows.bank import Bank
 
 
 @dataclass(frozen=True)
+class FileFinding:
+    """What a check said about one file."""
+
+    name: str
+    check: str
+    effect: str
+    """reject, convert or warn."""
+    message: str
+
+
+@dataclass(frozen=True)
 class IngestReport:
     """What an ingest did; `counts[class][split]` are accepted originals."""
 
@@ -40,6 +51,8 @@ class IngestReport:
     n_rejected: int
     findings: dict[str, int]
     """How often each finding was made, by "check/severity"."""
+    files: tuple[FileFinding, ...]
+    """Every finding with its file, those of rejected files first."""
     notes: tuple[str, ...]
     """What was decided while reading, such as the channels."""
     warnings: tuple[str, ...]
@@ -134,8 +147,13 @@ def _report(
     counts = {c: dict.fromkeys((s.value for s in Split), 0) for c in result.class_names}
     for original, split in zip(result.originals, splits, strict=True):
         counts[original.class_name][split.value] += 1
-    found = [f for o in result.originals for f in o.findings] + [f for r in result.rejected for f in r.findings]
-    findings = Counter(f"{f.check}/{f.severity.value}" for f in found)
+    files = tuple(
+        FileFinding(item.name, f.check, f.severity.value, f.message)
+        for items in (result.rejected, result.originals)
+        for item in items
+        for f in item.findings
+    )
+    findings = Counter(f"{f.check}/{f.effect}" for f in files)
     return IngestReport(
         dataset,
         is_new,
@@ -143,6 +161,7 @@ def _report(
         counts,
         len(result.rejected),
         dict(sorted(findings.items())),
+        files,
         tuple(result.notes),
         tuple(warnings),
     )

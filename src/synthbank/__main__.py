@@ -1,0 +1,5 @@
+"""`python -m synthbank` is `synthbank`."""
+
+from synthbank.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""A user's mistake gets an error that helps, exit code 2 and no traceback; and nothing is left behind."""
+
+import re
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ingest", "nowhere"], "nowhere"),
+        (["ingest"], "--sample"),
+        (["ingest", "--sample", "ich"], "ihc"),
+        (["ingest", "--sample", "ihc", "--size", "7"], "8 to 1024"),
+        (["ingest", "--sample", "ihc", "--fit", "crp"], "crop"),
+        (["ingest", "--sample", "ihc", "--split", "80/30"], "80/30"),
+        (["ingest", "--sample", "ihc", "--group-by", "("], "("),
+        (["train", "ihc"], "ingest"),
+        (["generate", "m"], "no bank"),
+        (["evaluate"], "no bank"),
+        (["report"], "no bank"),
+        (["export", "--to", "x"], "no bank"),
+        (["catalogue", "ls"], "no bank"),
+        (["models", "ls"], "no bank"),
+        (["nosuch"], "nosuch"),
+        (["generate", "m", "-n", "many"], "--number"),
+    ],
+)
+def test_without_a_bank(cli, words, said):
+    ran = cli(*words)
+    assert ran.code == 2, ran
+    assert said in flat(ran.err)
+    assert "Traceback" not in ran.err + ran.out
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory):
+    from synthbank.data import IngestOptions
+    from synthbank.settings import Settings
+    from synthbank.workflows.bank import open_bank
+    from synthbank.workflows.ingest import ingest
+
+    home = tmp_path_factory.mktemp("ingested") / "bank"
+    with open_bank(Settings(home=home)) as bank:
+        ingest(bank, "sample:ihc", name="ihc", options=IngestOptions(size=32))
+    return home
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "ich"], "ihc"),
+        (["train", "ihc", "--model", "projcted"], "projected"),
+        (["train", "ihc", "--preset", "slow"], "quick"),
+        (["train", "ihc", "--steps", "0"], "above zero"),
+        (["train", "ihc", "--set", "lr=1"], "lr_g"),
+        (["train", "ihc", "--set", "lr_g"], "KEY=VALUE"),
+        (["train", "ihc", "--set", "ema_decay=2"], "ema_decay"),
+        (["train", "ihc", "--config", "none.yaml"], "none.yaml"),
+        (["train", "ihc", "--device", "tpu"], "cpu"),
+        (["train", "ihc", "--time-budget", "soon"], "20m"),
+        (["generate", "m"], "model"),
+        (["evaluate"], "synthbank generate"),
+        (["evaluate", "j1"], "j1"),
+        (["report", "j1"], "j1"),
+        (["export", "--to", "x"], "--job"),
+        (["export", "--to", "x", "--job", "j1"], "j1"),
+        (["export", "--to", "x", "--job", "j1", "--format", "tfrecord"], "folder"),
+        (["catalogue", "show", "i1"], "i1"),
+        (["catalogue", "regenerate", "i1"], "i1"),
+        (["catalogue", "withdraw", "abc"], "abc"),
+        (["models", "show", "m"], "m"),
+        (["augment", "ihc", "--to", "3"], "3"),
+    ],
+)
+def test_in_a_bank(cli, ingested, words, said):
+    before = sorted(p for p in ingested.rglob("*") if p.is_file() and "catalogue.db" not in p.name)
+    ran = cli(*words, "--bank", ingested)
+    assert ran.code == 2, ran
+    assert said in flat(ran.err)
+    assert "Traceback" not in ran.err + ran.out
+    assert sorted(p for p in ingested.rglob("*") if p.is_file() and "catalogue.db" not in p.name) == before
+
+
+def test_every_command_explains_itself(cli):
+    top = cli("--help")
+    assert top.code == 0
+    for name in re.findall(r"^│ (\w+) ", top.out, re.MULTILINE):
+        assert cli(name, "--help").code == 0, name
+
+
+def flat(text):
+    """Without the frames and line breaks that tables and boxes put in."""
+    return re.sub(r"[\s│╭╮╰╯─]+", " ", text)
