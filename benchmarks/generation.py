@@ -94,7 +94,9 @@ def publish(bank: Bank, spec: ModelSpec, weights: bytes) -> None:
     """Enter an untrained model; speed does not depend on what it draws."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (185, spec.channels, spec.size, spec.size), dtype=np.uint8)
-    originals = LabelledImages(images, np.zeros(185, np.int64), spec.class_names, tuple(f"{i:064x}" for i in range(185)))
+    originals = LabelledImages(
+        images, np.zeros(185, np.int64), spec.class_names, tuple(f"{i:064x}" for i in range(185))
+    )
     gate = build_gate(originals).to_bytes()
     bank.store.put(layout.model_key(MODEL, "generator.safetensors"), weights)
     bank.store.put(layout.model_key(MODEL, "screen.safetensors"), gate)

@@ -13,7 +13,9 @@ import torch
 
 def machine() -> dict[str, Any]:
     """A description of this machine, without names."""
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
+    )
     return {
         "cpu": model,
         "cores": os.cpu_count(),

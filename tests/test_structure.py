@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "workflows": COMPUTING,
     "scale": COMPUTING | {"workflows"},
     "cloud": COMPUTING | {"workflows", "scale"},
+    "__main__": {"cli"},
     "cli": {"workflows", "catalogue.queries", "reports"},
     "service": {"workflows", "catalogue.queries", "reports"},
 }

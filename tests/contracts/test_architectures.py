@@ -15,6 +15,7 @@ from synthbank.models import (
     baked_state,
     draw_latents,
     load_baked,
+    load_feature_network,
     load_tensors,
     save_tensors,
     state_fingerprint,
@@ -216,6 +217,17 @@ def test_the_same_seed_gives_the_same_weights(case):
     first = prints(1)
     assert prints(1) == first
     assert all(a != b for a, b in zip(prints(2), first, strict=True))
+
+
+@pytest.mark.parametrize("case", ONE_EACH)
+def test_weights_do_not_depend_on_what_the_process_loaded_before(case):
+    def prints() -> list[str]:
+        players = _build(_spec(case), seed=1)
+        return [state_fingerprint(m.state_dict()) for m in (players.generator, players.discriminator)]
+
+    warm = prints()
+    load_feature_network.cache_clear()
+    assert prints() == warm
 
 
 @pytest.mark.parametrize("players", ONE_EACH, indirect=True)

@@ -33,7 +33,7 @@ def make_pictures(n, *, seed=0, size=32, channels=3):
     for image in images:
         image[:] = rng.uniform(60, 200, channels)[:, None, None]
         for _ in range(5):
-            y, x, radius = rng.uniform(0, size, 2).tolist() + [rng.uniform(size / 10, size / 3)]
+            y, x, radius = rng.uniform(0, size), rng.uniform(0, size), rng.uniform(size / 10, size / 3)
             disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
             image[:, disc] = rng.uniform(0, 255, channels)[:, None]
     return np.clip(images + rng.normal(0, 3, images.shape), 0, 255).astype(np.uint8)

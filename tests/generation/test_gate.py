@@ -136,10 +136,22 @@ def test_the_gate_holds_eight_symmetries_and_the_pixel_hashes(gate, originals):
     assert gate.hashes == tuple(pixel_sha256(image) for image in originals.images)
 
 
+@pytest.mark.xfail(reason="the copy threshold is zero, so only untouched copies are seen", strict=True)
+@pytest.mark.parametrize("case", ["one original", "an original and its mirror image"])
+def test_mirrored_copies_are_rejected_however_the_originals_lie(originals, label, case):
+    images = originals.images[:1]
+    if case != "one original":
+        images = np.concatenate([originals.images, images[..., ::-1]])
+    turned = np.ascontiguousarray(np.rot90(images, 1, axes=(2, 3)))
+    assert not build_gate(label(images)).judge(turned).accepted.any()
+
+
 def test_grey_originals(build_pictures, label):
-    images = build_pictures(8, channels=1)
-    verdicts = build_gate(label(images)).judge(np.concatenate([images[:2], build_pictures(2, seed=9, channels=1)]))
-    assert verdicts.reasons == ("exact_copy", "exact_copy", None, None)
+    images = build_pictures(N, channels=1)
+    gate = build_gate(label(images))
+    copies = gate.judge(np.concatenate([images[:1], images[1:2, :, ::-1]]))
+    assert copies.reasons == ("exact_copy", "near_copy")
+    assert gate.judge(build_pictures(20, seed=9, channels=1)).accepted.mean() >= 0.9
 
 
 def test_originals_without_hashes_or_none_at_all_are_refused(originals, label):

@@ -129,7 +129,7 @@ def test_truncation_zero_draws_each_class_about_its_own_mean(sampler):
     "options", [{"class_index": 2}, {"class_index": -1}, {"truncation": 1.1}, {"truncation": -0.1}]
 )
 def test_unknown_classes_and_truncations_are_refused(sampler, options):
-    with pytest.raises(OptionError, match="0 to|0 \\(class mean\\)"):
+    with pytest.raises(OptionError, match=r"0 to|0 \(class mean\)"):
         sampler.draw_block(**({"job_seed": 0, "class_index": 0, "block": 0} | options))
 
 

@@ -33,6 +33,20 @@ def test_ties_go_to_the_earlier_position_however_many_there_are():
     np.testing.assert_array_equal(distance, [[0.0] * 4, [5.0] * 4])
 
 
+def test_ties_among_many_others_go_to_the_earlier_position():
+    rng = np.random.default_rng(5)
+    reference = rng.integers(0, 3, size=(400, 3)).astype(float)  # few places, so many ties at each distance
+    query = rng.integers(0, 3, size=(20, 3)).astype(float)
+    distance, index = nearest_neighbours(query=query, reference=reference, k=100)
+    for i, row in enumerate(query):
+        exact = np.sqrt(((reference - row) ** 2).sum(axis=1))
+        np.testing.assert_allclose(distance[i], np.sort(exact)[:100], atol=1e-12)
+        for place in np.unique(reference[index[i]], axis=0):
+            chosen = [j for j in index[i] if (reference[j] == place).all()]
+            equal = np.flatnonzero((reference == place).all(axis=1))
+            assert chosen == equal[: len(chosen)].tolist()
+
+
 def test_equal_rows_are_exactly_zero_apart_even_far_from_the_origin():
     x = (np.random.default_rng(1).normal(size=(40, 300)) + 1e4).astype(np.float32)
     distance, index = nearest_neighbours(query=x[::-1], reference=x)
@@ -94,6 +108,16 @@ def test_exact_copies_count_even_where_originals_repeat():
     assert copy_rate(real=x, fake=x[:5], threshold=0.0) == 1.0
     assert metrics.get("copy-rate")(products_of(real=x, fake=x[:5])) == 1.0
     assert metrics.get("copy-rate")(products_of(real=x, fake=x[:5] + 1e-3)) == 0.0
+
+
+def test_what_rounding_leaves_between_equal_images_does_not_hide_a_copy():
+    x = np.random.default_rng(6).normal(size=(37, 1280)) + 3
+    x = np.concatenate([x, x[::-1]])  # every original twice: the threshold is zero
+    products = products_of(real=x, fake=x[5:20])
+    lengths = np.diagonal(products.real)[:, None] + np.diagonal(products.fake)[None]
+    rounded = np.sort(np.abs(lengths - 2 * products.cross), axis=0)[:2]
+    assert rounded.max() > 0  # there is something to forgive
+    assert metrics.get("copy-rate")(products) == 1.0
 
 
 def test_held_out_originals_have_about_the_rate_that_the_threshold_grants():

@@ -2,8 +2,9 @@
 
 import base64
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from synthbank.reports import (
     ReportData,
     SnapshotLine,
     TrainingPart,
+    render_report,
 )
 
 CLASSES = ("negative", "positive")
@@ -137,8 +139,6 @@ def make_report(class_names=CLASSES, **changes):
 
 def with_events(training, *events):
     """The training part with guard events."""
-    from dataclasses import replace
-
     return replace(training, events=tuple(EventLine(step, "guard", message) for step, message in events))
 
 
@@ -193,11 +193,15 @@ def pixels_of(uri):
     return np.array(Image.open(io.BytesIO(decoded(uri))))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def usual_page():
+    """The rendered page of `made.report()`."""
+    return render_report(make_report())
+
+
+@pytest.fixture(scope="session")
 def made():
     """The makers and readers of this file, by name."""
-    from types import SimpleNamespace
-
     return SimpleNamespace(
         report=make_report,
         score=make_score,

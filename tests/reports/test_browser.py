@@ -58,8 +58,8 @@ def test_the_page_never_scrolls_sideways(browser, made, tmp_path, width):
 
 
 @pytest.mark.parametrize(("mode", "scheme"), [("dark", 0), ("light", 1)])
-def test_the_page_follows_the_readers_mode(browser, made, tmp_path, mode, scheme):
-    (tmp_path / "report.html").write_text(render_report(made.report()))
+def test_the_page_follows_the_readers_mode(browser, usual_page, tmp_path, mode, scheme):
+    (tmp_path / "report.html").write_text(usual_page)
     target = tmp_path / f"{mode}.png"
     options = (f"--blink-settings=preferredColorScheme={scheme}", "--window-size=1200,1600", f"--screenshot={target}")
     call(browser, tmp_path, *options, (tmp_path / "report.html").as_uri())

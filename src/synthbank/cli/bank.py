@@ -119,13 +119,12 @@ def regenerate(
     json: JsonOption = False,
 ) -> None:
     """Make an image again from its row, and say whether it equals the stored one; exit code 1 if not."""
-    from synthbank.storage import encode_png
     from synthbank.workflows.inspect import regenerate as work
 
     with opened(bank, create=False) as found, working("drawing"):
         report = work(found, identity, device=device)
     if to is not None:
-        to.write_bytes(encode_png(report.pixels[0]))
+        to.write_bytes(report.png())
     if json:
         say_json({"id": identity, "equal": report.equal, "seed": report.row.seed, "model": report.row.model_id})
     else:

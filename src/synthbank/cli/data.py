@@ -10,8 +10,7 @@ import typer
 from synthbank.cli.output import BankOption, JsonOption, opened, say, say_json, say_table, talk, working
 
 if TYPE_CHECKING:
-    from synthbank.data import IngestOptions
-    from synthbank.workflows.ingest import IngestReport
+    from synthbank.workflows.ingest import IngestOptions, IngestReport
 
 
 _SHOWN_FILES = 40
@@ -39,7 +38,7 @@ def ingest(
     json: JsonOption = False,
 ) -> None:
     """Check, split and catalogue a set of labelled images."""
-    from synthbank.data import parse_shares
+    from synthbank.workflows.ingest import default_name, parse_shares
     from synthbank.workflows.ingest import ingest as work
 
     if (source is None) == (sample is None):
@@ -48,7 +47,7 @@ def ingest(
         report = work(
             found,
             f"sample:{sample}" if sample is not None else str(source),
-            name=name or _default_name(source, sample),
+            name=name or default_name(sample or source),
             options=ingest_options(size=size, fit=fit, group_by=group_by, channels=channels),
             shares=parse_shares(split),
             seed=seed,
@@ -61,7 +60,7 @@ def ingest(
 
 def ingest_options(*, size: int, fit: str, group_by: str | None, channels: int | None) -> IngestOptions:
     """`IngestOptions` from the command line."""
-    from synthbank.data import IngestOptions
+    from synthbank.workflows.ingest import IngestOptions
 
     return IngestOptions(size=size, fit=fit, group_by=group_by, channels=channels)
 
@@ -87,17 +86,6 @@ def show_ingest(report: IngestReport) -> None:
         talk(f"[yellow]warning:[/] {warning}")
     if not report.is_new:
         talk("nothing new: the same images with the same options are there already")
-
-
-def _default_name(source: Path | None, sample: str | None) -> str:
-    from synthbank.storage.layout import slugify
-
-    if sample is not None or source is None:
-        return sample or "data"
-    stem = source.resolve().name
-    for suffix in (".zip", ".npz", ".gz", ".tgz", ".tar"):
-        stem = stem.removesuffix(suffix)
-    return slugify(stem)
 
 
 def augment(

@@ -70,13 +70,12 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Get accepted images out, with metadata.csv and a dataset card."""
-    from synthbank.export import export_images
+    from synthbank.workflows.deliver import deliver
 
     with opened(bank, create=False) as found, working("exporting"):
-        result = export_images(
-            catalogue=found.catalogue,
-            store=found.store,
-            target=to,
+        result = deliver(
+            found,
+            to,
             fmt=format_,
             job_id=job,
             model_id=model,

@@ -77,13 +77,12 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """The whole way on your own images: ingest, split, expand, train, generate, evaluate, report."""
-    from synthbank.cli.data import _default_name
-    from synthbank.data import parse_shares
+    from synthbank.workflows.ingest import default_name, parse_shares
     from synthbank.workflows.run import RunRequest, plan
 
     request = RunRequest(
         source=str(source),
-        name=name or _default_name(source, None),
+        name=name or default_name(source),
         n=n,
         ingest_options=ingest_options(size=size, fit=fit, group_by=group_by, channels=None),
         shares=parse_shares(split),

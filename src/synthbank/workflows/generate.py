@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -278,6 +279,7 @@ def _close_job(bank: Bank, job: JobRow, status: JobStatus, seconds: float, messa
             n_rejected=total[Verdict.REJECTED.value],
             n_attempts=sum(total.values()),
             seconds=job.seconds + seconds,
+            finished_at=datetime.now(UTC),
             message=message,
             session=session,
         )

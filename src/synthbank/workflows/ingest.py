@@ -19,6 +19,7 @@ from synthbank.data import (
     assign_splits,
     default_expansion_target,
     ingest_source,
+    parse_shares,
     plan_expansion,
 )
 from synthbank.errors import OptionError
@@ -26,6 +27,22 @@ from synthbank.fingerprint import set_fingerprint
 from synthbank.records import AffineParameters, LabelledImages, Split, UInt8Images
 from synthbank.storage import decode_png, encode_png, layout
 from synthbank.workflows.bank import Bank
+
+__all__ = [
+    "DEFAULT_SHARES",
+    "AugmentReport",
+    "DataSplit",
+    "FileFinding",
+    "IngestOptions",
+    "IngestReport",
+    "augment",
+    "default_name",
+    "ingest",
+    "load_expansion",
+    "load_split",
+    "parse_shares",
+    "require_dataset",
+]
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,14 @@ def ingest(
         dataset = _record(session, name, result, split.splits, recorded)
         is_new = len(queries.list_datasets(session=session)) > n_before
     return _report(dataset, is_new, result, split.splits, split.warnings)
+
+
+def default_name(source: str | Path | None) -> str:
+    """A data set name made from a source's file name, or of a built-in sample's own."""
+    stem = Path(source or "data").resolve().name
+    for suffix in (".zip", ".npz", ".gz", ".tgz", ".tar"):
+        stem = stem.removesuffix(suffix)
+    return layout.slugify(stem)
 
 
 def _record(

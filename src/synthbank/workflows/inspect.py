@@ -9,6 +9,7 @@ from synthbank.catalogue import ImageRow, queries
 from synthbank.errors import IntegrityError
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
 from synthbank.records import UInt8Images
+from synthbank.storage import encode_png
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.generate import redraw
 from synthbank.workflows.models import load_model
@@ -64,6 +65,10 @@ class RegenerateReport:
     """`[1, C, H, W]` uint8."""
     equal: bool
     """Pixel for pixel the recorded image."""
+
+    def png(self) -> bytes:
+        """The image as PNG, without the text chunks of the stored file."""
+        return encode_png(self.pixels[0])
 
 
 def regenerate(bank: Bank, image_id: str, *, device: str = "cpu") -> RegenerateReport:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from synthbank.reports import labelled_grid
 
 from synthbank.catalogue import DatasetRow
 from synthbank.records import Split
+from synthbank.reports import labelled_grid
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_expansion, load_split
 

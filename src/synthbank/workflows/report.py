@@ -37,7 +37,7 @@ from synthbank.training import History
 from synthbank.training.state import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split
-from synthbank.workflows.train import JUDGE
+from synthbank.workflows.train import JUDGE, judged_at
 
 _SHOWN = 96
 """Synthetic images beside real ones, all classes together."""
@@ -319,7 +319,7 @@ def _map(rows: _Rows, images: _Images) -> MapPart | None:
 
 
 def _embed(images: UInt8Images) -> NDArray[np.float32]:
-    return load_feature_network(JUDGE).embed(batched(images))
+    return load_feature_network(JUDGE).embed(batched(images), input_size=judged_at(images.shape[-1]))
 
 
 def _scores(rows: _Rows) -> tuple[Score, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from synthbank.workflows.report import write_report
 
 from synthbank.config import TrainConfig
 from synthbank.data import DEFAULT_SHARES, IngestOptions
@@ -24,6 +23,7 @@ from synthbank.workflows.configure import configure
 from synthbank.workflows.evaluate import EvaluateReport, evaluate
 from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
 from synthbank.workflows.ingest import IngestReport, augment, ingest, load_split
+from synthbank.workflows.report import write_report
 from synthbank.workflows.train import TrainReport, make_fabric, probe_images_per_sec, spec_of, train
 
 TrainingLine = AbstractContextManager[Callable[[TrainEvent], None]]

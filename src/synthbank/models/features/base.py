@@ -76,6 +76,7 @@ feature_networks: Registry[Callable[[], FeatureNetwork]] = Registry(
 @lru_cache(maxsize=4)
 def load_feature_network(name: str) -> FeatureNetwork:
     """The frozen network called `name`, built once per process, on the CPU, in eval mode."""
-    network = feature_networks.get(name)()
+    with torch.random.fork_rng(devices=[]):  # or what is built beside it would depend on whether this came first
+        network = feature_networks.get(name)()
     network.eval().requires_grad_(False)
     return channels_last(network)
