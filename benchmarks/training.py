@@ -75,7 +75,7 @@ def framework_steps(architecture: str, data: LabelledImages) -> Callable[[int], 
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.launch()
     sampler = EpochSampler(data.labels, batch_size=config.batch_size, seed=0, balanced=True)
-    spec = ModelSpec(architecture, SIZE, 3, CLASSES, options=config.model_options)
+    spec = ModelSpec(architecture, SIZE, 3, CLASSES, symmetry=config.augment_real, options=config.model_options)
     trainer = AdversarialTrainer(spec, config, train=data, sampler=sampler, fabric=fabric)
     folder = Path(tempfile.mkdtemp())
     (folder / "snapshots").mkdir()
@@ -97,7 +97,7 @@ def bare_steps(architecture: str, data: LabelledImages) -> Callable[[int], None]
     """The same arithmetic in a plain loop."""
     config = resolve_train_config(f"{architecture}-quick")
     torch.manual_seed(0)
-    spec = ModelSpec(architecture, SIZE, 3, CLASSES, options=config.model_options)
+    spec = ModelSpec(architecture, SIZE, 3, CLASSES, symmetry=config.augment_real, options=config.model_options)
     g = architectures.get(architecture).generator(spec).to(memory_format=torch.channels_last)
     d = architectures.get(architecture).discriminator(spec).to(memory_format=torch.channels_last)
     average = ema_copy(g)
@@ -113,7 +113,8 @@ def bare_steps(architecture: str, data: LabelledImages) -> Callable[[int], None]
         scaled = images[chosen].float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
         real = symmetries(scaled, config.augment_real, rng)
         latents = draw_latents(g, labels, rng)
-        fake_features = d.features(augment(g(latents.z, labels, latents.noise), config.augment_d, rng))
+        fake = symmetries(g(latents.z, labels, latents.noise), config.augment_real, rng)
+        fake_features = d.features(augment(fake, config.augment_d, rng))
         with torch.no_grad():
             real_features = d.features(augment(real, config.augment_d, rng))
         twice = torch.cat([labels, labels])

@@ -31,7 +31,7 @@ class TrainConfig:
     """Optimiser steps; `None`: the time budget decides."""
     time_budget_sec: float | None = None
     """Seconds of training, time already spent before a resume included; `None`: the steps decide."""
-    batch_size: int = 8
+    batch_size: int = 16
     loss: str = "hinge"
     lr_g: float = 5e-4
     lr_d: float = 5e-4
@@ -43,7 +43,7 @@ class TrainConfig:
     """A step; reached gradually (warm-up), so that early averages do not remember the initial weights."""
     augment_real: str = "dihedral"
     """Label-preserving symmetries that real and generated images are laid in at random: none, flip, dihedral."""
-    augment_d: tuple[str, ...] = ("colour", "translation", "cutout")
+    augment_d: tuple[str, ...] = ("colour", "translation")
     """Differentiable augmentation of everything the discriminator sees (Zhao et al. 2020); empty: none."""
     offline_expansion: bool = False
     """Train on originals and their affine copies; `False`: on the originals alone."""
