@@ -20,6 +20,8 @@ from synthbank.records import LabelledImages, UInt8Images, Verdicts
 
 NETWORK = "lite0"
 _COPY_QUANTILE = 0.01
+_FLOOR_SHARE = 0.1
+_ALONE_SHARE = 0.02
 _BLANK_SHARE = 0.25
 
 
@@ -29,7 +31,8 @@ class GateThresholds:
 
     copy_distance: float
     """Feature distance to the nearest original below which an image is a near copy: the 1st percentile of the
-    distances between each original and its nearest other original."""
+    distances between each original and its nearest other original, but no less than a tenth of their median, so that
+    a pair of near-duplicate originals does not open the gate."""
     blank_deviation: float
     """Grey-level standard deviation below which an image is near-blank: a quarter of the least varied original's,
     at most 4 grey levels."""
@@ -107,14 +110,20 @@ def load_gate(data: bytes, *, sha256: str | None = None) -> Gate:
 
 
 def _copy_distance(features: NDArray[np.float16], n: int) -> float:
-    """1st percentile of the distance from each original to the nearest symmetry of another original."""
+    """1st percentile of the distance from each original to the nearest symmetry of another original, with a floor.
+
+    Without another original to compare with, a fiftieth of the features' length: a turned copy lies a thousandth off.
+    """
     distance = _distances(features[:n], features)
     own = np.arange(n)
     for first in range(0, 8 * n, n):
         distance[own, first + own] = np.inf
     nearest = distance.min(axis=1)
     nearest = nearest[np.isfinite(nearest)]
-    return float(np.quantile(nearest, _COPY_QUANTILE)) if len(nearest) else 0.0
+    median = float(np.median(nearest)) if len(nearest) else 0.0
+    if median == 0.0:
+        return _ALONE_SHARE * float(np.median(np.linalg.norm(features.astype(np.float64), axis=1)))
+    return max(float(np.quantile(nearest, _COPY_QUANTILE)), _FLOOR_SHARE * median)
 
 
 def _embed(images: UInt8Images) -> NDArray[np.float32]:
