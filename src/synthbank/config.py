@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -15,6 +16,7 @@ from synthbank.errors import OptionError, UnknownNameError
 from synthbank.fingerprint import set_fingerprint
 
 _AUGMENT_D = ("colour", "translation", "cutout")
+_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "str": str, "tuple": tuple, "dict": dict}
 _AUGMENT_REAL = ("none", "flip", "dihedral")
 
 
@@ -60,6 +62,7 @@ class TrainConfig:
     preset: str = "quick"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.steps is None and self.time_budget_sec is None:
             raise OptionError("A training run needs an end", allowed="steps or a time budget", next_step="add --steps")
         _positive(self, "latent_dim", "batch_size", "lr_g", "lr_d", "snapshot_images")
@@ -68,6 +71,11 @@ class TrainConfig:
                 _positive(self, name)
         if not 0 <= self.ema_decay < 1:
             raise OptionError("ema_decay is out of range", got=self.ema_decay, allowed="0 <= ema_decay < 1")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionError(f"{name} is out of range", got=getattr(self, name), allowed=f"0 <= {name} < 1")
+        if not self.grad_clip >= 0:
+            raise OptionError("grad_clip is out of range", got=self.grad_clip, allowed="0 (none) or more")
         if not 0 <= self.lr_floor <= 1:
             raise OptionError("lr_floor is out of range", got=self.lr_floor, allowed="0 to 1")
         if self.augment_real not in _AUGMENT_REAL:
@@ -83,13 +91,23 @@ class TrainConfig:
     def identity(self) -> str:
         """Ten hexadecimal digits over every choice but the length of the run, so that a longer run can resume."""
         values = {k: v for k, v in self.to_json().items() if k not in ("steps", "time_budget_sec", "preset")}
-        return set_fingerprint(f"{k}={v!r}" for k, v in values.items())[:10]
+        return set_fingerprint(f"{k}={json.dumps(v, sort_keys=True)}" for k, v in values.items())[:10]
 
     def progress(self, step: int, elapsed_sec: float) -> float:
         """Share of the schedule that is done, 0..1; whichever of steps and time is further."""
         by_step = step / self.steps if self.steps else 0.0
         by_time = elapsed_sec / self.time_budget_sec if self.time_budget_sec else 0.0
         return min(max(by_step, by_time), 1.0)
+
+
+def _check_types(config: TrainConfig) -> None:
+    for option in dataclasses.fields(config):
+        value, kind = getattr(config, option.name), str(option.type)
+        wanted = _TYPES[kind.split("[")[0].split(" ")[0]]
+        if value is None and kind.endswith("None"):
+            continue
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise OptionError(f"{option.name} has the wrong type", got=repr(value), allowed=kind)
 
 
 def _positive(config: TrainConfig, *names: str) -> None:
@@ -138,12 +156,9 @@ def resolve_train_config(
     for key in values:
         if key not in known:
             raise UnknownNameError("training option", key, known)
-    if "augment_d" in values:
+    if isinstance(values.get("augment_d"), list):
         values["augment_d"] = tuple(values["augment_d"])
-    try:
-        return TrainConfig(**{**values, "preset": preset})
-    except TypeError as error:
-        raise OptionError("A training option has the wrong type", got=str(error)) from error
+    return TrainConfig(**{**values, "preset": preset})
 
 
 def _read_yaml(file: Path) -> object:

@@ -71,7 +71,14 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
+        self._loaded = True  # set first: a file may look something up while it is imported
+        try:
+            self._import_all()
+        except BaseException:
+            self._loaded = False  # the next look-up must fail in the same way, not with half of the names
+            raise
+
+    def _import_all(self) -> None:
         if self._package is not None:
             package = import_module(self._package)
             for module in sorted(m.name for m in iter_modules(package.__path__)):

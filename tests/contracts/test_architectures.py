@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 
+from synthbank import models
 from synthbank.generation import Sampler
 from synthbank.models import (
     Discriminator,
@@ -302,3 +303,8 @@ def test_every_architecture_says_where_it_comes_from():
         facts = architectures.facts(name)
         assert "arXiv" in facts["citation"]
         assert isinstance(facts["labels"], bool)
+
+
+def test_the_registry_keeps_its_name_when_the_architectures_are_loaded():
+    architectures.names()
+    assert models.architectures is architectures

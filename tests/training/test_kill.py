@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+_PARTS = ("generator", "discriminator", "ema", "opt_g", "opt_d")
 TRIALS = 20
-STEPS = 14
+STEPS = 8
 
 
 def _train(folder: Path) -> None:
@@ -64,7 +66,7 @@ def _child(folder: Path) -> int:
 
 
 def _kill_at(folder: Path, seconds: float) -> bool:
-    """Was the child still at work when the kill came?"""
+    """Kill a training after some time; was it still at work?"""
     pid = _child(folder)
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)
@@ -77,6 +79,7 @@ def _finish(folder: Path) -> bool:
 
 def _describe(folder: Path) -> dict[str, object]:
     """Everything in a run folder but the times."""
+    from synthbank.fingerprint import bytes_sha256
     from synthbank.models import state_fingerprint
     from synthbank.training import History
     from synthbank.training.state import read_state
@@ -84,55 +87,47 @@ def _describe(folder: Path) -> dict[str, object]:
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     tensors, values = read_state(folder)
     events = [(e.kind, e.step, e.images_seen, sorted(e.values.items())) for e in History(folder)]
-    snapshots = [p.read_bytes().hex() for p in sorted((folder / "snapshots").iterdir())]
     parts = {p: {k: v for k, v in tensors.items() if k.startswith(f"{p}.")} for p in _PARTS}
     return {
         "files": files,
         "weights": {p: state_fingerprint(v) if v else None for p, v in parts.items()},
         "step": values["progress"]["step"],
         "losses": values["progress"]["losses_d"],
-        "snapshots": state_fingerprint({}) if not snapshots else hash_of(snapshots),
+        "snapshots": [bytes_sha256(p.read_bytes()) for p in sorted((folder / "snapshots").iterdir())],
         "events": events,
     }
 
 
-_PARTS = ("generator", "discriminator", "ema", "opt_g", "opt_d")
-
-
-def hash_of(texts: list[str]) -> str:
-    from synthbank.fingerprint import bytes_sha256
-
-    return bytes_sha256("\n".join(texts).encode())
-
-
 def main(base: Path) -> None:
-    import lightning_fabric  # noqa: F401
     import torch
 
-    import synthbank.training
+    import synthbank.training  # noqa: F401 (loaded once, for all the children)
     from synthbank.models import load_feature_network
 
     torch.set_num_threads(1)
     load_feature_network("lite0")
-    assert synthbank.training
     start = time.monotonic()
     finished = _finish(base / "whole")
     duration = time.monotonic() - start
     report = {"whole": _describe(base / "whole"), "finished": [finished], "trials": [], "at": []}
     rng = random.Random(0)
-    for number in range(TRIALS):
+    hits = 0
+    for number in range(2 * TRIALS):  # a kill that came too late does not count
+        if hits == TRIALS:
+            break
         folder = base / f"trial-{number}"
-        at = rng.uniform(0.02, 1.0) * duration
-        hit = _kill_at(folder, at)
+        at = rng.uniform(0.02, 0.8) * duration
+        hits += _kill_at(folder, at)
         left = sorted(p.name for p in folder.rglob("*") if p.is_file())
         report["finished"].append(_finish(folder))
         report["trials"].append(_describe(folder))
-        report["at"].append({"seconds": at, "hit": hit, "files_left": left})
+        report["at"].append({"seconds": at, "files_left": left})
+    report["hits"] = hits
     print(json.dumps(report))
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
-    start = time.monotonic()
     out = subprocess.run(
         [sys.executable, str(Path(__file__)), str(tmp_path)],
         capture_output=True,
@@ -143,16 +138,13 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     )
     assert out.returncode == 0, out.stderr
     report = json.loads(out.stdout)
-    print(f"{time.monotonic() - start:.0f} s", [round(a["seconds"], 2) for a in report["at"]])
     assert all(report["finished"]), out.stderr
     whole = report["whole"]
     assert whole["step"] == STEPS
     assert all(whole["weights"].values())
     assert not [f for f in whole["files"] if "part" in f]
-    hits = [a for a in report["at"] if a["hit"]]
-    assert len(hits) >= TRIALS * 3 // 4, "most kills must come while the run is at work"
-    assert any("state.safetensors" in a["files_left"] for a in hits), "some kill must come after the first state"
-    assert len(report["trials"]) == TRIALS
+    assert report["hits"] == TRIALS
+    assert any("state.safetensors" in a["files_left"] for a in report["at"]), "no kill came after the first state"
     for at, trial in zip(report["at"], report["trials"], strict=True):
         assert trial == whole, f"killed after {at['seconds']:.2f} s"
 

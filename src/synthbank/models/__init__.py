@@ -1,5 +1,6 @@
 """Networks: architectures (one file per paper), frozen feature networks, blocks and weights files."""
 
+import synthbank.models.architectures  # noqa: F401 (first: loaded later, the package would hide its registry)
 from synthbank.models.bake import baked_state, load_baked
 from synthbank.models.base import (
     Architecture,

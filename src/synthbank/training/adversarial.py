@@ -163,6 +163,10 @@ class AdversarialTrainer:
                 state.setdefault(int(number), {})[key] = value
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+            for parameter, moments in optimizer.state.items():  # fused Adam walks memory: layouts must be the same
+                for name, value in moments.items():
+                    if value.shape == parameter.shape:
+                        moments[name] = torch.empty_like(parameter).copy_(value)
         self.rollbacks, self.lr_scale = int(values["rollbacks"]), float(values["lr_scale"])
 
     def _modules(self) -> dict[str, nn.Module]:

@@ -229,6 +229,8 @@ class TrainingLoop:
         self.progress.elapsed_sec = self._elapsed()
         self._resume_clock()
         tensors, values = self.trainer.state()
+        if not all(bool(v.isfinite().all()) for v in tensors.values()):
+            return  # the last update broke the weights, as the next loss will tell; the state before is still good
         write_state(self.folder, tensors, values | {"progress": asdict(self.progress), "window": self._window})
         self._saved_at = time.monotonic()
 
