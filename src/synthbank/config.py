@@ -59,6 +59,8 @@ class TrainConfig:
     """Steps between snapshots; `None`: a tenth of the schedule."""
     snapshot_images: int = 256
     """Synthetic images that score a snapshot."""
+    init: str = "none"
+    """Start weights: `zoo:NAME`, a model of the bank, a folder or URL of a pushed model; none: random."""
     preset: str = "quick"
 
     def __post_init__(self) -> None:

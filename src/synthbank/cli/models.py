@@ -28,6 +28,8 @@ def register(app: typer.Typer) -> None:
     models = typer.Typer(help="Published models.", no_args_is_help=True)
     models.command("ls")(models_ls)
     models.command("show")(models_show)
+    models.command("pull")(models_pull)
+    models.command("push")(models_push)
     app.add_typer(models, name="models")
 
 
@@ -40,6 +42,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and latents.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options over the preset's.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over everything, repeatable.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start weights: zoo:NAME, a model of the bank, a pushed folder or URL, or none.")
+    ] = None,
     per_class: Annotated[bool, typer.Option(help="One model for each class, as in the paper.")] = False,
     model_name: Annotated[str | None, typer.Option(help="Name of the published model.")] = None,
     device: DeviceOption = "auto",
@@ -57,6 +62,7 @@ def train(
             "steps": steps,
             "time_budget_sec": parse_duration(time_budget),
             "seed": seed,
+            "init": init,
         }
         resolved = configure(found, name, architecture=model, preset=preset, file=config, overrides=overrides)
         for reason in resolved.reasons:
@@ -100,10 +106,17 @@ def parse_assignments(assignments: list[str] | None) -> dict[str, Any]:
     return values
 
 
-def models_ls(bank: BankOption = None, json: JsonOption = False) -> None:
-    """List published models."""
+def models_ls(
+    zoo: Annotated[bool, typer.Option("--zoo", help="The models that come with the package.")] = False,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List published models, or with --zoo those that come with the package."""
     from synthbank.catalogue import queries
 
+    if zoo:
+        _show_zoo(json)
+        return
     with opened(bank, create=False) as found, found.catalogue.session() as session:
         rows = queries.list_models(session=session)
     if json:
@@ -113,15 +126,72 @@ def models_ls(bank: BankOption = None, json: JsonOption = False) -> None:
     say_table("models", ("name", "architecture", "size", "classes", "status", "made"), shown)
 
 
+def _show_zoo(json: bool) -> None:
+    from synthbank.workflows.zoo import zoo_cards
+
+    cards = zoo_cards()
+    if json:
+        say_json(cards)
+        return
+    rows = [
+        (f"zoo:{name}", c["spec"]["architecture"], c["spec"]["size"], ", ".join(c["spec"]["class_names"]), c["licence"])
+        for name, c in cards.items()
+    ]
+    say_table("models that come with the package", ("name", "architecture", "size", "classes", "licence"), rows)
+
+
 def models_show(
-    name: Annotated[str, typer.Argument(help="Name of the model.")], bank: BankOption = None, json: JsonOption = False
+    name: Annotated[str, typer.Argument(help="A model of the bank, or zoo:NAME.")],
+    bank: BankOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Show the card of a model."""
     from synthbank.catalogue import queries
+    from synthbank.workflows.zoo import ZOO, read_package
 
+    if name.startswith(ZOO):
+        card = read_package(name).card
+        say_json(card) if json else say(_as_yaml(card))
+        return
     with opened(bank, create=False) as found, found.catalogue.session() as session:
         row = queries.get_model(name, session=session)
+    say_json(row) if json else say(_as_yaml(row.card))
+
+
+def _as_yaml(card: Any) -> str:
+    return yaml.safe_dump(card, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def models_pull(
+    source: Annotated[str, typer.Argument(help="zoo:NAME, or the folder or URL of a pushed model.")],
+    name: Annotated[str | None, typer.Option(help="Its name in this bank (default: its own).")] = None,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Enter a model into the bank, ready to generate; every file is checked against its hash."""
+    from synthbank.workflows.zoo import pull
+
+    with opened(bank) as found:
+        row = pull(found, source, name=name)
     if json:
         say_json(row)
         return
-    say(yaml.safe_dump(row.card, sort_keys=False, allow_unicode=True).rstrip())
+    say(f"model: {row.id}  ({row.architecture}, {row.size} pixels, classes {', '.join(row.class_names)})")
+    say(f"next: synthbank generate {row.id} -n 2000")
+
+
+def models_push(
+    name: Annotated[str, typer.Argument(help="A model of the bank.")],
+    target: Annotated[str, typer.Argument(help="Folder or URL (gs://…, s3://…) to write it to.")],
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a model as a folder that pull and --init read: weights, screen and card."""
+    from synthbank.workflows.zoo import push
+
+    with opened(bank, create=False) as found:
+        files = push(found, name, target)
+    if json:
+        say_json({"target": target, "files": files})
+        return
+    say(f"{len(files)} files in {target}: {', '.join(files)}")

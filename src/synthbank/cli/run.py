@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 500,
     time_budget: Annotated[str, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = "4m",
+    from_zoo: Annotated[bool, typer.Option("--from-zoo", help="Use the model that comes with the package.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     device: DeviceOption = "auto",
     bank: BankOption = None,
@@ -51,6 +52,7 @@ def demo(
         overrides={"time_budget_sec": parse_duration(time_budget), "seed": seed},
         device=device,
         seed=seed,
+        trained_model="zoo:ihc-64" if from_zoo else None,
     )
     _walk(request, bank or Path("demo-bank"), json)
 
@@ -69,6 +71,7 @@ def run(
     preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None,
+    init: Annotated[str | None, typer.Option(help="Start weights: zoo:NAME, a pushed folder or URL, or none.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the training, repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print counts, configuration and estimates, and stop.")] = False,
@@ -89,7 +92,7 @@ def run(
         architecture=model,
         preset=preset,
         overrides=parse_assignments(set_)
-        | {"steps": steps, "time_budget_sec": parse_duration(time_budget), "seed": seed},
+        | {"steps": steps, "time_budget_sec": parse_duration(time_budget), "seed": seed, "init": init},
         device=device,
         seed=seed,
     )
@@ -130,7 +133,8 @@ def _walk(request: Any, bank: Path | None, json: bool) -> None:
         say_json(result.summary())
         return
     show_ingest(result.ingested)
-    show_training(result.trained)
+    if result.trained:
+        show_training(result.trained)
     show_generation(result.generated)
     say_scores(result.evaluated.scores, title="scores against the held-out originals")
     say_table("time", ("stage", "min:s"), [(k, clock(v)) for k, v in result.stage_sec.items()])

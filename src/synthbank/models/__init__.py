@@ -14,6 +14,7 @@ from synthbank.models.base import (
 from synthbank.models.features import FeatureNetwork, batched, feature_networks, load_feature_network
 from synthbank.models.latents import Latents, draw_latents, to_uint8
 from synthbank.models.symmetry import SYMMETRIES, draw_codes, turn
+from synthbank.models.transfer import lend
 from synthbank.models.weights import load_tensors, read_header, save_tensors, state_fingerprint
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "draw_codes",
     "draw_latents",
     "feature_networks",
+    "lend",
     "load_baked",
     "load_feature_network",
     "load_tensors",

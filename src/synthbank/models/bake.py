@@ -1,26 +1,26 @@
-"""From the averaged generator of a run to the plain weights that are published."""
+"""From the networks of a run to the plain weights that are published."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from synthbank.models.base import Generator, ModelSpec, architectures, channels_last
 
 
 @torch.no_grad()
-def baked_state(generator: Generator) -> dict[str, Tensor]:
+def baked_state(network: nn.Module) -> dict[str, Tensor]:
     """Weights and running statistics with spectral normalisation multiplied in.
 
     Args:
-        generator: in eval mode, so that reading a normalised weight does not move its power iteration.
+        network: in eval mode, so that reading a normalised weight does not move its power iteration.
     """
-    assert not generator.training
-    state = {k: v for k, v in generator.state_dict().items() if ".parametrizations." not in k}
-    for prefix, module in generator.named_modules():
+    assert not network.training
+    state = {k: v for k, v in network.state_dict().items() if ".parametrizations." not in k}
+    for prefix, module in network.named_modules():
         if is_parametrized(module):
             names = list(module.parametrizations)
             state |= {f"{prefix}.{name}": getattr(module, name).detach().clone() for name in names}

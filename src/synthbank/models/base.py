@@ -83,6 +83,9 @@ class Discriminator(nn.Module, ABC):
     `features` is differentiable with respect to the images; `logits` holds everything that the discriminator learns.
     """
 
+    measured: tuple[str, ...] = ()
+    """Buffers that `calibrate` measures on the reals; they belong to one data set and are never lent to another."""
+
     @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
         """What `logits` looks at, from images float `[N, C, H, W]` in -1..1."""

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.fingerprint import stable_seed
-from synthbank.models import Generator, ModelSpec, architectures, channels_last, draw_latents, to_uint8
+from synthbank.models import (
+    Generator,
+    ModelSpec,
+    architectures,
+    baked_state,
+    channels_last,
+    draw_latents,
+    lend,
+    to_uint8,
+)
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.augment_d import augment, symmetries
 from synthbank.training.ema import ema_copy, ema_update, settled
@@ -65,6 +74,16 @@ class AdversarialTrainer:
         self.rollbacks = 0
         self.lr_scale = 1.0
 
+    def start_from(
+        self, generator: Mapping[str, Tensor], discriminator: Mapping[str, Tensor], *, same_classes: bool
+    ) -> float:
+        """Take over what fits of trained networks (`baked_state`) before step one; the share of values taken over."""
+        lent = [lend(generator, self.generator.module, same_classes=same_classes)]
+        if discriminator:
+            lent.append(lend(discriminator, self.discriminator.module, same_classes=same_classes))
+        self.ema.load_state_dict(self.generator.module.state_dict())
+        return sum(part.copied for part in lent) / sum(part.copied + part.fresh for part in lent)
+
     def step(self, index: int, *, progress: float) -> dict[str, Tensor]:
         """One update of both players.
 
@@ -115,6 +134,14 @@ class AdversarialTrainer:
 
         generator: Generator = settled(self.ema, draw, batches=4)
         return generator
+
+    def judge_weights(self) -> dict[str, Tensor]:
+        """What the discriminator has learned, for runs that start from this one."""
+        module = self.discriminator.module.eval()
+        try:
+            return {k: v for k, v in baked_state(module).items() if k not in module.measured}
+        finally:
+            module.train()
 
     @torch.no_grad()
     def sample(self, generator: Generator, labels: NDArray[np.int64], *, batch_size: int = 64) -> UInt8Images:

@@ -10,6 +10,7 @@ from synthbank.generation import Gate, Sampler, load_gate
 from synthbank.models import ModelSpec, load_baked, load_tensors
 from synthbank.storage import layout
 from synthbank.workflows.bank import Bank
+from synthbank.workflows.zoo import GENERATOR, SCREEN
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,6 @@ def load_model(bank: Bank, name: str, *, device: str = "cpu") -> LoadedModel:
     if row.status != "published":
         raise StateError(f"Model '{name}' was withdrawn", got=row.status, next_step="train a new model")
     spec = ModelSpec.from_json(row.card["spec"])
-    weights = load_tensors(bank.store.get(layout.model_key(name, "generator.safetensors")), sha256=row.sha256)
-    gate = load_gate(bank.store.get(layout.model_key(name, "screen.safetensors")), sha256=row.card["screen_sha256"])
+    weights = load_tensors(bank.store.get(layout.model_key(name, GENERATOR)), sha256=row.sha256)
+    gate = load_gate(bank.store.get(layout.model_key(name, SCREEN)), sha256=row.card["screen_sha256"])
     return LoadedModel(row, Sampler(load_baked(spec, weights), device=device), gate)

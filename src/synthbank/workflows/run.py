@@ -25,6 +25,7 @@ from synthbank.workflows.generate import GenerateReport, GenerateRequest, genera
 from synthbank.workflows.ingest import IngestReport, augment, ingest, load_split
 from synthbank.workflows.report import write_report
 from synthbank.workflows.train import TrainReport, make_fabric, probe_images_per_sec, spec_of, train
+from synthbank.workflows.zoo import pull
 
 TrainingLine = AbstractContextManager[Callable[[TrainEvent], None]]
 
@@ -43,6 +44,8 @@ class RunRequest:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     seed: int = 0
+    trained_model: str | None = None
+    """A model to pull (`zoo:NAME`, folder or URL) in place of training one; it must come from the same images."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class RunResult:
 
     bank: Path
     ingested: IngestReport
-    trained: TrainReport
+    trained: TrainReport | None
+    """`None`: the model was pulled."""
     generated: GenerateReport
     evaluated: EvaluateReport
     report: Path
@@ -63,14 +67,14 @@ class RunResult:
             "report": str(self.report),
             "bank": str(self.bank),
             "dataset": self.ingested.dataset.name,
-            "model": self.trained.model.id if self.trained.model else None,
+            "model": self.generated.job.model_id,
             "job": self.generated.job.id,
             "counts": {
                 "originals": self.ingested.counts,
                 "accepted": self.generated.accepted,
                 "rejected": self.generated.rejected,
             },
-            "guard_events": self.trained.guard_events,
+            "guard_events": self.trained.guard_events if self.trained else (),
             "scores": self.evaluated.scores,
             "seconds": self.stage_sec,
         }
@@ -83,7 +87,7 @@ def run(
     on_stage: Callable[[str], None] = lambda name: None,
     training_line: Callable[[TrainConfig], TrainingLine] = lambda config: nullcontext(lambda event: None),
 ) -> RunResult:
-    """Ingest, split, expand, train, generate, evaluate and report.
+    """Ingest, split, expand, train (or pull a trained model), generate, evaluate and report.
 
     Args:
         bank: where everything goes.
@@ -102,16 +106,21 @@ def run(
 
     with stage("ingest"):
         ingested = _ingest(bank, request)
-    with stage("augment"):
-        augment(bank, request.name)
-    with stage("train"):
-        config = _configure(bank, request)
-        with training_line(config) as listen:
-            trained = train(bank, request.name, config, device=request.device, on_event=listen)
-    assert trained.model is not None
+    trained = None
+    if request.trained_model is None:
+        with stage("augment"):
+            augment(bank, request.name)
+        with stage("train"):
+            config = _configure(bank, request)
+            with training_line(config) as listen:
+                trained = train(bank, request.name, config, device=request.device, on_event=listen)
+        model = trained.model
+        assert model is not None
+    else:
+        with stage("pull"):
+            model = pull(bank, request.trained_model)
     with stage("generate"):
-        wanted = GenerateRequest(trained.model.id, request.n, seed=request.seed)
-        generated = generate(bank, wanted)
+        generated = generate(bank, GenerateRequest(model.id, request.n, seed=request.seed))
     with stage("evaluate"):
         evaluated = evaluate(bank, generated.job.id, seed=request.seed)
     with stage("report"):

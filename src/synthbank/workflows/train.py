@@ -22,7 +22,7 @@ from synthbank.errors import OptionError, StateError, TrainingError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.generation import build_gate
 from synthbank.metrics import kernel_distance, pairwise_diversity
-from synthbank.models import ModelSpec, batched, load_feature_network
+from synthbank.models import ModelSpec, batched, load_feature_network, save_tensors
 from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
 from synthbank.storage import layout
@@ -30,6 +30,7 @@ from synthbank.training import AdversarialTrainer, FitResult, History, Hooks, Tr
 from synthbank.training.state import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
+from synthbank.workflows.zoo import CARD, DISCRIMINATOR, GENERATOR, SCREEN, start_weights
 
 JUDGE = "lite1"
 """Scores snapshots; not the network that `projected` looks through."""
@@ -97,7 +98,8 @@ def train(
     if not result.finished:
         _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="stopped; the same command resumes")
         return _report(run_id, run_dir, result, None, (), loop.history)
-    model, snapshots = _publish(bank, run_id, dataset, config, run_dir, train_split, loop.history, model_name)
+    judge = save_tensors(loop.trainer.judge_weights())
+    model, snapshots = _publish(bank, run_id, dataset, config, run_dir, train_split, loop.history, model_name, judge)
     _end_run(bank, run_id, JobStatus.DONE, loop)
     return _report(run_id, run_dir, result, model, snapshots, loop.history)
 
@@ -222,6 +224,7 @@ def _build_loop(
     sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
     spec = spec_of(dataset, config, images.class_names)
     trainer = AdversarialTrainer(spec, config, train=images, sampler=sampler, fabric=fabric)
+    _lend_start_weights(bank, config, trainer)
     # with hardly any validation images the score would be noise; training reals then choose, and the report says so
     reference = validation if len(validation) >= 8 else train_split.images
     recorder = _Recorder(run_dir, images.class_names, on_event)
@@ -229,6 +232,21 @@ def _build_loop(
         score=snapshot_scorer(reference), on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop
     )
     return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks)
+
+
+def _lend_start_weights(bank: Bank, config: TrainConfig, trainer: AdversarialTrainer) -> None:
+    start = start_weights(bank, config.init)
+    if start is None:
+        return
+    if start.spec.architecture != config.architecture:
+        raise OptionError(
+            "Start weights belong to another architecture",
+            got=f"{config.init}: {start.spec.architecture}",
+            allowed=config.architecture,
+            next_step=f"add --model {start.spec.architecture}, or another --init",
+        )
+    same_classes = start.spec.class_names == trainer.spec.class_names
+    trainer.start_from(start.generator, start.discriminator, same_classes=same_classes)
 
 
 class _Recorder:
@@ -302,8 +320,9 @@ def _publish(
     train_split: DataSplit,
     history: History,
     model_name: str | None,
+    judge: bytes,
 ) -> tuple[ModelRow, tuple[SnapshotRow, ...]]:
-    """Store every snapshot, choose the best, and publish it with what screening needs."""
+    """Store every snapshot, choose the best, and publish it with what screening and later runs need."""
     scored = {e.step: e for e in history if e.kind == "snapshot"}
     best = min(scored, key=lambda step: scored[step].values["kid"])
     name = layout.check_name(model_name or run_id, "model name")
@@ -327,10 +346,12 @@ def _publish(
     spec = spec_of(dataset, config, train_split.images.class_names)
     weights = bank.store.get(chosen.key)
     gate = build_gate(train_split.images).to_bytes()
-    card = model_card(name, dataset, config, chosen, spec, len(train_split.rows), bytes_sha256(gate))
-    bank.store.put(layout.model_key(name, "generator.safetensors"), weights)
-    bank.store.put(layout.model_key(name, "screen.safetensors"), gate)
-    bank.store.put(layout.model_key(name, "model.json"), json.dumps(card, indent=2).encode())
+    hashes = {"weights_sha256": chosen.sha256, "screen_sha256": bytes_sha256(gate)}
+    hashes["discriminator_sha256"] = bytes_sha256(judge)
+    card = model_card(name, dataset, config, chosen, spec, len(train_split.rows), hashes)
+    for filename, data in ((GENERATOR, weights), (DISCRIMINATOR, judge), (SCREEN, gate)):
+        bank.store.put(layout.model_key(name, filename), data)
+    bank.store.put(layout.model_key(name, CARD), json.dumps(card, indent=2).encode())
     with bank.catalogue.session() as session:
         model = queries.publish_model(
             name,
@@ -355,14 +376,13 @@ def model_card(
     chosen: SnapshotRow,
     spec: ModelSpec,
     n_train: int,
-    screen_sha256: str,
+    hashes: Mapping[str, str],
 ) -> dict[str, object]:
     """What `model.json` holds: how to build the network, what it was made from, and how it scored."""
     return {
         "name": name,
         "spec": spec.to_json(),
-        "weights_sha256": chosen.sha256,
-        "screen_sha256": screen_sha256,
+        **hashes,
         "dataset": {
             "name": dataset.name,
             "version": dataset.version,

@@ -132,6 +132,7 @@ class _Head(nn.Module):
 class ProjectedDiscriminator(Discriminator):
     """Options: `feature_network` (default "lite0"), `mixing` (channels after the random mixing, default 64)."""
 
+    measured = ("mean", "std")
     mean: Tensor
     std: Tensor
 

@@ -1,0 +1,87 @@
+"""Start weights: what a trained network can lend to a new one with other classes, another size or other channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from synthbank.models.bake import baked_state
+from synthbank.models.base import Discriminator
+
+_POWER_ITERATIONS = 20
+_CLASS_TABLES = ("offset.weight", "class_code.weight")
+"""Embeddings whose rows are classes: new classes start from the mean of the old ones."""
+
+
+@dataclass(frozen=True)
+class Lent:
+    """How much of a network was taken over."""
+
+    copied: int
+    """Values that were copied as they are, or resampled along classes or colour channels."""
+    fresh: int
+    """Values that keep their random start."""
+
+    @property
+    def share(self) -> float:
+        """Part of the network's values that were taken over, 0..1."""
+        return self.copied / max(self.copied + self.fresh, 1)
+
+
+@torch.no_grad()
+def lend(tensors: Mapping[str, Tensor], module: nn.Module, *, same_classes: bool) -> Lent:
+    """Copy what fits by name and shape into a freshly initialised network.
+
+    A table over classes is copied where the classes are the same, else every row becomes the mean of the old rows. A
+    last convolution of another colour channel count takes the mean over the old channels. All else that does not fit
+    stays fresh.
+
+    Args:
+        tensors: from `baked_state`, of a published model.
+        module: the new network; changed in place.
+        same_classes: both networks know the same classes in the same order.
+    """
+    training = module.training
+    module.eval()
+    copied = fresh = 0
+    for name, target in _targets(module).items():
+        source = tensors.get(name)
+        fitted = None if source is None else _fitted(name, source.to(target.dtype), target, same_classes)
+        if fitted is None:
+            fresh += target.numel()
+            continue
+        _assign(module, name, fitted)
+        copied += target.numel()
+    module.train(training)
+    return Lent(copied, fresh)
+
+
+def _targets(module: nn.Module) -> dict[str, Tensor]:
+    measured = module.measured if isinstance(module, Discriminator) else ()
+    return {k: v for k, v in baked_state(module).items() if v.is_floating_point() and k not in measured}
+
+
+def _fitted(name: str, source: Tensor, target: Tensor, same_classes: bool) -> Tensor | None:
+    other_classes = name.endswith(_CLASS_TABLES) and not same_classes
+    if source.shape == target.shape and not other_classes:
+        return source
+    if source.shape[1:] == target.shape[1:] and (other_classes or name.startswith("to_pixels")):
+        return source.mean(dim=0, keepdim=True).expand_as(target)
+    return None
+
+
+def _assign(module: nn.Module, name: str, value: Tensor) -> None:
+    path, _, leaf = name.rpartition(".")
+    part = module.get_submodule(path)
+    if is_parametrized(part, leaf):
+        setattr(part, leaf, value)  # goes through the parametrization to the weight behind it
+        part.train()
+        for _ in range(_POWER_ITERATIONS):  # the old singular vectors belong to the random weight
+            getattr(part, leaf)
+        part.eval()
+    else:
+        part.state_dict(keep_vars=True)[leaf].copy_(value)

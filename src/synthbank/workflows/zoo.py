@@ -1,0 +1,171 @@
+"""Models that travel: the packaged zoo, folders and buckets of published models, and start weights for training.
+
+A travelling model is one folder: `generator.safetensors`, `screen.safetensors`, `model.json`, and, where training can
+start from it, `discriminator.safetensors`. Every hash stands in `model.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from synthbank.catalogue import ModelRow, queries
+from synthbank.errors import NotFoundError, SourceError, UnknownNameError
+from synthbank.generation import load_gate
+from synthbank.models import ModelSpec, load_tensors
+from synthbank.records import ImageSpec
+from synthbank.storage import ObjectStore, layout
+from synthbank.workflows.bank import Bank
+
+GENERATOR, DISCRIMINATOR, SCREEN, CARD = (
+    "generator.safetensors",
+    "discriminator.safetensors",
+    "screen.safetensors",
+    "model.json",
+)
+ZOO = "zoo:"
+
+
+@dataclass(frozen=True)
+class Package:
+    """The files of a travelling model, checked against the hashes of its card."""
+
+    card: dict[str, Any]
+    files: Mapping[str, bytes]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How to build its networks."""
+        return ModelSpec.from_json(self.card["spec"])
+
+
+@dataclass(frozen=True)
+class StartWeights:
+    """What training can start from."""
+
+    source: str
+    spec: ModelSpec
+    generator: Mapping[str, Tensor]
+    discriminator: Mapping[str, Tensor]
+    """Empty: only the generator travels."""
+
+
+def zoo_names() -> list[str]:
+    """Names of the packaged models, sorted."""
+    return sorted(p.name for p in _zoo().iterdir() if (p / CARD).is_file())
+
+
+def zoo_cards() -> dict[str, dict[str, Any]]:
+    """The card of every packaged model."""
+    return {name: json.loads((_zoo() / name / CARD).read_text()) for name in zoo_names()}
+
+
+def read_package(source: str) -> Package:
+    """Read a travelling model and check every hash.
+
+    Args:
+        source: `zoo:NAME`, a folder, or a URL that fsspec knows.
+
+    Raises:
+        UnknownNameError: no such model in the zoo.
+        SourceError: the folder holds no model.
+        IntegrityError: a file is damaged or was exchanged.
+    """
+    store = ObjectStore(_folder(source))
+    try:
+        card = json.loads(store.get(CARD))
+        names = [name for name in (GENERATOR, DISCRIMINATOR, SCREEN) if _recorded(card, name) is not None]
+        files = {name: store.get(name) for name in names}
+    except NotFoundError as error:
+        raise SourceError(
+            "This folder holds no whole model",
+            got=source,
+            allowed=f"{GENERATOR}, {SCREEN} and {CARD} in it",
+            next_step="write one with 'synthbank models push MODEL FOLDER'",
+        ) from error
+    for name, data in files.items():
+        load_tensors(data, sha256=_recorded(card, name))
+    return Package(card, files)
+
+
+def pull(bank: Bank, source: str, *, name: str | None = None) -> ModelRow:
+    """Enter a travelling model into a bank, ready to generate; doing it twice changes nothing.
+
+    Where the bank holds the data set it was trained on, its images can be evaluated as those of a model trained here.
+
+    Args:
+        bank: where it goes.
+        source: as in `read_package`.
+        name: in this bank; `None`: the model's own.
+    """
+    package = read_package(source)
+    card = package.card
+    name = layout.check_name(name or card["name"], "model name")
+    spec = package.spec
+    gate = load_gate(package.files[SCREEN], sha256=card["screen_sha256"])
+    for filename, data in {**package.files, CARD: json.dumps(card, indent=2).encode()}.items():
+        bank.store.put(layout.model_key(name, filename), data)
+    trained_on = card.get("dataset", {}).get("fingerprint")
+    with bank.catalogue.session() as session:
+        known = [d.id for d in queries.list_datasets(session=session) if d.fingerprint == trained_on]
+        return queries.publish_model(
+            name,
+            dataset_id=known[-1] if known else None,
+            architecture=spec.architecture,
+            class_names=spec.class_names,
+            spec=ImageSpec(spec.size, spec.channels),
+            key=layout.model_prefix(name),
+            sha256=card["weights_sha256"],
+            card=card,
+            originals=sorted(set(gate.hashes)),
+            session=session,
+        )
+
+
+def push(bank: Bank, name: str, target: str) -> list[str]:
+    """Write a published model as a folder that `pull` and `--init` read; the names of the files written."""
+    with bank.catalogue.session() as session:
+        row = queries.get_model(name, session=session)
+    store = ObjectStore(target)
+    names = [n for n in (GENERATOR, DISCRIMINATOR, SCREEN) if _recorded(row.card, n) is not None]
+    for filename in names:
+        store.put(filename, bank.store.get(layout.model_key(name, filename)))
+    store.put(CARD, json.dumps(row.card, indent=2).encode())  # last: a folder with a card is whole
+    return [*names, CARD]
+
+
+def start_weights(bank: Bank, init: str) -> StartWeights | None:
+    """The weights that `--init` names: a model of the bank, `zoo:NAME`, a folder or URL; `None` for "none"."""
+    if init == "none":
+        return None
+    with bank.catalogue.session() as session:
+        known = {m.id for m in queries.list_models(session=session)}
+    source = bank.store.url(layout.model_prefix(init)) if init in known else init
+    package = read_package(source)
+    tensors = {name: load_tensors(data) for name, data in package.files.items()}
+    return StartWeights(init, package.spec, tensors[GENERATOR], tensors.get(DISCRIMINATOR, {}))
+
+
+def _folder(source: str) -> str:
+    if not source.startswith(ZOO):
+        return source
+    name = source.removeprefix(ZOO)
+    if name not in zoo_names():
+        raise UnknownNameError("zoo model", name, zoo_names(), next_step="synthbank models ls --zoo")
+    return str(_zoo() / name)
+
+
+def _zoo() -> Path:
+    return Path(str(resources.files("synthbank"))) / "zoo"
+
+
+def _recorded(card: Mapping[str, Any], filename: str) -> str | None:
+    """The hash that the card records for a file; `None`: the model has no such file."""
+    keys = {GENERATOR: "weights_sha256", DISCRIMINATOR: "discriminator_sha256", SCREEN: "screen_sha256"}
+    return card.get(keys[filename])
