@@ -80,6 +80,11 @@ def test_an_unknown_preset_names_the_nearest():
         ({"ema_decay": 1.0}, "ema_decay is out of range"),
         ({"ema_decay": -0.1}, "ema_decay is out of range"),
         ({"lr_floor": 1.5}, "lr_floor is out of range"),
+        ({"penalty_every": 0}, "penalty_every must be above zero"),
+        ({"ada_kimg": 0.0}, "ada_kimg must be above zero"),
+        ({"ada_target": 1.0}, "ada_target is out of range"),
+        ({"r1_gamma": -1.0}, "r1_gamma is out of range"),
+        ({"r2_gamma": -1.0}, "r2_gamma is out of range"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_its_name(values, what):
@@ -112,6 +117,11 @@ def test_no_optimiser_is_asked_for_the_impossible(values):
     with pytest.raises(OptionError) as caught:
         resolve_train_config("projected-quick", overrides=values)
     assert next(iter(values)) in caught.value.message
+
+
+def test_adaptive_augmentation_needs_an_augmentation():
+    with pytest.raises(OptionError, match=r"nothing to adapt.*stain"):
+        resolve_train_config("projected-quick", overrides={"ada_target": 0.6, "augment_d": []})
 
 
 @pytest.mark.parametrize("values", [{"augment_real": "dihedrel"}, {"augment_d": ["color"]}])

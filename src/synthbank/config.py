@@ -15,7 +15,7 @@ import yaml
 from synthbank.errors import OptionError, UnknownNameError
 from synthbank.fingerprint import set_fingerprint
 
-_AUGMENT_D = ("colour", "translation", "cutout")
+_AUGMENT_D = ("stain", "colour", "geometry", "translation", "cutout")
 _TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "str": str, "tuple": tuple, "dict": dict}
 _AUGMENT_REAL = ("none", "flip", "dihedral")
 
@@ -35,6 +35,13 @@ class TrainConfig:
     """Seconds of training, time already spent before a resume included; `None`: the steps decide."""
     batch_size: int = 16
     loss: str = "hinge"
+    """Of adversarial training: hinge, nonsaturating, relativistic."""
+    r1_gamma: float = 0.0
+    """Gradient penalty of the discriminator on reals, at what its `features` gives; 0: none."""
+    r2_gamma: float = 0.0
+    """The same on fakes."""
+    penalty_every: int = 1
+    """Steps between gradient penalties, which weigh as much more (lazy regularisation)."""
     lr_g: float = 5e-4
     lr_d: float = 5e-4
     beta1: float = 0.0
@@ -46,7 +53,13 @@ class TrainConfig:
     augment_real: str = "dihedral"
     """Label-preserving symmetries that real and generated images are laid in at random: none, flip, dihedral."""
     augment_d: tuple[str, ...] = ("colour", "translation")
-    """Differentiable augmentation of everything the discriminator sees (Zhao et al. 2020); empty: none."""
+    """Differentiable augmentation of everything the discriminator sees: stain, colour, geometry, translation, cutout;
+    empty: none."""
+    ada_target: float = 0.0
+    """Mean sign of the logits on train reals at which `augment_d` is held by its probability (Karras et al. 2020);
+    0: every image is augmented."""
+    ada_kimg: float = 100.0
+    """Thousands of images in which that probability can go from 0 to 1."""
     offline_expansion: bool = False
     """Train on originals and their affine copies; `False`: on the originals alone."""
     balanced: bool = True
@@ -67,7 +80,7 @@ class TrainConfig:
         _check_types(self)
         if self.steps is None and self.time_budget_sec is None:
             raise OptionError("A training run needs an end", allowed="steps or a time budget", next_step="add --steps")
-        _positive(self, "latent_dim", "batch_size", "lr_g", "lr_d", "snapshot_images")
+        _positive(self, "latent_dim", "batch_size", "lr_g", "lr_d", "snapshot_images", "penalty_every", "ada_kimg")
         for name in ("steps", "time_budget_sec", "snapshot_every"):
             if getattr(self, name) is not None:
                 _positive(self, name)
@@ -76,8 +89,13 @@ class TrainConfig:
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise OptionError(f"{name} is out of range", got=getattr(self, name), allowed=f"0 <= {name} < 1")
-        if not self.grad_clip >= 0:
-            raise OptionError("grad_clip is out of range", got=self.grad_clip, allowed="0 (none) or more")
+        for name in ("grad_clip", "r1_gamma", "r2_gamma"):
+            if not getattr(self, name) >= 0:
+                raise OptionError(f"{name} is out of range", got=getattr(self, name), allowed="0 (none) or more")
+        if not 0 <= self.ada_target < 1:
+            raise OptionError("ada_target is out of range", got=self.ada_target, allowed="0 (off) <= ada_target < 1")
+        if self.ada_target and not self.augment_d:
+            raise OptionError("ada_target has nothing to adapt", got="augment_d: []", allowed=_AUGMENT_D)
         if not 0 <= self.lr_floor <= 1:
             raise OptionError("lr_floor is out of range", got=self.lr_floor, allowed="0 to 1")
         if self.augment_real not in _AUGMENT_REAL:

@@ -7,7 +7,10 @@ import torch
 
 from synthbank.training.augment_d import augment, symmetries
 
-POLICIES = [policy for n in range(4) for policy in itertools.combinations(("colour", "translation", "cutout"), n)]
+OLD = ("colour", "translation", "cutout")
+EACH = ("stain", "colour", "geometry", "translation", "cutout")
+POLICIES = [policy for n in range(4) for policy in itertools.combinations(OLD, n)]
+POLICIES += [("stain",), ("geometry",), ("stain", "geometry"), EACH]
 
 
 def _rng(seed: int = 0) -> torch.Generator:
@@ -77,7 +80,7 @@ def test_the_order_in_which_a_policy_is_written_does_not_matter():
 
 def test_each_image_is_augmented_on_its_own():
     same = _images(1).expand(16, -1, -1, -1)
-    for policy in ("colour", "translation", "cutout"):
+    for policy in EACH:
         out = augment(same, (policy,), _rng())
         assert len({o.numpy().tobytes() for o in out}) > 8
 
@@ -125,3 +128,70 @@ def test_colour_changes_no_places():
     torch.testing.assert_close(out, out[:, :, :1, :1].expand_as(out))
     assert (out - 0.3).abs().max() <= 0.2 + 1e-5  # a grey image has only its brightness to change
     assert out.std() > 0.05
+
+
+@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_image_is_augmented_with_the_given_probability(name, channels):
+    images = _images(400, size=8, channels=channels)
+
+    def share(probability):
+        out = augment(images, (name,), _rng(4), probability=torch.tensor(probability))
+        assert out.shape == images.shape
+        assert out.dtype == images.dtype
+        return (out != images).flatten(1).any(dim=1).float().mean().item()
+
+    assert share(0.0) == 0.0
+    always = share(1.0)
+    assert always > 0.8  # a translation can be none
+    assert share(0.3) == pytest.approx(0.3 * always, abs=0.08)
+
+
+def test_each_entry_of_a_policy_has_a_coin_of_its_own():
+    out = augment(torch.ones(400, 1, 8, 8), ("colour", "cutout"), _rng(), probability=torch.tensor(0.5))
+    brighter = (out[:, 0] != 1).flatten(1).all(dim=1)
+    cut = (out[:, 0] == 0).flatten(1).any(dim=1)
+    assert 0.15 < (brighter & cut).float().mean() < 0.35
+    assert 0.15 < (~brighter & ~cut).float().mean() < 0.4
+
+
+def test_geometry_keeps_a_flat_image_flat_up_to_its_border():
+    flat = torch.full((20, 3, 16, 16), 0.3)
+    torch.testing.assert_close(augment(flat, ("geometry",), _rng()), flat)
+
+
+def test_geometry_turns_about_the_middle_by_any_angle():
+    ramp = torch.linspace(-1, 1, 33).expand(300, 1, 33, 33)
+    middle = augment(ramp, ("geometry",), _rng())[:, 0, 12:21, 12:21]
+    across, down = middle.diff(dim=2).mean(dim=(1, 2)), middle.diff(dim=1).mean(dim=(1, 2))
+    angles = torch.atan2(down, across)
+    assert angles.min() < -2.5
+    assert angles.max() > 2.5
+    quarter = torch.histc(angles, 4, -torch.pi, torch.pi) / 300
+    assert ((quarter > 0.15) & (quarter < 0.35)).all()
+
+
+def test_stain_changes_amounts_of_stain_and_not_the_hue():
+    """One stain alone stays a multiple of its own absorption, whatever its amount."""
+    haematoxylin = torch.tensor([0.65, 0.70, 0.29], dtype=torch.float64)
+    amounts = torch.linspace(0.4, 1.4, 16, dtype=torch.float64)
+    intensity = torch.exp(-amounts[:, None] * haematoxylin)  # [16, 3]
+    images = (intensity - 1 / 255).mul(2).sub(1).T.view(1, 3, 4, 4).expand(50, -1, -1, -1)
+    out = augment(images, ("stain",), _rng())
+    density = -((out + 1) / 2 + 1 / 255).log().flatten(2)  # [50, 3, 16]
+    change = density.diff(dim=2) / amounts.diff()  # offsets of the stains fall out
+    direction = change / haematoxylin[:, None]
+    torch.testing.assert_close(direction, direction[:, :1, :1].expand_as(direction))
+    gains = direction[:, 0, 0]
+    assert 0.8 <= gains.min() < 0.85
+    assert 1.15 < gains.max() <= 1.2
+
+
+def test_black_and_white_survive_the_stain_jitter():
+    for value in (-1.0, 1.0):
+        images = torch.full((30, 3, 2, 2), value, requires_grad=True)
+        out = augment(images, ("stain",), _rng())
+        out.sum().backward()
+        assert out.isfinite().all()
+        assert images.grad.isfinite().all()
+        assert (out - value).abs().max() < 0.2

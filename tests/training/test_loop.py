@@ -22,7 +22,7 @@ from synthbank.models import (
     state_fingerprint,
 )
 from synthbank.records import LabelledImages
-from synthbank.training import AdversarialTrainer, FitResult, History, Hooks, TrainingLoop, loop
+from synthbank.training import FitResult, History, Hooks, TrainingLoop, loop, make_trainer
 from synthbank.training.state import read_state, write_state
 
 OPTIONS = {"sagan": {"base": 4}, "projected": {"width": 0.25, "mixing": 8}}
@@ -70,7 +70,7 @@ class Run:
         )
         train = _images(10, seed=0)
         sampler = EpochSampler(train.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
-        self.trainer = AdversarialTrainer(spec, config, train=train, sampler=sampler, fabric=fabric)
+        self.trainer = make_trainer(spec, config, train=train, sampler=sampler, fabric=fabric)
 
         def listen(event):
             self.events.append(event)
@@ -179,6 +179,37 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, f
         return [dataclasses.replace(e, elapsed_sec=0) for e in History(run.folder)]
 
     assert timeless(last) == timeless(whole)
+
+
+def test_adaptive_augmentation_and_lazy_penalties_resume_bit_for_bit(fabric, tmp_path):
+    config = _config(
+        "sagan",
+        steps=7,
+        loss="relativistic",
+        r1_gamma=1.0,
+        r2_gamma=0.5,
+        penalty_every=3,
+        ada_target=0.1,
+        ada_kimg=0.05,
+    )
+    config = dataclasses.replace(config, augment_d=("stain", "geometry"))
+    whole = Run(tmp_path / "whole", fabric, config)
+    whole.fit()
+    assert Run(tmp_path / "part", fabric, config, stop_at=4).fit().step == 4
+    last = Run(tmp_path / "part", fabric, config)
+    last.fit()
+    assert last.weights() == whole.weights()
+    assert last.trainer.strength.p.item() == whole.trainer.strength.p.item() > 0
+
+
+def test_penalties_come_at_their_steps_and_weigh_as_much_more(fabric, tmp_path):
+    every_step = Run(tmp_path / "a", fabric, _config("sagan", r1_gamma=1.0)).trainer
+    lazy = Run(tmp_path / "b", fabric, _config("sagan", r1_gamma=1.0, penalty_every=2)).trainer
+    first, first_lazy = (t.step(0, progress=0.0) for t in (every_step, lazy))
+    assert first_lazy["penalty"].item() == pytest.approx(2 * first["penalty"].item(), rel=1e-5)
+    assert "penalty" in every_step.step(1, progress=0.0)
+    assert "penalty" not in lazy.step(1, progress=0.0)
+    assert "penalty" in lazy.step(2, progress=0.0)
 
 
 def test_a_finished_run_is_not_trained_again(whole, fabric):

@@ -124,11 +124,8 @@ class TrainingLine:
         rate = (event.images_seen - first.images_seen) / seconds if seconds > 0 else 0.0
         done = self._config.progress(event.step, event.elapsed_sec)
         left = event.elapsed_sec * (1 - done) / done if done > 0 else math.nan
-        values = event.values
-        return (
-            f"training {done:4.0%}  step {event.step}  {rate:.0f} images/s  "
-            f"loss D {values['loss_d']:.2f}  G {values['loss_g']:.2f}  {clock(left)} left"
-        )
+        losses = "  ".join(f"{k.replace('_', ' ')} {v:.2f}" for k, v in event.values.items() if k.startswith("loss"))
+        return f"training {done:4.0%}  step {event.step}  {rate:.0f} images/s  {losses}  {clock(left)} left"
 
 
 @contextmanager

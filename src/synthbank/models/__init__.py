@@ -7,9 +7,11 @@ from synthbank.models.base import (
     Discriminator,
     Generator,
     ModelSpec,
+    TwoPlayers,
     architectures,
     channels_last,
     count_parameters,
+    two_players,
 )
 from synthbank.models.features import FeatureNetwork, batched, feature_networks, load_feature_network
 from synthbank.models.latents import Latents, draw_latents, to_uint8
@@ -25,6 +27,7 @@ __all__ = [
     "Generator",
     "Latents",
     "ModelSpec",
+    "TwoPlayers",
     "architectures",
     "baked_state",
     "batched",
@@ -42,4 +45,5 @@ __all__ = [
     "state_fingerprint",
     "to_uint8",
     "turn",
+    "two_players",
 ]

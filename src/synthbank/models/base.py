@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from math import log2
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -103,10 +103,15 @@ class Discriminator(nn.Module, ABC):
 
 
 class Architecture(Protocol):
-    """Builds the two players of one paper."""
+    """Builds the networks of one paper."""
 
     def generator(self, spec: ModelSpec) -> Generator:
         """A freshly initialised generator (draws from torch's global RNG: seed it first)."""
+
+
+@runtime_checkable
+class TwoPlayers(Architecture, Protocol):
+    """An architecture that is trained against a discriminator."""
 
     def discriminator(self, spec: ModelSpec) -> Discriminator:
         """A freshly initialised discriminator."""
@@ -115,6 +120,23 @@ class Architecture(Protocol):
 architectures: Registry[Architecture] = Registry(
     "architecture", package="synthbank.models.architectures", entry_point_group="synthbank.architectures"
 )
+
+
+def two_players(name: str) -> TwoPlayers:
+    """The architecture called `name`, which must have a discriminator.
+
+    Raises:
+        UnknownNameError: no such architecture.
+        OptionError: it has no discriminator.
+    """
+    found = architectures.get(name)
+    if not isinstance(found, TwoPlayers):
+        raise OptionError(
+            "This architecture has no discriminator",
+            got=name,
+            allowed=[n for n in architectures if isinstance(architectures.get(n), TwoPlayers)],
+        )
+    return found
 
 
 def channels_last(module: AnyModule) -> AnyModule:

@@ -24,7 +24,7 @@ from synthbank.reports.content import (
 
 _FEW_VALIDATION = 8
 """With fewer validation originals, training chooses the snapshot by training originals."""
-_LOSSES = {"loss_d": "discriminator", "loss_g": "generator"}
+_LOSSES = {"loss_d": "discriminator", "loss_g": "generator", "loss": "denoiser"}
 _LOGITS = {"logit_of_train": "real (train)", "logit_of_validation": "real (validation)", "logit_of_fake": "synthetic"}
 _TRANSFORMS = {
     "scale": "Scale, factor",

@@ -1,7 +1,18 @@
-"""Training: one adversarial step, the loop around it, guards, state and history."""
+"""Training: steps (adversarial), the loop around them, guards, state and history."""
 
-from synthbank.training.adversarial import AdversarialTrainer, Sampler
+from synthbank.training.adversarial import AdversarialTrainer
 from synthbank.training.loop import FitResult, Hooks, TrainingLoop
 from synthbank.training.state import History
+from synthbank.training.trainer import Sampler, Trainer, make_trainer, trainers
 
-__all__ = ["AdversarialTrainer", "FitResult", "History", "Hooks", "Sampler", "TrainingLoop"]
+__all__ = [
+    "AdversarialTrainer",
+    "FitResult",
+    "History",
+    "Hooks",
+    "Sampler",
+    "Trainer",
+    "TrainingLoop",
+    "make_trainer",
+    "trainers",
+]

@@ -1,13 +1,18 @@
 """Augmentation inside the training step: symmetries of real images, and differentiable augmentation for both players.
 
-Source: Zhao et al. 2020, arXiv 2006.10738 (differentiable augmentation). Deviates: colour changes are a quarter as
-strong, because stain colour is diagnostic and strong jitter leaks into the output.
+Source: Zhao et al. 2020, arXiv 2006.10738 (differentiable augmentation: colour, translation, cutout). Deviates: colour
+changes are a quarter as strong, because stain colour is diagnostic and strong jitter leaks into the output.
+Karras et al. 2020, arXiv 2006.06676, appendix B (geometry). Deviates: one coin an image for all of it; plain bilinear
+sampling. Tellez et al. 2018, arXiv 1808.05896 (stain): the concentration of every stain is jittered, not the hue.
 """
 
 from __future__ import annotations
 
+from math import pi
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from synthbank.models import draw_codes, turn
 
@@ -16,6 +21,13 @@ _SATURATION = 0.5
 _CONTRAST = 0.25
 _TRANSLATION = 0.125
 _CUTOUT = 0.5
+_SCALE = 0.2  # standard deviation in octaves
+_FRACTION = 0.125  # standard deviation of the translation, in shares of the side
+_STAIN_GAIN = 0.2
+_STAIN_OFFSET = 0.05  # in optical density
+_DARKEST = 1 / 255  # keeps the optical density of black finite
+# optical density of haematoxylin, eosin and DAB in red, green and blue: Ruifrok and Johnston 2001, table 1
+_STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 
 
 def symmetries(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
@@ -34,27 +46,50 @@ def symmetries(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     return turn(images, draw_codes(len(images), kind, generator))
 
 
-def augment(images: Tensor, policy: tuple[str, ...], generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, policy: tuple[str, ...], generator: torch.Generator, *, probability: Tensor | None = None
+) -> Tensor:
     """Differentiable augmentation, drawn anew for each image.
 
     Args:
         images: float `[N, C, H, W]` in -1..1.
-        policy: any of "colour", "translation", "cutout", applied in this order.
+        policy: any of "stain", "colour", "geometry", "translation", "cutout", applied in this order.
         generator: source of randomness on the images' device.
+        probability: scalar 0..1, with which each entry of the policy meets an image; `None`: always.
 
     Returns:
         Float `[N, C, H, W]`; may leave -1..1 a little.
     """
-    for name in ("colour", "translation", "cutout"):
+    for name, operation in _OPERATIONS.items():
         if name in policy:
-            images = _OPERATIONS[name](images, generator)
+            changed = operation(images, generator)
+            images = changed if probability is None else _where(probability, changed, images, generator)
     return images
+
+
+def _where(probability: Tensor, changed: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
+    coin = torch.rand(len(images), generator=generator, device=images.device).view(-1, 1, 1, 1)
+    return torch.where(coin < probability, changed, images)
 
 
 def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
     """One value an image in -1..1, `[N, 1, 1, 1]`."""
     draw = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype)
     return (draw * 2 - 1).view(-1, 1, 1, 1)
+
+
+def _stain(images: Tensor, generator: torch.Generator) -> Tensor:
+    n, c = images.shape[:2]
+    stains = torch.tensor(_STAINS) if c == 3 else torch.eye(c)  # other channel counts: each channel is its own stain
+    stains = functional.normalize(stains.to(images.dtype), dim=1)  # [stain, C]
+    amounts_of, stains = stains.inverse().to(images.device), stains.to(images.device)
+    gain, offset = torch.rand(2, n, c, 1, 1, generator=generator, device=images.device, dtype=images.dtype) * 2 - 1
+    density = -((images.clamp_min(-1) + 1) / 2 + _DARKEST).log()
+    amounts = torch.einsum("nchw,cs->nshw", density, amounts_of)
+    change = amounts * (_STAIN_GAIN * gain) + _STAIN_OFFSET * offset
+    density = density + torch.einsum("nshw,sc->nchw", change, stains)
+    # nothing is lighter than bare glass
+    return (((-density).exp() - _DARKEST) * 2 - 1).clamp_max(1)
 
 
 def _colour(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -65,6 +100,26 @@ def _colour(images: Tensor, generator: torch.Generator) -> Tensor:
     images = torch.lerp(grey.expand_as(images), images, saturation) + brightness
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return torch.lerp(mean.expand_as(images), images, contrast)
+
+
+def _geometry(images: Tensor, generator: torch.Generator) -> Tensor:
+    n = len(images)
+    zoom, stretch, shift_x, shift_y = torch.randn(4, n, generator=generator, device=images.device, dtype=images.dtype)
+    angle = pi * _uniform(images, generator).flatten()
+    scale_x, scale_y = torch.exp2(_SCALE * (zoom + stretch)), torch.exp2(_SCALE * (zoom - stretch))
+    cos, sin = angle.cos(), angle.sin()
+    rows = [
+        cos / scale_x,
+        -sin / scale_x,
+        2 * _FRACTION * shift_x,
+        sin / scale_y,
+        cos / scale_y,
+        2 * _FRACTION * shift_y,
+    ]
+    inverse = torch.stack(rows, dim=1).view(n, 2, 3)  # from places of the output to places of the input
+    grid = functional.affine_grid(inverse, list(images.shape), align_corners=False)
+    out = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return out.contiguous(memory_format=torch.channels_last)
 
 
 def _translation(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -93,4 +148,10 @@ def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
     return images * (~inside).to(images.dtype)
 
 
-_OPERATIONS = {"colour": _colour, "translation": _translation, "cutout": _cutout}
+_OPERATIONS = {
+    "stain": _stain,  # first: it reads intensities, which must not have left their range
+    "colour": _colour,
+    "geometry": _geometry,
+    "translation": _translation,
+    "cutout": _cutout,
+}

@@ -63,8 +63,13 @@ def discriminator_overfitting(*, train: float, validation: float, fake: float) -
     return GuardEvent("discriminator_overfitting", signal, OVERFITTING_ABOVE, message)
 
 
-def instability(loss_d: Sequence[float], loss_g: Sequence[float]) -> GuardEvent | None:
-    """Are the last losses not finite, exploding, or swinging from side to side?"""
+def instability(loss_d: Sequence[float], loss_g: Sequence[float] = ()) -> GuardEvent | None:
+    """Are the last losses not finite, exploding, or swinging from side to side?
+
+    Args:
+        loss_d: of the discriminator, or of the only network.
+        loss_g: of the generator.
+    """
     recent = np.asarray([*loss_d[-WINDOW:], *loss_g[-WINDOW:]], np.float64)
     if not len(recent):
         return None

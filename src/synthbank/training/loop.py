@@ -16,8 +16,8 @@ from synthbank.errors import TrainingError
 from synthbank.models import baked_state, save_tensors
 from synthbank.records import LabelledImages, TrainEvent, UInt8Images
 from synthbank.training import guards
-from synthbank.training.adversarial import AdversarialTrainer
 from synthbank.training.state import History, read_state, write_atomic, write_state
+from synthbank.training.trainer import Trainer
 
 MAX_ROLLBACKS = 3
 _CHECK_EVERY = 10  # steps between looks at the losses
@@ -54,8 +54,8 @@ class Progress:
     elapsed_sec: float = 0.0
     last_snapshot_sec: float = 0.0
     rollbacks: int = 0
-    losses_d: list[float] = field(default_factory=list)
-    losses_g: list[float] = field(default_factory=list)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    """Last values of everything that a step calls `loss…`."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TrainingLoop:
 
     def __init__(
         self,
-        trainer: AdversarialTrainer,
+        trainer: Trainer,
         config: TrainConfig,
         *,
         folder: Path,
@@ -140,16 +140,17 @@ class TrainingLoop:
         if not values:
             return True
         p = self.progress
-        p.losses_d = (p.losses_d + [v["loss_d"] for v in values])[-guards.WINDOW :]
-        p.losses_g = (p.losses_g + [v["loss_g"] for v in values])[-guards.WINDOW :]
-        event = guards.instability(p.losses_d, p.losses_g)
+        for name in (k for k in values[0] if k.startswith("loss")):
+            p.losses[name] = (p.losses.get(name, []) + [v[name] for v in values])[-guards.WINDOW :]
+        event = guards.instability(*(p.losses[name] for name in sorted(p.losses)))
         if event is not None and event.name == "not_finite":
             self._roll_back(event)
             return False
         self._window += values
         self.hooks.on_event(self._event("progress", **values[-1]))
         if p.step % _STATUS_EVERY == 0 and self._window:
-            means = {k: float(np.mean([v[k] for v in self._window])) for k in self._window[0]}
+            names = dict.fromkeys(k for v in self._window for k in v)  # not every step tells everything
+            means = {k: float(np.mean([v[k] for v in self._window if k in v])) for k in names}
             self._window.clear()
             self._record(self._event("status", **means))
             if event is not None:
@@ -187,7 +188,8 @@ class TrainingLoop:
             "validation": (self.validation.images, self.validation.labels),
             "fake": (fake, labels),
         }
-        return {f"logit_of_{k}": self.trainer.mean_logit(*v) for k, v in sets.items()}
+        logits = {f"logit_of_{k}": self.trainer.mean_logit(*v) for k, v in sets.items()}
+        return {k: v for k, v in logits.items() if v is not None}
 
     def _roll_back(self, event: guards.GuardEvent) -> None:
         """Back to the last good state, at half the learning rate; at most three times."""

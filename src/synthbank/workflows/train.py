@@ -26,7 +26,7 @@ from synthbank.models import ModelSpec, batched, load_feature_network, save_tens
 from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
 from synthbank.storage import layout
-from synthbank.training import AdversarialTrainer, FitResult, History, Hooks, TrainingLoop
+from synthbank.training import FitResult, History, Hooks, Trainer, TrainingLoop, make_trainer
 from synthbank.training.state import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
@@ -173,13 +173,13 @@ def training_images(bank: Bank, dataset: DatasetRow, config: TrainConfig, train:
 def probe_images_per_sec(spec: ModelSpec, config: TrainConfig, images: LabelledImages, fabric: Fabric) -> float:
     """Training speed on this machine, from a few real steps whose networks are thrown away."""
     sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=0, balanced=config.balanced)
-    trainer = AdversarialTrainer(spec, config, train=images, sampler=sampler, fabric=fabric)
+    trainer = make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric)
     for step in range(3):
         trainer.step(step, progress=0.0)
     start = time.perf_counter()
     for step in range(3, 11):
-        loss = trainer.step(step, progress=0.0)["loss_d"]
-    float(loss)  # waits for the device
+        told = trainer.step(step, progress=0.0)
+    float(next(iter(told.values())))  # waits for the device
     return 8 * config.batch_size / (time.perf_counter() - start)
 
 
@@ -223,7 +223,7 @@ def _build_loop(
     images = training_images(bank, dataset, config, train_split)
     sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
     spec = spec_of(dataset, config, images.class_names)
-    trainer = AdversarialTrainer(spec, config, train=images, sampler=sampler, fabric=fabric)
+    trainer = make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric)
     _lend_start_weights(bank, config, trainer)
     # with hardly any validation images the score would be noise; training reals then choose, and the report says so
     reference = validation if len(validation) >= 8 else train_split.images
@@ -234,7 +234,7 @@ def _build_loop(
     return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks)
 
 
-def _lend_start_weights(bank: Bank, config: TrainConfig, trainer: AdversarialTrainer) -> None:
+def _lend_start_weights(bank: Bank, config: TrainConfig, trainer: Trainer) -> None:
     start = start_weights(bank, config.init)
     if start is None:
         return
@@ -246,7 +246,7 @@ def _lend_start_weights(bank: Bank, config: TrainConfig, trainer: AdversarialTra
             next_step=f"add --model {start.spec.architecture}, or another --init",
         )
     same_classes = start.spec.class_names == trainer.spec.class_names
-    trainer.start_from(start.generator, start.discriminator, same_classes=same_classes)
+    trainer.start_from(start.networks, same_classes=same_classes)
 
 
 class _Recorder:

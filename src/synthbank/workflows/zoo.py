@@ -51,9 +51,8 @@ class StartWeights:
 
     source: str
     spec: ModelSpec
-    generator: Mapping[str, Tensor]
-    discriminator: Mapping[str, Tensor]
-    """Empty: only the generator travels."""
+    networks: Mapping[str, Mapping[str, Tensor]]
+    """Tensors of "generator" and, where it travels, of "discriminator"."""
 
 
 def zoo_names() -> list[str]:
@@ -148,8 +147,10 @@ def start_weights(bank: Bank, init: str) -> StartWeights | None:
         known = {m.id for m in queries.list_models(session=session)}
     source = bank.store.url(layout.model_prefix(init)) if init in known else init
     package = read_package(source)
-    tensors = {name: load_tensors(data) for name, data in package.files.items()}
-    return StartWeights(init, package.spec, tensors[GENERATOR], tensors.get(DISCRIMINATOR, {}))
+    networks = {
+        n.split(".")[0]: load_tensors(package.files[n]) for n in (GENERATOR, DISCRIMINATOR) if n in package.files
+    }
+    return StartWeights(init, package.spec, networks)
 
 
 def _folder(source: str) -> str:

@@ -1,0 +1,227 @@
+"""What the loop asks of a trainer, which trainers there are, and what every one of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from synthbank.config import TrainConfig
+from synthbank.fingerprint import stable_seed
+from synthbank.models import Generator, ModelSpec, architectures, draw_latents, lend, to_uint8
+from synthbank.records import LabelledImages, UInt8Images
+from synthbank.registry import Registry
+from synthbank.training.augment_d import symmetries
+from synthbank.training.ema import settled
+
+
+class Sampler(Protocol):
+    """Chooses the originals of each step."""
+
+    def batch(self, step: int) -> NDArray[np.int64]:
+        """Indices into the training set, int64 `[batch_size]`; the same step always gives the same ones."""
+
+
+class Trainer(Protocol):
+    """What `TrainingLoop` runs."""
+
+    spec: ModelSpec
+    config: TrainConfig
+    images: Tensor
+    """Training images `[N, C, H, W]` uint8."""
+    labels: Tensor
+    """int64 `[N]`."""
+    rollbacks: int
+    lr_scale: float
+    """Factor on every learning rate; halved by a rollback."""
+
+    def step(self, index: int, *, progress: float) -> dict[str, Tensor]:
+        """Update number `index`, from 0, at a share of the schedule; detached scalars, of which those called `loss…`
+        are watched."""
+
+    def published(self) -> Generator:
+        """What a snapshot holds: the averaged generator in eval mode."""
+
+    def sample(self, generator: Generator, labels: NDArray[np.int64], *, batch_size: int = 64) -> UInt8Images:
+        """Images for fixed latents, the same at every call of a run; `[len(labels), C, H, W]` uint8."""
+
+    def mean_logit(self, images: UInt8Images, labels: NDArray[np.int64]) -> float | None:
+        """Mean realness of images `[N, C, H, W]`; `None`: this trainer judges no images."""
+
+    def start_from(self, start: Mapping[str, Mapping[str, Tensor]], *, same_classes: bool) -> float:
+        """Take over what fits of trained networks, before step one; the share of values taken over.
+
+        Args:
+            start: `baked_state` of a "generator" and, where there is one, of a "discriminator".
+            same_classes: they know the same classes in the same order.
+        """
+
+    def judge_weights(self) -> dict[str, Tensor]:
+        """What a discriminator has learned, for runs that start from this one; empty: there is none."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that a resumed run needs: tensors, and plain values."""
+
+    def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+
+
+class TrainerFactory(Protocol):
+    """Builds a trainer."""
+
+    def __call__(
+        self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
+    ) -> Trainer:
+        """Arguments as in `make_trainer`."""
+
+
+trainers: Registry[TrainerFactory] = Registry("trainer")
+
+
+def make_trainer(
+    spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
+) -> Trainer:
+    """The trainer that the architecture declares (`trainer=` beside its registration; adversarial by default).
+
+    Args:
+        spec: what to build.
+        config: the resolved configuration.
+        train: originals (and their expansion); held on the device.
+        sampler: chooses each step's originals.
+        fabric: launched; device and precision.
+    """
+    name = architectures.facts(config.architecture).get("trainer", "adversarial")
+    return trainers.get(name)(spec, config, train=train, sampler=sampler, fabric=fabric)
+
+
+class BaseTrainer:
+    """Data, randomness, schedule, sampling and state; what is trained is up to the subclass.
+
+    Every random choice is a function of (seed, rollbacks, step). That is why a resumed run repeats an uninterrupted
+    one bit for bit on the CPU: there is no generator state to lose. Arguments as in `make_trainer`.
+    """
+
+    ema: Generator
+
+    def __init__(
+        self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
+    ) -> None:
+        self.spec, self.config, self.fabric, self.sampler = spec, config, fabric, sampler
+        self.images = fabric.to_device(torch.from_numpy(train.images))
+        self.labels = fabric.to_device(torch.from_numpy(train.labels))
+        self.rollbacks = 0
+        self.lr_scale = 1.0
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Every network of the state, by the name it has there."""
+        raise NotImplementedError
+
+    def optimizers(self) -> dict[str, tuple[Any, float]]:
+        """Every optimiser of the state, with its learning rate at the start."""
+        raise NotImplementedError
+
+    def published(self) -> Generator:
+        """The averaged generator as a snapshot holds it: in eval mode, its normalisation measured on itself."""
+        rng = self._rng("settle")
+        labels = torch.arange(64, device=self.fabric.device) % self.spec.n_classes
+
+        def draw(generator: Generator) -> None:
+            latents = draw_latents(generator, labels, rng)
+            generator(latents.z, latents.labels, latents.noise)
+
+        generator: Generator = settled(self.ema, draw, batches=4)
+        return generator
+
+    @torch.no_grad()
+    def sample(self, generator: Generator, labels: NDArray[np.int64], *, batch_size: int = 64) -> UInt8Images:
+        """Images for fixed latents, the same at every call of a run; `[len(labels), C, H, W]` uint8."""
+        rng = self._rng("sample")
+        out = []
+        for part in torch.split(torch.from_numpy(labels).to(self.fabric.device), batch_size):
+            latents = draw_latents(generator, part, rng)
+            images = generator(latents.z, latents.labels, latents.noise)
+            out.append(to_uint8(symmetries(images, self.spec.symmetry, rng)))
+        return np.concatenate(out)
+
+    def start_from(self, start: Mapping[str, Mapping[str, Tensor]], *, same_classes: bool) -> float:
+        """See `Trainer.start_from`."""
+        sources = {**start, "ema": start["generator"]}
+        lent = [
+            lend(sources[name], module, same_classes=same_classes)
+            for name, module in self.modules().items()
+            if name in sources
+        ]
+        return sum(part.copied for part in lent) / sum(part.copied + part.fresh for part in lent)
+
+    def judge_weights(self) -> dict[str, Tensor]:
+        """See `Trainer.judge_weights`."""
+        return {}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that a resumed run needs: tensors, and plain values."""
+        tensors: dict[str, Tensor] = {}
+        for prefix, module in self.modules().items():
+            tensors |= {f"{prefix}.{k}": v for k, v in module.state_dict().items()}
+        for prefix, (optimizer, _) in self.optimizers().items():
+            for number, values in optimizer.state_dict()["state"].items():
+                tensors |= {f"{prefix}.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
+        return tensors, {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale}
+
+    def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        for prefix, module in self.modules().items():
+            module.load_state_dict(_below(tensors, prefix))
+        for prefix, (optimizer, _) in self.optimizers().items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in _below(tensors, prefix).items():
+                number, key = name.split(".", 1)
+                state.setdefault(int(number), {})[key] = value
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
+            for parameter, moments in optimizer.state.items():  # fused Adam walks memory: layouts must be the same
+                for name, value in moments.items():
+                    if value.shape == parameter.shape:
+                        moments[name] = torch.empty_like(parameter).copy_(value)
+        self.rollbacks, self.lr_scale = int(values["rollbacks"]), float(values["lr_scale"])
+
+    def _rng(self, *parts: object) -> torch.Generator:
+        seed = stable_seed(self.config.seed, self.rollbacks, *parts)
+        return torch.Generator(device=self.fabric.device).manual_seed(seed)
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        x = images.to(torch.float32).div_(127.5).sub_(1.0)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _real_batch(self, index: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.from_numpy(self.sampler.batch(index)).to(self.images.device)
+        return symmetries(self._scaled(self.images[chosen]), self.config.augment_real, rng), self.labels[chosen]
+
+    def _adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
+        trainable = [p for p in module.parameters() if p.requires_grad]
+        return torch.optim.Adam(trainable, lr=lr, betas=(self.config.beta1, self.config.beta2), fused=True)
+
+    def _update(self, module: nn.Module, optimizer: Any, loss: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self._clip(module, optimizer)
+        optimizer.step()
+
+    def _clip(self, module: nn.Module, optimizer: Any) -> None:
+        if self.config.grad_clip:
+            self.fabric.clip_gradients(module, optimizer, max_norm=self.config.grad_clip, error_if_nonfinite=False)
+
+    def _set_learning_rates(self, progress: float) -> None:
+        decay = 1.0 - (1.0 - self.config.lr_floor) * max(2 * progress - 1, 0.0)
+        for optimizer, lr in self.optimizers().values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr * decay * self.lr_scale
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
