@@ -15,7 +15,7 @@ import yaml
 from synthbank.errors import OptionError, UnknownNameError
 from synthbank.fingerprint import set_fingerprint
 
-_AUGMENT_D = ("stain", "colour", "geometry", "translation", "cutout")
+_AUGMENT_D = ("stain", "colour", "geometry", "zoom", "translation", "cutout")
 _TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "str": str, "tuple": tuple, "dict": dict}
 _AUGMENT_REAL = ("none", "flip", "dihedral")
 
@@ -64,6 +64,8 @@ class TrainConfig:
     """Train on originals and their affine copies; `False`: on the originals alone."""
     balanced: bool = True
     """Draw classes equally often, whatever their sizes."""
+    moments_weight: float = 0.0
+    """Weight of moment matching in frozen features beside the adversarial loss; 0: none."""
     grad_clip: float = 0.0
     """Largest gradient norm of either player; 0: no clipping."""
     precision: str = "32-true"

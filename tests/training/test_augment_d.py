@@ -8,9 +8,9 @@ import torch
 from synthbank.training.augment_d import augment, symmetries
 
 OLD = ("colour", "translation", "cutout")
-EACH = ("stain", "colour", "geometry", "translation", "cutout")
+EACH = ("stain", "colour", "geometry", "zoom", "translation", "cutout")
 POLICIES = [policy for n in range(4) for policy in itertools.combinations(OLD, n)]
-POLICIES += [("stain",), ("geometry",), ("stain", "geometry"), EACH]
+POLICIES += [("stain",), ("geometry",), ("zoom",), ("stain", "geometry"), EACH]
 
 
 def _rng(seed: int = 0) -> torch.Generator:
@@ -110,6 +110,20 @@ def test_translation_moves_by_at_most_an_eighth_and_fills_with_zero():
     assert (shifted.sum(dim=(1, 2, 3)) >= 14 * 14).all()
 
 
+def test_zoom_shows_half_of_the_images_whole_and_windows_of_the_others():
+    ramp = torch.linspace(-1, 1, 16).expand(400, 1, 16, 16).clone()  # brightness grows with x
+    out = augment(ramp, ("zoom",), _rng())
+    whole = torch.tensor([torch.allclose(a, b, atol=1e-5) for a, b in zip(out, ramp, strict=True)])
+    assert 0.4 < whole.float().mean() < 0.6
+    windows = out[~whole]
+    slope = (windows[..., -3] - windows[..., 2]) / (ramp[0, ..., -3] - ramp[0, ..., 2])  # 1 / magnification
+    assert slope.min() > 0.45
+    assert slope.max() < 1.0
+    assert windows.min() >= -1
+    assert windows.max() <= 1
+    assert windows[..., 8].min() < -0.2 < 0.2 < windows[..., 8].max()  # windows lie everywhere
+
+
 def test_cutout_clears_one_square_of_half_the_side():
     out = augment(torch.ones(200, 1, 16, 16), ("cutout",), _rng())
     for image in out[:, 0]:
@@ -143,7 +157,7 @@ def test_an_image_is_augmented_with_the_given_probability(name, channels):
 
     assert share(0.0) == 0.0
     always = share(1.0)
-    assert always > 0.8  # a translation can be none
+    assert always > (0.4 if name == "zoom" else 0.8)  # a translation can be none, and half are not zoomed
     assert share(0.3) == pytest.approx(0.3 * always, abs=0.08)
 
 

@@ -21,6 +21,8 @@ _SATURATION = 0.5
 _CONTRAST = 0.25
 _TRANSLATION = 0.125
 _CUTOUT = 0.5
+_ZOOMED = 0.5
+_ZOOM = 2.0
 _SCALE = 0.2  # standard deviation in octaves
 _FRACTION = 0.125  # standard deviation of the translation, in shares of the side
 _STAIN_GAIN = 0.2
@@ -53,7 +55,7 @@ def augment(
 
     Args:
         images: float `[N, C, H, W]` in -1..1.
-        policy: any of "stain", "colour", "geometry", "translation", "cutout", applied in this order.
+        policy: any of "stain", "colour", "geometry", "zoom", "translation", "cutout", applied in this order.
         generator: source of randomness on the images' device.
         probability: scalar 0..1, with which each entry of the policy meets an image; `None`: always.
 
@@ -122,6 +124,24 @@ def _geometry(images: Tensor, generator: torch.Generator) -> Tensor:
     return out.contiguous(memory_format=torch.channels_last)
 
 
+def _zoom(images: Tensor, generator: torch.Generator) -> Tensor:
+    # half of the images show a magnified window: frozen networks see little of what is a few pixels wide
+    n, _, h, w = images.shape
+    coin, octave, top, left = torch.rand(4, n, generator=generator, device=images.device, dtype=images.dtype)
+    scale = torch.where(coin < _ZOOMED, 1 + (_ZOOM - 1) * octave, torch.ones_like(octave))
+    rows = _window_matrix(h, scale, top)  # [N, 1, H, H]
+    columns = _window_matrix(w, scale, left)  # [N, 1, W, W]
+    return rows @ images @ columns.transpose(2, 3)
+
+
+def _window_matrix(size: int, scale: Tensor, position: Tensor) -> Tensor:
+    """Bilinear sampling of a window `size / scale` wide, as a matrix: differentiable and deterministic."""
+    places = torch.arange(size, device=scale.device, dtype=scale.dtype)
+    start = position * (size - size / scale)
+    source = (start[:, None] + (places + 0.5) / scale[:, None] - 0.5).clamp(0, size - 1)
+    return (1 - (source[:, :, None] - places).abs()).clamp_min(0)[:, None]
+
+
 def _translation(images: Tensor, generator: torch.Generator) -> Tensor:
     # shifts as products with 0/1 matrices: exact, differentiable, and deterministic (a gather's backward is not)
     n, _, h, w = images.shape
@@ -152,6 +172,7 @@ _OPERATIONS = {
     "stain": _stain,  # first: it reads intensities, which must not have left their range
     "colour": _colour,
     "geometry": _geometry,
+    "zoom": _zoom,
     "translation": _translation,
     "cutout": _cutout,
 }

@@ -1,0 +1,154 @@
+"""Models x sets x sizes x seeds at equal wall-clock, every one through the same public commands.
+
+    python benchmarks/quality.py --data FOLDER [--models auto,sagan] [--minutes 5] [--seeds 0,1,2] [--size 64] [--name cytology3]
+
+FOLDER holds `train/CLASS/*.png` and `test/CLASS/*.png`, or is `sample:ihc`. Each cell is one bank under --work: ingest,
+train for the given minutes, generate as many images as there are training originals, evaluate against the test originals.
+A cell that is done is not run again, so an interrupted benchmark goes on. `auto` is `projected --preset auto`; every other
+name is an architecture with its `quick` preset, or `NAME:PRESET`. Prints a table; writes JSON, curves of the snapshots'
+KID against time, and a sheet of samples of every model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import write_json
+from PIL import Image
+
+LEADING = ("kid-lite1", "fd-lite1", "precision-lite1", "recall-lite1", "coverage-lite1", "copy-rate-lite1", "kid-lite0")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--name", default="quality")
+    parser.add_argument("--models", default="auto,sagan")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--work", type=Path, default=Path("build/quality"))
+    options = parser.parse_args()
+    cells = [
+        cell(options, model, int(seed)) for seed in options.seeds.split(",") for model in options.models.split(",")
+    ]
+    label = f"quality-{options.name}-{options.size}-{options.minutes:g}min"
+    show(cells)
+    draw_curves(cells, options.work / f"{label}.png")
+    draw_samples(cells, options.work / f"{label}-samples.png")
+    print("written", write_json(label, {"minutes": options.minutes, "size": options.size, "cells": cells}))
+
+
+def cell(options: argparse.Namespace, model: str, seed: int) -> dict[str, Any]:
+    """One model on one set with one seed; read from its folder where it was run before."""
+    name = f"{options.name}-{options.size}-{options.minutes:g}min-{model.replace(':', '-')}-s{seed}"
+    folder = options.work / name
+    done = folder / "result.json"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        done.write_text(json.dumps(run(options, folder / "bank", model, seed), indent=2))
+    return json.loads(done.read_text())
+
+
+def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[str, Any]:
+    """Ingest, train, generate, evaluate."""
+    architecture, preset = ("projected", "auto") if model == "auto" else (*model.split(":"), "quick")[:2]
+    source = ["--sample", "ihc"] if options.data == "sample:ihc" else [options.data]
+    ingested = command(bank, "ingest", *source, "--name", "set", "--size", str(options.size))
+    budget = ["--time-budget", f"{options.minutes * 60:g}s", "--seed", str(seed)]
+    start = time.perf_counter()
+    trained = command(bank, "train", "set", "--model", architecture, "--preset", preset, *budget, "--model-name", "m")
+    train_sec = time.perf_counter() - start
+    per_class = [counts["train"] for counts in ingested["counts"].values()]
+    generated = command(bank, "generate", "m", "-n", str(round(statistics.mean(per_class))))
+    scores = command(bank, "evaluate")["scores"]
+    history = [json.loads(line) for line in (Path(trained["run_dir"]) / "history.jsonl").read_text().splitlines()]
+    return {
+        "model": model,
+        "seed": seed,
+        "steps": trained["steps"],
+        "images_seen": trained["images_seen"],
+        "train_sec": train_sec,
+        "images_per_sec": trained["images_seen"] / trained["elapsed_sec"],
+        "generated_per_sec": generated["n_new"] / generated["seconds"],
+        "guard_events": trained["guard_events"],
+        "rejected": generated["rejected"],
+        "curve": [(e["elapsed_sec"], e["values"]["kid"]) for e in history if e["kind"] == "snapshot"],
+        "scores": [s for s in scores if s["class_name"] is None],
+        "sample": str(sorted((Path(trained["run_dir"]) / "grids").glob("*.png"))[-1]),
+    }
+
+
+def command(bank: Path, *words: str) -> Any:
+    """One public command; its JSON."""
+    line = [sys.executable, "-m", "synthbank", *words, "--bank", str(bank), "--json"]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def show(cells: list[dict[str, Any]]) -> None:
+    """Mean over seeds, one line a model."""
+    names = [n for n in LEADING if any(s["metric"].startswith(n) for s in cells[0]["scores"])]
+    print("model".ljust(16), *(n.rjust(16) for n in names), "images/s".rjust(10))
+    for model in dict.fromkeys(c["model"] for c in cells):
+        of_model = [c for c in cells if c["model"] == model]
+        means = [statistics.mean(value(c, n) for c in of_model) for n in names]
+        rate = statistics.mean(c["images_per_sec"] for c in of_model)
+        print(model.ljust(16), *(f"{m:16.3g}" for m in means), f"{rate:10.1f}")
+    first = cells[0]["scores"]
+    floors = [next(s["floor"] for s in first if s["metric"].startswith(n)) for n in names]
+    print("real vs real".ljust(16), *("-".rjust(16) if f is None else f"{f:16.3g}" for f in floors))
+
+
+def value(result: dict[str, Any], name: str) -> float:
+    """The value of the metric whose id starts with `name`."""
+    return next(s["value"] for s in result["scores"] if s["metric"].startswith(name))
+
+
+def draw_curves(cells: list[dict[str, Any]], path: Path) -> None:
+    """KID of the snapshots (validation originals) against training time."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    models = list(dict.fromkeys(c["model"] for c in cells))
+    for c in cells:
+        seconds, kid = zip(*c["curve"], strict=True)
+        first = c is next(d for d in cells if d["model"] == c["model"])
+        axes.plot(
+            np.array(seconds) / 60,
+            kid,
+            color=f"C{models.index(c['model'])}",
+            marker="o",
+            ms=3,
+            label=c["model"] if first else None,
+        )
+    axes.set(xlabel="minutes of training", ylabel="KID (Lite1) x 1000, validation", yscale="log")
+    axes.legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def draw_samples(cells: list[dict[str, Any]], path: Path) -> None:
+    """The last sample grid of the first seed of every model, one below the other."""
+    firsts = {c["model"]: Image.open(c["sample"]).convert("RGB") for c in reversed(cells)}
+    sheets = list(firsts.values())
+    sheet = Image.new("RGB", (max(s.width for s in sheets), sum(s.height + 6 for s in sheets)), "white")
+    y = 0
+    for s in sheets:
+        sheet.paste(s, (0, y))
+        y += s.height + 6
+    sheet.save(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Start weights: what fits is taken over, the rest stays fresh."""
+
+import pytest
+import torch
+
+from synthbank.models import ModelSpec, architectures, baked_state, draw_latents, lend
+
+OPTIONS = {"projected": {"width": 0.25, "mixing": 8}, "sagan": {"base": 4}}
+
+
+def _spec(architecture="projected", *, size=32, channels=3, classes=("a", "b")):
+    return ModelSpec(architecture, size, channels, classes, latent_dim=16, options=OPTIONS[architecture])
+
+
+def _build(spec, seed, player="generator"):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = getattr(architectures.get(spec.architecture), player)(spec)
+        if player == "discriminator":
+            network.calibrate(torch.rand(8, spec.channels, spec.size, spec.size))
+        else:
+            with torch.no_grad():
+                for name, value in network.named_parameters():
+                    if name.endswith("offset.weight"):
+                        value.normal_(std=0.1)
+        for _ in range(30):  # power iterations settle
+            network(*_inputs(network, spec, player))
+    return network.eval()
+
+
+def _inputs(network, spec, player):
+    labels = torch.arange(4) % spec.n_classes
+    rng = torch.Generator().manual_seed(5)
+    if player == "discriminator":
+        return torch.rand(4, spec.channels, spec.size, spec.size, generator=rng) * 2 - 1, labels
+    latents = draw_latents(network, labels, rng)
+    return latents.z, latents.labels, latents.noise
+
+
+def _out(network, spec, player="generator"):
+    with torch.no_grad():
+        return network(*_inputs(network, spec, player))
+
+
+@pytest.mark.parametrize("architecture", sorted(OPTIONS))
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_a_network_of_the_same_kind_is_taken_over_whole(architecture, player):
+    spec = _spec(architecture)
+    old, new = _build(spec, 0, player), _build(spec, 1, player)
+    if hasattr(old, "mean"):
+        new.mean.copy_(old.mean)
+        new.std.copy_(old.std)
+    assert not torch.allclose(_out(old, spec, player), _out(new, spec, player), atol=1e-2)
+    lent = lend(baked_state(old), new, same_classes=True)
+    assert lent.share == 1
+    assert torch.allclose(_out(old, spec, player), _out(new, spec, player), atol=2e-2)
+
+
+def test_other_classes_start_from_the_mean_of_the_old_ones():
+    old, new = _build(_spec(), 0), _build(_spec(classes=("x", "y", "z")), 1)
+    lend(baked_state(old), new, same_classes=False)
+    tables = [(m, baked_state(old)[n]) for n, m in new.named_parameters() if n.endswith("offset.weight")]
+    assert len(tables) > 3
+    for table, before in tables:
+        assert table.shape[0] == 3
+        assert torch.allclose(table, before.mean(dim=0).expand_as(table))
+
+
+def test_the_same_number_of_other_classes_is_no_reason_to_mix_them_up():
+    old, new = _build(_spec(), 0), _build(_spec(classes=("x", "y")), 1)
+    lend(baked_state(old), new, same_classes=False)
+    table = new.project_norm.offset.weight
+    assert torch.equal(table[0], table[1])
+
+
+def test_a_larger_size_takes_over_the_blocks_below_and_grey_takes_the_mean_colour():
+    old, new = _build(_spec(), 0), _build(_spec(size=64), 1)
+    lent = lend(baked_state(old), new, same_classes=True)
+    assert 0.5 < lent.share < 1
+    assert torch.allclose(new.blocks["16"].convs[0].conv.weight, old.blocks["16"].convs[0].conv.weight, atol=1e-2)
+    grey = _build(_spec(channels=1), 2)
+    lend(baked_state(old), grey, same_classes=True)
+    assert grey.to_pixels.bias.item() == pytest.approx(old.to_pixels.bias.mean().item())
+
+
+def test_what_a_discriminator_measured_on_its_reals_is_not_lent():
+    spec = _spec()
+    old, new = _build(spec, 0, "discriminator"), _build(spec, 1, "discriminator")
+    before = new.mean.clone()
+    old.mean.add_(5)
+    lend(baked_state(old), new, same_classes=True)
+    assert torch.equal(new.mean, before)

@@ -1,0 +1,101 @@
+"""Models that travel: pushed, pulled, started from; and those that come with the package."""
+
+import json
+
+import pytest
+
+from synthbank.catalogue import queries
+from synthbank.errors import IntegrityError, OptionError, SourceError, UnknownNameError
+from synthbank.settings import Settings
+from synthbank.workflows.bank import open_bank
+from synthbank.workflows.evaluate import evaluate
+from synthbank.workflows.generate import GenerateRequest, generate
+from synthbank.workflows.train import train
+from synthbank.workflows.zoo import pull, push, read_package, start_weights, zoo_names
+
+from .conftest import DATASET, MODEL, small_config
+
+
+@pytest.fixture
+def pushed(trained, tmp_path):
+    folder = tmp_path / "pushed"
+    push(trained, MODEL, str(folder))
+    return folder
+
+
+def test_a_pushed_model_makes_the_same_images_in_another_bank(trained, pushed, tmp_path):
+    assert sorted(p.name for p in pushed.iterdir()) == [
+        "discriminator.safetensors",
+        "generator.safetensors",
+        "model.json",
+        "screen.safetensors",
+    ]
+    with open_bank(Settings(home=tmp_path / "other")) as other:
+        row = pull(other, str(pushed))
+        assert row.id == MODEL
+        assert row.dataset_id is None  # this bank does not hold the originals
+        job = generate(other, GenerateRequest(MODEL, 3)).job
+        with other.catalogue.session() as session:
+            theirs = {r.pixel_sha256 for r in queries.images(job_id=job.id, session=session)}
+    with trained.catalogue.session() as session:
+        ours = {r.pixel_sha256 for r in queries.images(limit=1000, session=session)}
+    assert theirs <= ours
+
+
+def test_where_the_originals_are_a_pulled_model_can_be_evaluated(trained, pushed):
+    row = pull(trained, str(pushed), name="again")
+    assert row.dataset_id is not None
+    job = generate(trained, GenerateRequest("again", 8, seed=3)).job
+    assert evaluate(trained, job.id, n_resamples=10).scores
+
+
+def test_pulling_twice_changes_nothing(trained, pushed):
+    assert pull(trained, str(pushed), name="again") == pull(trained, str(pushed), name="again")
+
+
+def test_an_exchanged_file_is_refused(trained, pushed):
+    data = bytearray((pushed / "generator.safetensors").read_bytes())
+    data[-1] ^= 1
+    (pushed / "generator.safetensors").write_bytes(bytes(data))
+    with pytest.raises(IntegrityError, match="hash"):
+        pull(trained, str(pushed), name="again")
+    with trained.catalogue.session() as session, pytest.raises(UnknownNameError):
+        queries.get_model("again", session=session)
+
+
+def test_a_folder_without_a_model_and_an_unknown_zoo_name_say_what_to_do(trained, tmp_path):
+    with pytest.raises(SourceError, match="models push"):
+        pull(trained, str(tmp_path))
+    with pytest.raises(UnknownNameError, match="zoo"):
+        pull(trained, "zoo:nothing-like-this")
+
+
+def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, pushed):
+    cold = train(trained, DATASET, small_config(steps=4, seed=9), device="cpu")
+    warm = train(trained, DATASET, small_config(steps=4, seed=9, init=MODEL), device="cpu")
+    same = train(trained, DATASET, small_config(steps=4, seed=9, init=str(pushed)), device="cpu")
+    assert warm.run_id != cold.run_id
+    assert warm.model.sha256 != cold.model.sha256
+    assert warm.model.sha256 == same.model.sha256
+    assert warm.model.card["training"]["init"] == MODEL
+
+
+def test_start_weights_of_another_architecture_are_refused(trained):
+    with pytest.raises(OptionError, match="another architecture"):
+        train(trained, DATASET, small_config(architecture="sagan", init=MODEL), device="cpu")
+
+
+def test_none_means_random_weights(trained):
+    assert start_weights(trained, "none") is None
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_every_packaged_model_is_whole_small_and_has_a_card(name, trained):
+    package = read_package(f"zoo:{name}")
+    assert all(len(data) < 16 * 2**20 for data in package.files.values())
+    for key in ("licence", "data", "not_for", "trained", "scores"):
+        assert package.card[key], key
+    assert json.dumps(package.card)
+    row = pull(trained, f"zoo:{name}")
+    report = generate(trained, GenerateRequest(row.id, 2, screen=False))
+    assert set(report.accepted.values()) == {2}
