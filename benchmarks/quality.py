@@ -1,12 +1,12 @@
 """Models x sets x sizes x seeds at equal wall-clock, every one through the same public commands.
 
-    python benchmarks/quality.py --data FOLDER [--models auto,sagan] [--minutes 5] [--seeds 0,1,2] [--size 64] [--name cytology3]
+    python benchmarks/quality.py --data FOLDER [--models auto,sagan] [--minutes 5] [--seeds 0,1,2] [--size 64]
 
 FOLDER holds `train/CLASS/*.png` and `test/CLASS/*.png`, or is `sample:ihc`. Each cell is one bank under --work: ingest,
-train for the given minutes, generate as many images as there are training originals, evaluate against the test originals.
-A cell that is done is not run again, so an interrupted benchmark goes on. `auto` is `projected --preset auto`; every other
-name is an architecture with its `quick` preset, or `NAME:PRESET`. Prints a table; writes JSON, curves of the snapshots'
-KID against time, and a sheet of samples of every model.
+train for the given minutes, generate as many images as there are training originals, evaluate against the test
+originals. A cell that is done is not run again, so an interrupted benchmark goes on. `auto` is `projected --preset
+auto`; every other name is an architecture with its `quick` preset, or `NAME:PRESET`. Prints a table; writes JSON,
+curves of the snapshots' KID against time, and a sheet of samples of every model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Moment matching: the generator is also pulled towards the mean and spread that real features have in each class.
 
-An adversary tells which way an image should move; the moments of frozen features tell at once how a whole class differs,
-and keep telling it when the adversary is sure of itself. Early training is several times shorter with both.
+An adversary tells which way an image should move; the moments of frozen features tell at once how a whole class
+differs, and keep telling it when the adversary is sure of itself.
 
 Source: dos Santos et al. 2019, arXiv 1904.02762 (generative feature matching, with moving averages because one batch is
 too small to know a mean). Deviates: one exponential average of the gap between paired real and fake batches, beside an
