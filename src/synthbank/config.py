@@ -144,6 +144,11 @@ def presets() -> list[str]:
     return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
 
 
+def preset_architectures() -> list[str]:
+    """Architectures that have packaged presets, sorted; known without loading any network."""
+    return sorted({name.rsplit("-", 1)[0] for name in presets()})
+
+
 def load_preset(name: str) -> dict[str, Any]:
     """Values of a packaged preset."""
     if name not in presets():

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from synthbank.models.blocks import ConditionalBatchNorm, SelfAttention, sn_conv, sn_linear, to_sphere
+from synthbank.models.blocks import (
+    ConditionalBatchNorm,
+    SelfAttention,
+    smooth_down,
+    smooth_up,
+    sn_conv,
+    sn_linear,
+    to_sphere,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +118,22 @@ def test_latents_come_to_lie_on_the_sphere():
     torch.testing.assert_close(on_sphere.norm(dim=1), torch.full((5,), 4.0), atol=1e-3, rtol=0)
     torch.testing.assert_close(nn.functional.cosine_similarity(z, on_sphere), torch.ones(5))
     assert to_sphere(torch.zeros(1, 16)).isfinite().all()
+
+
+@pytest.mark.parametrize("resample", [smooth_up, smooth_down])
+def test_smooth_resampling_keeps_a_flat_map_flat_and_a_slope_a_slope(resample):
+    ramp = torch.arange(16.0).expand(1, 2, 16, 16)
+    out = resample(ramp)
+    assert out.shape == ((1, 2, 32, 32) if resample is smooth_up else (1, 2, 8, 8))
+    inner = out[:, :, 2:-2, 2:-2]
+    slope = 0.5 if resample is smooth_up else 2.0
+    torch.testing.assert_close(inner.diff(dim=3), torch.full_like(inner.diff(dim=3), slope))
+    assert not inner.diff(dim=2).abs().max() > 1e-5
+
+
+def test_smooth_down_is_the_transpose_of_smooth_up_but_for_the_border():
+    small, large = torch.randn(1, 1, 8, 8), torch.randn(1, 1, 16, 16)
+    large[..., [0, -1]], large[..., [0, -1], :] = 0, 0
+    small[..., [0, -1]], small[..., [0, -1], :] = 0, 0
+    up, down = (smooth_up(small) * large).sum(), (small * smooth_down(large)).sum() * 4
+    torch.testing.assert_close(up, down)

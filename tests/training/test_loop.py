@@ -14,6 +14,7 @@ from synthbank.data import EpochSampler
 from synthbank.errors import IntegrityError, TrainingError
 from synthbank.models import (
     ModelSpec,
+    TwoPlayers,
     architectures,
     load_baked,
     load_tensors,
@@ -25,7 +26,14 @@ from synthbank.records import LabelledImages
 from synthbank.training import FitResult, History, Hooks, TrainingLoop, loop, make_trainer
 from synthbank.training.state import read_state, write_state
 
-OPTIONS = {"sagan": {"base": 4}, "projected": {"width": 0.25, "mixing": 8}}
+OPTIONS = {
+    "dcgan": {"base": 4},
+    "diffusion": {"base": 8, "sampling_steps": 2},
+    "projected": {"width": 0.25, "mixing": 8},
+    "r3gan": {"base": 4, "depth": 1},
+    "sagan": {"base": 4},
+    "stylegan2": {"base": 4},
+}
 CONFIG = TrainConfig(
     architecture="projected",
     model_options=OPTIONS["projected"],
@@ -98,16 +106,23 @@ class Run:
         return sorted((self.folder / "snapshots").iterdir())
 
     def weights(self):
-        """Fingerprints of generator, discriminator, average and both optimisers."""
+        """Fingerprints of every network and optimiser."""
         tensors, values = self.trainer.state()
-        parts = ("generator", "discriminator", "ema", "opt_g", "opt_d")
+        parts = (*self.trainer.modules(), *self.trainer.optimizers())
+        assert {"generator", "ema", "opt_g"} <= set(parts)
         found = {p: state_fingerprint({k: v for k, v in tensors.items() if k.startswith(f"{p}.")}) for p in parts}
         assert sum(len([k for k in tensors if k.startswith(f"{p}.")]) > 4 for p in parts) == len(parts)
         return found | values
 
 
 def _config(name, **changes):
+    if not _adversarial(name):
+        changes = {"augment_d": ()} | changes
     return dataclasses.replace(CONFIG, architecture=name, model_options=OPTIONS.get(name, {}), **changes)
+
+
+def _adversarial(name):
+    return isinstance(architectures.get(name), TwoPlayers)
 
 
 @pytest.fixture(scope="module", params=architectures.names())
@@ -127,11 +142,14 @@ def test_a_run_ends_where_its_schedule_ends(whole):
 def test_training_moves_every_network(whole, fabric, tmp_path):
     fresh = Run(tmp_path, fabric, whole.loop.config).trainer.state()[0]
     now = whole.trainer.state()[0]
-    trained = [k for k in fresh if k.startswith(("generator.", "discriminator.", "ema.")) and "weight" in k]
+    networks = whole.trainer.modules()
+    trained = [k for k in fresh if k.split(".")[0] in networks and "weight" in k]
     moved = [k for k in trained if not torch.equal(fresh[k], now[k])]
-    assert {k.split(".")[0] for k in moved} == {"generator", "discriminator", "ema"}
+    assert {k.split(".")[0] for k in moved} == set(networks)
     assert all(v.isfinite().all() for v in now.values())
-    assert not torch.equal(now["ema.to_pixels.bias"], now["generator.to_pixels.bias"])
+    last = [k.removeprefix("ema.") for k in now if k.startswith("ema.") and "to_pixels" in k and k.endswith("bias")]
+    assert last
+    assert not torch.equal(now[f"ema.{last[-1]}"], now[f"generator.{last[-1]}"])
 
 
 def test_snapshots_are_made_at_their_steps_and_hold_what_was_scored(whole):
@@ -146,7 +164,8 @@ def test_snapshots_are_made_at_their_steps_and_hold_what_was_scored(whole):
     assert abs(again.astype(int) - images).max() <= 1
     event = whole.kinds("snapshot")[-1]
     assert event.values["kid"] == _score(images)["kid"]
-    assert {"logit_of_train", "logit_of_validation", "logit_of_fake"} <= set(event.values)
+    logits = {"logit_of_train", "logit_of_validation", "logit_of_fake"}
+    assert set(event.values) & logits == (logits if _adversarial(spec.architecture) else set())
 
 
 def test_the_history_is_what_the_hooks_were_told_but_for_progress(whole):
@@ -157,7 +176,8 @@ def test_the_history_is_what_the_hooks_were_told_but_for_progress(whole):
     assert [e.elapsed_sec for e in written] == sorted(e.elapsed_sec for e in written)
     progress = whole.kinds("progress")
     assert [e.step for e in progress] == [6, 10, 12]
-    assert set(progress[0].values) == {"loss_d", "loss_g", "logit_real", "logit_fake"}
+    told = {"loss_d", "loss_g", "logit_real", "logit_fake"}
+    assert set(progress[0].values) == (told if _adversarial(whole.trainer.spec.architecture) else {"loss"})
 
 
 def test_a_stopped_and_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, fabric, tmp_path):

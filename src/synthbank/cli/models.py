@@ -20,6 +20,7 @@ from synthbank.cli.output import (
     say_table,
     talk,
 )
+from synthbank.config import preset_architectures
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     name: Annotated[str, typer.Argument(help="Name of the data set.")],
-    model: Annotated[str, typer.Option(help="Architecture: projected or sagan.")] = "projected",
+    model: Annotated[str, typer.Option(help=f"Architecture: {', '.join(preset_architectures())}.")] = "projected",
     preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None,

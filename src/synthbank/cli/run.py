@@ -24,6 +24,7 @@ from synthbank.cli.output import (
     say_table,
     talk,
 )
+from synthbank.config import preset_architectures
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +68,7 @@ def run(
         str | None, typer.Option(help="Regex whose group is the patient, slide or source id in the path.")
     ] = None,
     split: Annotated[str, typer.Option(help="Shares of train/validation/test.")] = "70/15/15",
-    model: Annotated[str, typer.Option(help="Architecture: projected or sagan.")] = "projected",
+    model: Annotated[str, typer.Option(help=f"Architecture: {', '.join(preset_architectures())}.")] = "projected",
     preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None,

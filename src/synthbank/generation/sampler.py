@@ -10,7 +10,7 @@ from torch import Tensor
 
 from synthbank.errors import OptionError
 from synthbank.generation.seeds import image_seed
-from synthbank.models import Generator, draw_codes, to_uint8, turn
+from synthbank.models import Generator, architectures, draw_codes, to_uint8, turn
 from synthbank.records import UInt8Images
 
 _TRUNCATION_SAMPLES = 1024
@@ -60,7 +60,7 @@ class Sampler:
     @torch.inference_mode()
     def draw_seeds(self, seeds: Sequence[int], *, class_index: int, truncation: float = 1.0) -> UInt8Images:
         """One image a seed, all of one class; `[len(seeds), C, H, W]` uint8. Prefer `draw_block`."""
-        self._check(class_index, truncation)
+        self.check(class_index, truncation)
         drawn, codes = (torch.stack(part).to(self.device) for part in zip(*map(self._numbers, seeds), strict=True))
         z, noise = torch.split(drawn, [self.spec.latent_dim, self.generator.noise_dim], dim=1)
         labels = torch.full((len(seeds),), class_index, dtype=torch.int64, device=self.device)
@@ -68,6 +68,19 @@ class Sampler:
         if truncation < 1.0:
             hidden = torch.lerp(self._mean_hidden(class_index), hidden, truncation)
         return to_uint8(turn(self.generator.body(hidden, labels, noise), codes))
+
+    def check(self, class_index: int, truncation: float) -> None:
+        """Raise `OptionError` for what this model cannot draw."""
+        if not 0 <= class_index < self.spec.n_classes:
+            raise OptionError("No such class", got=class_index, allowed=f"0 to {self.spec.n_classes - 1}")
+        if not 0 <= truncation <= 1:
+            raise OptionError("Truncation is out of range", got=truncation, allowed="0 (class mean) to 1 (everything)")
+        if truncation < 1 and not architectures.facts(self.spec.architecture).get("truncation", True):
+            raise OptionError(
+                f"Truncation does not act on '{self.spec.architecture}' models: their images follow from noise alone",
+                got=truncation,
+                allowed=1,
+            )
 
     def _numbers(self, seed: int) -> tuple[Tensor, Tensor]:
         # drawn on the CPU on every device, so that a seed means the same numbers everywhere
@@ -81,9 +94,3 @@ class Sampler:
         z = torch.randn(_TRUNCATION_SAMPLES, self.spec.latent_dim, generator=rng).to(self.device)
         labels = torch.full((len(z),), class_index, dtype=torch.int64, device=self.device)
         return self.generator.stem(z, labels).mean(dim=0, keepdim=True)
-
-    def _check(self, class_index: int, truncation: float) -> None:
-        if not 0 <= class_index < self.spec.n_classes:
-            raise OptionError("No such class", got=class_index, allowed=f"0 to {self.spec.n_classes - 1}")
-        if not 0 <= truncation <= 1:
-            raise OptionError("Truncation is out of range", got=truncation, allowed="0 (class mean) to 1 (everything)")

@@ -4,6 +4,7 @@ import synthbank.models.architectures  # noqa: F401 (first: loaded later, the pa
 from synthbank.models.bake import baked_state, load_baked
 from synthbank.models.base import (
     Architecture,
+    Denoiser,
     Discriminator,
     Generator,
     ModelSpec,
@@ -22,6 +23,7 @@ from synthbank.models.weights import load_tensors, read_header, save_tensors, st
 __all__ = [
     "SYMMETRIES",
     "Architecture",
+    "Denoiser",
     "Discriminator",
     "FeatureNetwork",
     "Generator",

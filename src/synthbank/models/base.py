@@ -77,6 +77,17 @@ class Generator(nn.Module, ABC):
         return self.body(self.stem(z, labels), labels, noise)
 
 
+class Denoiser(Generator):
+    """A generator that draws by taking noise away step by step, and is trained one noise level at a time."""
+
+    sigma_data: float
+    """Assumed standard deviation of the images in -1..1."""
+
+    @abstractmethod
+    def denoise(self, noisy: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+        """Expected clean images, from images with noise of standard deviation `sigma` `[N]` added."""
+
+
 class Discriminator(nn.Module, ABC):
     """Judges images in two steps, so that one fake forward pass can serve both players' updates.
 

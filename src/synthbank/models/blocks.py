@@ -73,3 +73,23 @@ class SelfAttention(nn.Module):
 def to_sphere(z: Tensor) -> Tensor:
     """Each row scaled to length sqrt(latent_dim)."""
     return z * z.square().mean(dim=1, keepdim=True).add(1e-8).rsqrt()
+
+
+def smooth_up(x: Tensor) -> Tensor:
+    """Twice the size, with the filter (1, 3, 3, 1) in both directions: bilinear interpolation."""
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def smooth_down(x: Tensor) -> Tensor:
+    """Half the size, with the same filter before every second place is taken."""
+    return smoothed(x, padding=1, stride=2)
+
+
+def smoothed(x: Tensor, *, padding: int, stride: int = 1) -> Tensor:
+    """`x` `[N, C, H, W]` under the filter (1, 3, 3, 1) in both directions, zeros around it.
+
+    Source: Karras et al. 2020, arXiv 1912.04958 (StyleGAN2's resampling filter).
+    """
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device, dtype=x.dtype) / 8
+    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
+    return functional.conv2d(x, kernel, stride=stride, padding=padding, groups=x.shape[1])

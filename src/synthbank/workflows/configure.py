@@ -15,6 +15,7 @@ from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import require_dataset
 
 PRESETS = ("quick", "paper", "auto")
+_STYLEGAN2_BATCH = 16  # of its presets
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def configure(
     Args:
         bank: where the data set is.
         dataset_name: newest version of it.
-        architecture: "projected" or "sagan".
+        architecture: name of an architecture with packaged presets.
         preset: "quick" and "paper" are packaged files; "auto" is "quick" fitted to the data set.
         file: the user's YAML over the preset.
         overrides: of the command line; `None` values mean "not given".
@@ -71,4 +72,7 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str) -> tuple[dict[str, 
     if architecture == "projected":
         fitted["ema_decay"] = 0.998
         reasons.append("average: over about 500 steps, as the run is longer than a first look")
+    if architecture == "stylegan2":
+        fitted["r1_gamma"] = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
+        reasons.append(f"R1: {fitted['r1_gamma']:.2g}, by size and batch as in its paper")
     return fitted, reasons

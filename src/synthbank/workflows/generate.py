@@ -108,6 +108,7 @@ def generate(
     """
     model = load_model(bank, request.model, device=device)
     classes = _classes(model, request)
+    model.sampler.check(classes[0], request.truncation)
     job = _open_job(bank, request, model)
     start = time.perf_counter()
     stages, reasons = _Stages(), Counter[str]()

@@ -1,0 +1,197 @@
+"""`diffusion`: a small denoiser and its deterministic sampler.
+
+Karras et al. 2022, arXiv 2206.00364 (EDM): preconditioned network, Heun's second-order sampler. The network is a
+U-Net of residual blocks with group normalisation, scaled and shifted by noise level and class (Dhariwal and Nichol
+2021, arXiv 2105.05233), with attention at its smallest map.
+
+Deviates: far smaller; one residual block a resolution; no dropout, no guidance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synthbank.models.base import Denoiser, Generator, ModelSpec, architectures
+
+_SIGMA_MIN, _SIGMA_MAX, _RHO = 0.002, 80.0, 7.0  # table 1
+_SMALLEST_MAP = 8
+_NORM_CHANNELS = 8  # channels a group of the normalisation
+
+
+def precondition(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`c_skip`, `c_out`, `c_in` and `c_noise` for noise levels `sigma`, each of its shape (table 1)."""
+    power = sigma.square() + sigma_data**2
+    return sigma_data**2 / power, sigma * sigma_data * power.rsqrt(), power.rsqrt(), sigma.log() / 4
+
+
+def noise_levels(n_steps: int) -> list[float]:
+    """`n_steps` falling noise levels and a last 0 (equation 5)."""
+    low, high = _SIGMA_MIN ** (1 / _RHO), _SIGMA_MAX ** (1 / _RHO)
+    ramp = [i / max(n_steps - 1, 1) for i in range(n_steps)]
+    return [(high + t * (low - high)) ** _RHO for t in ramp] + [0.0]
+
+
+def heun(denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, n_steps: int) -> Tensor:
+    """Deterministic second-order sampling (algorithm 1 with `sigma(t) = t`, no added noise).
+
+    Args:
+        denoise: (noisy images `[N, ...]`, noise levels `[N]`) to expected clean images.
+        noise: standard normal, `[N, ...]`.
+        n_steps: steps; each but the last asks the denoiser twice.
+    """
+    levels = noise_levels(n_steps)
+    x = noise * levels[0]
+    for now, after in pairwise(levels):
+        slope = (x - denoise(x, x.new_full((len(x),), now))) / now
+        ahead = x + (after - now) * slope
+        if after > 0:
+            slope_ahead = (ahead - denoise(ahead, x.new_full((len(x),), after))) / after
+            ahead = x + (after - now) * (slope + slope_ahead) / 2
+        x = ahead
+    return x
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(max(channels // _NORM_CHANNELS, 1), channels)
+
+
+def _silent(conv: nn.Conv2d) -> nn.Conv2d:
+    """The convolution itself, starting at zero."""
+    for value in conv.parameters():
+        nn.init.zeros_(value)
+    return conv
+
+
+class _Level(nn.Module):
+    """Noise level and class to what every block is modulated by, `[N, width]`."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, n_classes: int) -> None:
+        super().__init__()
+        # c_noise spans about -1.6 to 1.1: from a quarter of a turn to some ten turns over that range
+        self.register_buffer("frequencies", torch.exp2(torch.linspace(-1, 5, width // 2)), persistent=False)
+        self.body = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.embed = nn.Embedding(n_classes, width) if n_classes > 1 else None
+
+    def forward(self, c_noise: Tensor, labels: Tensor) -> Tensor:
+        angles = c_noise[:, None] * self.frequencies
+        code: Tensor = self.body(torch.cat([angles.cos(), angles.sin()], dim=1))
+        if self.embed is not None:
+            code = code + self.embed(labels)
+        return functional.silu(code)
+
+
+class _ResidualBlock(nn.Module):
+    """Two convolutions; noise level and class scale and shift between them."""
+
+    def __init__(self, channels_in: int, channels_out: int, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = _norm(channels_in), _norm(channels_out)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.conv2 = _silent(nn.Conv2d(channels_out, channels_out, 3, padding=1))
+        self.modulate = nn.Linear(width, 2 * channels_out)
+        self.shortcut = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y = self.norm2(self.conv1(functional.silu(self.norm1(x))))
+        scale, shift = self.modulate(code)[:, :, None, None].chunk(2, dim=1)
+        y = self.conv2(functional.silu(torch.addcmul(y + shift, y, scale)))
+        out: Tensor = (self.shortcut(x) + y) * 0.5**0.5
+        return out
+
+
+class _Attention(nn.Module):
+    """Self-attention over places, with one head."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.project = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = _silent(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.project(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, dim=2)  # [N, HW, C]
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        out: Tensor = (x + self.out(mixed.transpose(1, 2).reshape(x.shape))) * 0.5**0.5
+        return out
+
+
+class _UNet(nn.Module):
+    """`[N, C, S, S]` to the same shape, given noise level and class."""
+
+    def __init__(self, spec: ModelSpec, base: int) -> None:
+        super().__init__()
+        sizes = [spec.size >> i for i in range((spec.size // _SMALLEST_MAP).bit_length())]
+        channels = [base * min(i + 1, 4) for i in range(len(sizes))]
+        width = 4 * base
+        self.level = _Level(width, spec.n_classes)
+        self.first = nn.Conv2d(spec.channels, base, 3, padding=1)
+        steps = list(pairwise([base, *channels]))
+        self.down = nn.ModuleList(_ResidualBlock(a, b, width) for a, b in steps)
+        self.middle = _Attention(channels[-1])
+        self.deepest = _ResidualBlock(channels[-1], channels[-1], width)
+        self.up = nn.ModuleList(_ResidualBlock(2 * b, a, width) for a, b in reversed(steps))
+        self.norm = _norm(base)
+        self.to_pixels = _silent(nn.Conv2d(base, spec.channels, 3, padding=1))
+
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor) -> Tensor:
+        code = self.level(c_noise, labels)
+        x = self.first(x)
+        skips: list[Tensor] = []
+        for block in self.down:
+            x = block(functional.avg_pool2d(x, 2) if skips else x, code)
+            skips.append(x)
+        x = self.deepest(self.middle(x), code)
+        for block in self.up:
+            x = block(torch.cat([x, skips.pop()], dim=1), code)
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest") if skips else x
+        out: Tensor = self.to_pixels(functional.silu(self.norm(x)))
+        return out
+
+
+class DiffusionGenerator(Denoiser):
+    """Options: `base` (channels at full resolution, default 32), `sampling_steps` (default 12, at 23 evaluations).
+
+    The image follows from `noise` and class; `z` plays no part, so truncation cannot act.
+    """
+
+    sigma_data = 0.5
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.sampling_steps = int(spec.options.get("sampling_steps", 12))
+        self.network = _UNet(spec, int(spec.options.get("base", 32)))
+        self.noise_dim = spec.channels * spec.size**2
+
+    def stem(self, z: Tensor, labels: Tensor) -> Tensor:
+        """See `Generator.stem`; the latent itself, which `body` does not use."""
+        return z
+
+    def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        """See `Generator.body`; runs the sampler from `noise`."""
+        start = noise.view(-1, self.spec.channels, self.spec.size, self.spec.size)
+        start = start.contiguous(memory_format=torch.channels_last)
+        return heun(lambda x, sigma: self.denoise(x, sigma, labels), start, self.sampling_steps).clamp(-1, 1)
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+        """See `Denoiser.denoise`; equation 7."""
+        c_skip, c_out, c_in, c_noise = precondition(sigma, self.sigma_data)
+        drawn: Tensor = self.network(c_in.view(-1, 1, 1, 1) * noisy, c_noise, labels)
+        return c_skip.view(-1, 1, 1, 1) * noisy + c_out.view(-1, 1, 1, 1) * drawn
+
+
+class _Diffusion:
+    def generator(self, spec: ModelSpec) -> Generator:
+        return DiffusionGenerator(spec)
+
+
+architectures.register("diffusion", labels=True, citation="arXiv 2206.00364", trainer="denoising", truncation=False)(
+    _Diffusion()
+)

@@ -1,0 +1,95 @@
+"""One step of training a denoiser, which has no opponent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from synthbank.config import TrainConfig
+from synthbank.errors import OptionError
+from synthbank.fingerprint import stable_seed
+from synthbank.models import Denoiser, ModelSpec, architectures, channels_last
+from synthbank.records import LabelledImages, UInt8Images
+from synthbank.training.ema import ema_copy, ema_update
+from synthbank.training.trainer import BaseTrainer, Sampler, trainers
+
+_MEAN, _DEVIATION = -1.2, 1.2  # of the logarithm of the noise level: Karras et al. 2022, table 1
+
+
+@trainers.register("denoising")
+class DenoisingTrainer(BaseTrainer):
+    """A denoiser, its optimiser and data of one run. Arguments as in `make_trainer`.
+
+    Augmentation is by the symmetries of `augment_real` alone: they keep the label, and images that come out in another
+    orientation are right as they are.
+
+    Raises:
+        OptionError: the configuration asks for what only adversarial training has.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, section 5.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
+    ) -> None:
+        super().__init__(spec, config, train=train, sampler=sampler, fabric=fabric)
+        for name in ("augment_d", "r1_gamma", "r2_gamma", "ada_target"):
+            if getattr(config, name):
+                raise OptionError(
+                    f"{name} acts on a discriminator, and '{config.architecture}' has none",
+                    got=getattr(config, name),
+                    allowed="[]" if name == "augment_d" else "0",
+                    next_step=f"start from the preset of this architecture, or --set {name}=…",
+                )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stable_seed(config.seed, "weights"))
+            generator = channels_last(architectures.get(config.architecture).generator(spec))
+        assert isinstance(generator, Denoiser), f"'{config.architecture}' declares a trainer that does not fit it"
+        self.ema = ema_copy(generator).to(fabric.device)
+        self.sigma_data = generator.sigma_data
+        self.generator, self.opt_g = fabric.setup(generator, self._adam(generator, config.lr_g))
+        self.generator.mark_forward_method("denoise")
+
+    def modules(self) -> dict[str, nn.Module]:
+        """See `BaseTrainer.modules`."""
+        return {"generator": self.generator.module, "ema": self.ema}
+
+    def optimizers(self) -> dict[str, tuple[Any, float]]:
+        """See `BaseTrainer.optimizers`."""
+        return {"opt_g": (self.opt_g, self.config.lr_g)}
+
+    def step(self, index: int, *, progress: float) -> dict[str, Tensor]:
+        """One update.
+
+        Args:
+            index: number of the step, from 0.
+            progress: share of the schedule done, for the learning rate.
+
+        Returns:
+            Detached scalar `loss`; about 1 for a network that knows nothing.
+        """
+        rng = self._rng("step", index)
+        self._set_learning_rates(progress)
+        real, labels = self._real_batch(index, rng)
+        sigma = (_MEAN + _DEVIATION * torch.randn(len(real), generator=rng, device=real.device)).exp()
+        noise = torch.randn(real.shape, generator=rng, device=real.device)
+        noisy = torch.addcmul(real, sigma.view(-1, 1, 1, 1), noise)
+        error = (self.generator.denoise(noisy, sigma, labels) - real).square().mean(dim=(1, 2, 3))
+        loss = (loss_weight(sigma, self.sigma_data) * error).mean()
+        self._update(self.generator, self.opt_g, loss)
+        ema_update(self.ema, self.generator.module, decay=self.config.ema_decay, step=index + 1)
+        return {"loss": loss.detach()}
+
+    def mean_logit(self, images: UInt8Images, labels: NDArray[Any]) -> None:
+        """A denoiser judges no images."""
+        return None
+
+
+def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
+    """Weight of the squared error at noise levels `sigma`: the inverse square of `c_out`, so that every level's
+    training target has unit variance (Karras et al. 2022, table 1)."""
+    return (sigma.square() + sigma_data**2) / (sigma * sigma_data).square()
