@@ -110,13 +110,13 @@ class ProjectedGenerator(Generator):
 class _Head(nn.Module):
     """Judges one scale: down to at most 4x4 places, then one logit a place plus the class projection."""
 
-    def __init__(self, channels: int, n_classes: int, n_down: int) -> None:
+    def __init__(self, channels: int, n_classes: int, n_down: int, widest: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for _ in range(n_down):
-            layers += [sn_conv(channels, channels, 4, 2, bias=False), nn.BatchNorm2d(channels), nn.LeakyReLU(0.2)]
-        if not n_down:
-            layers += [sn_conv(channels, channels, 3, bias=False), nn.BatchNorm2d(channels), nn.LeakyReLU(0.2)]
+        for kernel, stride in [(4, 2)] * n_down or [(3, 1)]:
+            wider = min(2 * channels, widest)
+            layers += [sn_conv(channels, wider, kernel, stride, bias=False), nn.BatchNorm2d(wider), nn.LeakyReLU(0.2)]
+            channels = wider
         self.body = nn.Sequential(*layers)
         self.judge = spectral_norm(nn.Conv2d(channels, 1, 1))
         self.class_code = spectral_norm(nn.Embedding(n_classes, channels)) if n_classes > 1 else None
@@ -130,7 +130,10 @@ class _Head(nn.Module):
 
 
 class ProjectedDiscriminator(Discriminator):
-    """Options: `feature_network` (default "lite0"), `mixing` (channels after the random mixing, default 64)."""
+    """Options: `feature_network` (default "lite0"), `mixing` (channels after the random mixing, default 64).
+
+    A head doubles its channels at every step down, up to four times `mixing`.
+    """
 
     measured = ("mean", "std")
     mean: Tensor
@@ -152,7 +155,7 @@ class ProjectedDiscriminator(Discriminator):
             conv.requires_grad_(False)
         places = [max(spec.size // s, 1) for s in (4, 8, 16, 32)]
         downs = [max(p.bit_length() - 3, 0) for p in places]  # 16 -> 2, 8 -> 1, 4 -> 0
-        self.heads = nn.ModuleList(_Head(mixing, spec.n_classes, d) for d in downs)
+        self.heads = nn.ModuleList(_Head(mixing, spec.n_classes, d, widest=4 * mixing) for d in downs)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Standardised, randomly mixed maps at strides 4, 8, 16 and 32."""
