@@ -64,8 +64,6 @@ class TrainConfig:
     """Train on originals and their affine copies; `False`: on the originals alone."""
     balanced: bool = True
     """Draw classes equally often, whatever their sizes."""
-    moments_weight: float = 0.0
-    """Weight of moment matching in frozen features beside the adversarial loss; 0: none."""
     grad_clip: float = 0.0
     """Largest gradient norm of either player; 0: no clipping."""
     precision: str = "32-true"

@@ -19,9 +19,8 @@ from synthbank.training.ada import AdaptiveStrength
 from synthbank.training.augment_d import augment, symmetries
 from synthbank.training.ema import ema_copy, ema_update
 from synthbank.training.losses import losses
-from synthbank.training.moments import MomentGap
 from synthbank.training.penalties import gradient_penalty
-from synthbank.training.trainer import BaseTrainer, Sampler, below, trainers
+from synthbank.training.trainer import BaseTrainer, Sampler, trainers
 
 
 @trainers.register("adversarial")
@@ -48,7 +47,6 @@ class AdversarialTrainer(BaseTrainer):
         self.discriminator, self.opt_d = fabric.setup(discriminator, self._adam(discriminator, config.lr_d))
         self.discriminator.mark_forward_method("features")
         self.discriminator.mark_forward_method("logits")
-        self.moments = MomentGap(spec.n_classes) if config.moments_weight else None
 
     def modules(self) -> dict[str, nn.Module]:
         """See `BaseTrainer.modules`."""
@@ -90,8 +88,6 @@ class AdversarialTrainer(BaseTrainer):
         told = self._update_discriminator(index, real_features, fake_features, labels)
 
         loss_g = self.loss.generator(*self._judge(real_features, fake_features, labels))
-        if self.moments is not None:
-            loss_g = loss_g + config.moments_weight * self.moments.loss(real_features, fake_features, labels)
         # only the part of the gradient that reaches the generator is computed
         toward_generator = torch.autograd.grad(loss_g, fake_features)
         self.opt_g.zero_grad(set_to_none=True)
@@ -121,8 +117,6 @@ class AdversarialTrainer(BaseTrainer):
         tensors, values = super().state()
         if self.strength is not None:
             tensors |= {f"ada.{k}": v for k, v in self.strength.state().items()}
-        if self.moments is not None:
-            tensors |= {f"moments.{k}": v for k, v in self.moments.state().items()}
         return tensors, values
 
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -130,8 +124,6 @@ class AdversarialTrainer(BaseTrainer):
         super().load_state(tensors, values)
         if self.strength is not None:
             self.strength.load_state({k: tensors[f"ada.{k}"] for k in self.strength.state()})
-        if self.moments is not None:
-            self.moments.load_state(below(tensors, "moments"), self.images.device)
 
     def _augmented(self, images: Tensor, rng: torch.Generator) -> Tensor:
         probability = None if self.strength is None else self.strength.p

@@ -175,10 +175,10 @@ class BaseTrainer:
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """The inverse of `state`."""
         for prefix, module in self.modules().items():
-            module.load_state_dict(below(tensors, prefix))
+            module.load_state_dict(_below(tensors, prefix))
         for prefix, (optimizer, _) in self.optimizers().items():
             state: dict[int, dict[str, Tensor]] = {}
-            for name, value in below(tensors, prefix).items():
+            for name, value in _below(tensors, prefix).items():
                 number, key = name.split(".", 1)
                 state.setdefault(int(number), {})[key] = value
             groups = optimizer.state_dict()["param_groups"]
@@ -222,7 +222,6 @@ class BaseTrainer:
                 group["lr"] = lr * decay * self.lr_scale
 
 
-def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with `prefix.`, without it."""
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     start = f"{prefix}."
     return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}

@@ -5,8 +5,8 @@ Discriminator: Sauer et al. 2021, arXiv 2111.01007 (Projected GANs): random cros
 frozen features, one head a scale.
 
 Deviates: EfficientNet-Lite0 fed at the image's own size; features standardised per channel on the real images;
-class conditioning by a projection in every head and class offsets in every generator block; nearest up-sampling;
-no reconstruction loss (the frozen features already hold the discriminator back).
+class conditioning by a projection in every head and class offsets in every generator block; bilinear up-sampling; no
+reconstruction loss (the frozen features already hold the discriminator back).
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class _UpBlock(nn.Module):
         self.convs = nn.ModuleList(_GatedConv(a, b, n_classes) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        # nearest up-sampling leaves hatching that the frozen network hardly sees
+        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         for conv in self.convs:
             x = conv(x, labels, noise)
         return x
