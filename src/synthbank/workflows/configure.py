@@ -70,8 +70,9 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str) -> tuple[dict[str, 
     ]
     fitted: dict[str, Any] = {"time_budget_sec": minutes * 60}
     if architecture == "projected":
-        fitted["ema_decay"] = 0.998
+        fitted |= {"ema_decay": 0.998, "lr_floor": 0.2}
         reasons.append("average: over about 500 steps, as the run is longer than a first look")
+        reasons.append("learning rates: fall to a fifth over the second half, so that the end is settled")
     if architecture == "stylegan2":
         fitted["r1_gamma"] = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
         reasons.append(f"R1: {fitted['r1_gamma']:.2g}, by size and batch as in its paper")
