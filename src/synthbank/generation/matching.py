@@ -123,7 +123,8 @@ def _seen(grey: Tensor, zoom: float, tilt: float) -> Tensor:
     along, across = zoom * math.cos(math.radians(tilt)), zoom * math.sin(math.radians(tilt))
     matrix = torch.tensor([[along, -across, 0.0], [across, along, 0.0]]).expand(len(grey), 2, 3)
     places = functional.affine_grid(matrix, list(grey.shape), align_corners=False)
-    return functional.grid_sample(grey, places, mode="bicubic", padding_mode="reflection", align_corners=False)
+    seen: Tensor = functional.grid_sample(grey, places, mode="bicubic", padding_mode="reflection", align_corners=False)
+    return seen
 
 
 def _outline(grey: Tensor) -> Tensor:
@@ -131,7 +132,8 @@ def _outline(grey: Tensor) -> Tensor:
     small = functional.interpolate(grey, size=(SIDE, SIDE), mode="area")
     x = (small - _blurred(small))[:, 0]
     x = x - x.mean(dim=(1, 2), keepdim=True)
-    return x / x.flatten(1).norm(dim=1).clamp_min(1e-3)[:, None, None]
+    unit: Tensor = x / torch.linalg.vector_norm(x, dim=(1, 2)).clamp_min(1e-3)[:, None, None]
+    return unit
 
 
 def _blurred(x: Tensor) -> Tensor:
@@ -151,4 +153,5 @@ def _strength(spectra: Tensor) -> Tensor:
     root = spectra.abs().sqrt()
     low = torch.cat([root[..., : _CUT + 1, : _CUT + 1], root[..., -_CUT:, : _CUT + 1]], dim=-2).flatten(-2)
     low = low - low.mean(dim=-1, keepdim=True)
-    return low / low.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    unit: Tensor = low / torch.linalg.vector_norm(low, dim=-1, keepdim=True).clamp_min(1e-6)
+    return unit
