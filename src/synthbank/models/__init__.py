@@ -10,8 +10,16 @@ from synthbank.models.base import (
     architectures,
     channels_last,
     count_parameters,
+    networks_inside,
 )
-from synthbank.models.features import FeatureNetwork, batched, feature_networks, load_feature_network
+from synthbank.models.features import (
+    FeatureNetwork,
+    UserEncoder,
+    batched,
+    feature_networks,
+    load_encoder,
+    load_feature_network,
+)
 from synthbank.models.latents import Latents, draw_latents, to_uint8
 from synthbank.models.symmetry import SYMMETRIES, draw_codes, turn
 from synthbank.models.weights import load_tensors, read_header, save_tensors, state_fingerprint
@@ -24,6 +32,7 @@ __all__ = [
     "Generator",
     "Latents",
     "ModelSpec",
+    "UserEncoder",
     "architectures",
     "baked_state",
     "batched",
@@ -33,8 +42,10 @@ __all__ = [
     "draw_latents",
     "feature_networks",
     "load_baked",
+    "load_encoder",
     "load_feature_network",
     "load_tensors",
+    "networks_inside",
     "read_header",
     "save_tensors",
     "state_fingerprint",
