@@ -30,6 +30,8 @@ lint: env
 bench: env
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/copies.py
 
 clean:
 	rm -rf $(VENV) demo-bank

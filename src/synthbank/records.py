@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 UInt8Images = NDArray[np.uint8]
 """Images as they cross rooms: `[N, C, H, W]`, uint8, 0..255; C is 1 (grey), 3 (RGB) or more."""
 
+INSIDE_DISCRIMINATOR = "seen by the model's discriminator: this space flatters, and never leads"
+"""Begins the note of every score in a feature space that the scored model was trained against."""
+
 
 class Split(StrEnum):
     """The part of a data set an original belongs to; set once, before any augmentation."""
@@ -185,7 +188,7 @@ class Verdicts:
     nearest: NDArray[np.int64]
     """`[N]`, index of the nearest training original."""
     distance: NDArray[np.float32]
-    """`[N]`, feature distance to it."""
+    """`[N]`, how unlike it is: 0 is the same, 1 is unrelated."""
 
 
 @dataclass(frozen=True, slots=True)

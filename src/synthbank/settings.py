@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     """fsspec URL of the object store (`gs://…`, `s3://…`, `file://…`); `None`: `objects/` inside the bank."""
     inception: Path | None = None
     """Path of `inception-2015-12-05.pt`; `None`: the cache folder is looked at, nothing is downloaded unasked."""
+    encoder: Path | None = None
+    """Path of a frozen encoder of your own (TorchScript or ONNX); `None`: none (`SYNTHBANK_ENCODER`, `--encoder`)."""
 
     @property
     def catalogue_url(self) -> str:
@@ -38,3 +40,8 @@ class Settings(BaseSettings):
     def runs_dir(self) -> Path:
         """Local work folder of training runs: state, history, grids, TensorBoard."""
         return self.home / "runs"
+
+    @property
+    def feature_cache(self) -> Path:
+        """Local file that keeps feature vectors; safe to delete."""
+        return self.home / "cache" / "features.db"

@@ -8,8 +8,10 @@ import pytest
 
 import synthbank.metrics as room
 from synthbank.errors import OptionError
-from synthbank.metrics import evaluate_features, metrics
-from synthbank.metrics._products import products_of
+from synthbank.metrics import evaluate_features, evaluate_pixels, metrics
+from synthbank.metrics._products import products_of, trio_of
+from synthbank.metrics._registry import metrics_that_consume
+from synthbank.records import LabelledImages
 
 FACTS = {
     "order",
@@ -18,6 +20,8 @@ FACTS = {
     "minimum_fake",
     "bounds",
     "symmetric",
+    "consumes",
+    "looks_at",
     "against",
     "proportion_of",
     "biased",
@@ -29,9 +33,12 @@ PUBLIC = {name: getattr(room, name) for name in room.__all__ if inspect.isfuncti
 TWO_SAMPLE = sorted(
     name
     for name, f in PUBLIC.items()
-    if {"real", "fake"} <= set(inspect.signature(f).parameters) and "real_labels" not in inspect.signature(f).parameters
+    if {"real", "fake"} <= set(inspect.signature(f).parameters) and "floor_real" not in inspect.signature(f).parameters
 )
-every_metric = pytest.mark.parametrize("name", list(metrics))
+every_metric = pytest.mark.parametrize("name", metrics_that_consume("products"))
+every_trio_metric = pytest.mark.parametrize("name", metrics_that_consume("trio"))
+every_pixel_metric = pytest.mark.parametrize("name", metrics_that_consume("pixels"))
+every_kind = pytest.mark.parametrize("name", list(metrics))
 every_function = pytest.mark.parametrize("name", TWO_SAMPLE)
 
 
@@ -78,6 +85,29 @@ def score_of(name, real, fake, train, seed=0):
     return score
 
 
+def trio_value(name, train, held_out, fake):
+    return metrics.get(name)(trio_of(train=train, held_out=held_out, fake=fake))
+
+
+def cells(n, seed=0, size=32, classes=("a", "b")):
+    """Pictures of one to three dark bodies on a bright, lightly stained ground."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size]
+    images = np.empty((n, 3, size, size))
+    for image in images:
+        image[:] = np.array([215.0, 190.0, 205.0])[:, None, None]
+        for _ in range(rng.integers(1, 4)):
+            y, x, radius = *rng.uniform(6, size - 6, 2), rng.uniform(2.5, 5.5)
+            image[:, (rows - y) ** 2 + (columns - x) ** 2 < radius**2] = [[80.0], [60.0], [140.0]]
+    noisy = np.clip(images + rng.normal(0, 5, images.shape), 0, 255).astype(np.uint8)
+    return LabelledImages(noisy, np.arange(n) % len(classes), classes)
+
+
+def pixel_value(name, real, fake):
+    metric = metrics.get(name)
+    return metric.compare(real=metric.describe(real.images), fake=metric.describe(fake.images))
+
+
 def test_there_are_metrics_and_functions_to_check():
     assert {"kid", "fd", "precision", "recall", "density", "coverage", "diversity", "copy-rate"} <= set(metrics)
     assert {"frechet_distance", "kernel_distance", "precision_recall", "density_coverage", "copy_rate"} <= set(
@@ -90,10 +120,12 @@ def test_the_public_names_are_sorted_and_there():
     assert all(hasattr(room, name) for name in room.__all__)
 
 
-@every_metric
+@every_kind
 def test_facts_are_complete_and_fit_each_other(name):
     facts = metrics.facts(name)
     assert set(facts) == FACTS
+    assert facts["consumes"] in ("products", "trio", "pixels")
+    assert facts["looks_at"] in ("both", "fake")
     assert facts["against"] in ("test", "train")
     assert facts["proportion_of"] in (None, "real", "fake")
     assert min(facts["minimum_real"], facts["minimum_fake"]) >= 1
@@ -115,6 +147,10 @@ def test_no_two_metrics_share_a_place_and_kid_is_first():
 def test_a_set_against_itself_is_ideal_or_for_questions_of_copying_the_worst(name, seed):
     facts = metrics.facts(name)
     real, _ = gaussians(40, 1, seed)
+    if facts["looks_at"] == "fake":
+        varied, collapsed = value_of(name, real, real[::-1]), value_of(name, real, np.repeat(real[:2], 20, axis=0))
+        assert varied > collapsed if facts["higher_is_better"] else varied < collapsed
+        return
     ideal_is_upper = facts["higher_is_better"] == (facts["against"] == "test")
     ideal = facts["bounds"][ideal_is_upper]
     if ideal is not None:
@@ -131,7 +167,9 @@ def test_the_same_distribution_scores_better_than_another(name):
     for seed in range(10):
         real, fake = gaussians(60, 60, seed)
         other = 0.3 * fake + (4.0 if facts["against"] == "test" else 0.0)
-        if facts["against"] == "train":
+        if facts["looks_at"] == "fake":
+            other = np.repeat(fake[:20], 3, axis=0)
+        elif facts["against"] == "train":
             other = real[:60] + 1e-6 * fake
         gaps.append(value_of(name, real, fake) - value_of(name, real, other))
     assert (np.array(gaps) > 0).all() if facts["higher_is_better"] else (np.array(gaps) < 0).all()
@@ -250,6 +288,93 @@ def test_many_resamples_at_once_give_what_one_at_a_time_gives(name, n, m, d):
         np.testing.assert_allclose(resampled(products, kept_real, kept_fake), plain, rtol=1e-5, atol=1e-9)
 
 
+@every_trio_metric
+def test_three_sets_of_one_distribution_are_unremarkable_and_copies_are_not(name):
+    honest, copied = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        train, held_out, fake = (rng.normal(size=(60, 4)) for _ in range(3))
+        honest.append(trio_value(name, train, held_out, fake).value)
+        copied.append(trio_value(name, train, held_out, train + 1e-3 * fake).value)
+    neutral = 0.0 if metrics.facts(name)["bounds"] == (None, None) else 0.5
+    scale = 1.5 if neutral == 0.0 else 0.12
+    assert abs(np.mean(honest) - neutral) < scale
+    gaps = np.array(honest) - np.array(copied)
+    assert (gaps > 0).all() if metrics.facts(name)["higher_is_better"] else (gaps < 0).all()
+
+
+@every_trio_metric
+def test_three_sets_may_come_in_any_order_and_give_finite_bounded_values(name):
+    rng = np.random.default_rng(1)
+    train, held_out, fake = rng.normal(size=(30, 4)), rng.normal(size=(20, 4)), rng.normal(size=(25, 4))
+    value = trio_value(name, train, held_out, fake).value
+    shuffled = trio_value(name, *(rng.permutation(x) for x in (train, held_out, fake))).value
+    assert shuffled == pytest.approx(value, rel=1e-9)
+    for sets in (
+        (train, train[:20], train),
+        (train, held_out, np.repeat(train[:1], 25, axis=0)),
+        (train, held_out, fake + 1e5),
+    ):
+        answer = trio_value(name, *sets)
+        smallest, largest = metrics.facts(name)["bounds"]
+        assert math.isfinite(answer.value)
+        assert smallest is None or smallest <= answer.low <= answer.value <= answer.high <= largest
+
+
+@every_trio_metric
+@pytest.mark.parametrize("short", ["train", "held_out", "fake"])
+def test_three_sets_below_the_minimum_give_a_reason(name, short):
+    sizes = {"train": 8, "held_out": 8, "fake": 8}
+    rng = np.random.default_rng(2)
+    enough = {k: rng.normal(size=(n, 4)) for k, n in sizes.items()}
+    assert score_of(name, enough["held_out"], enough["fake"], enough["train"]).value is not None
+    few = enough | {short: enough[short][:7]}
+    score = score_of(name, few["held_out"], few["fake"], few["train"])
+    assert score.value is None
+    assert score.note.startswith("not computed")
+
+
+@every_pixel_metric
+def test_pixels_of_the_same_set_are_ideal_and_noise_or_collapse_is_not(name):
+    real, fake = cells(40), cells(40, seed=1)
+    facts = metrics.facts(name)
+    noise = np.random.default_rng(3).integers(0, 256, fake.images.shape, dtype=np.uint8)
+    worse = LabelledImages(noise, fake.labels, fake.class_names)
+    if facts["looks_at"] == "fake":
+        worse = LabelledImages(np.repeat(fake.images[:1], 40, axis=0), fake.labels, fake.class_names)
+    else:
+        assert pixel_value(name, real, real.take(np.arange(40)[::-1])) == pytest.approx(0.0, abs=1e-9)
+    good, bad = pixel_value(name, real, fake), pixel_value(name, real, worse)
+    assert good < bad
+    assert math.isfinite(bad)
+
+
+@every_pixel_metric
+def test_pixels_are_described_image_by_image_whatever_the_batch(name):
+    if metrics.facts(name)["looks_at"] == "fake":
+        pytest.skip("describes an image beside others of its class")
+    metric, images = metrics.get(name), cells(9).images
+    whole = metric.describe(images)
+    parts = np.concatenate([metric.describe(images[i : i + 2]) for i in range(0, 9, 2)])
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
+    assert len(metric.describe(images[:0])) == 0
+
+
+@every_pixel_metric
+def test_pixel_scores_have_interval_floor_and_reasons(name):
+    real, fake, train = cells(24), cells(30, seed=1), cells(40, seed=2)
+    scores = evaluate_pixels(real=real, fake=fake, floor_real=train, rng=np.random.default_rng(0), n_resamples=20)
+    (score,) = [s for s in scores if s.metric == f"{name}-pixels-32" and s.class_name is None]
+    assert score.low <= score.value <= score.high
+    assert score.floor_low <= score.floor <= score.floor_high
+    few = evaluate_pixels(
+        real=real.take(np.arange(1)), fake=fake, floor_real=train, rng=np.random.default_rng(0), n_resamples=3
+    )
+    (score,) = [s for s in few if s.metric == f"{name}-pixels-32" and s.class_name is None]
+    assert score.value is None
+    assert score.note.startswith("not computed: 1 test originals and 30 synthetic images")
+
+
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_real_and_fake_go_by_name_and_randomness_is_an_argument(name):
     parameters = inspect.signature(PUBLIC[name]).parameters
@@ -283,7 +408,7 @@ def test_faulty_features_are_refused_with_a_next_step(name, side, fault):
 def test_same_seed_same_value_and_inputs_stay_as_they_were(name):
     real, fake = gaussians(20, 25)
     before = real.copy(), fake.copy()
-    assert call(name, real, fake, seed=5) == call(name, real, fake, seed=5)
+    np.testing.assert_equal(call(name, real, fake, seed=5), call(name, real, fake, seed=5))
     np.testing.assert_array_equal(real, before[0])
     np.testing.assert_array_equal(fake, before[1])
 
@@ -291,4 +416,4 @@ def test_same_seed_same_value_and_inputs_stay_as_they_were(name):
 @every_function
 def test_single_precision_features_are_summed_in_double(name):
     real, fake = (x.astype(np.float32) for x in gaussians(20, 25))
-    assert call(name, real, fake) == call(name, real.astype(np.float64), fake.astype(np.float64))
+    np.testing.assert_equal(call(name, real, fake), call(name, real.astype(np.float64), fake.astype(np.float64)))

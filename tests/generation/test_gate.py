@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from synthbank.errors import IntegrityError, OptionError
+from synthbank.errors import IntegrityError, OptionError, UnknownNameError
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
-from synthbank.generation import build_gate, load_gate
-from synthbank.models import load_feature_network, load_tensors, read_header, save_tensors
+from synthbank.generation import COPIES, build_gate, load_gate, plant
+from synthbank.generation.matching import VIEWS, Matcher, outlines
+from synthbank.models import load_tensors, read_header, save_tensors
 
 N = 24
 
@@ -85,16 +86,50 @@ def test_an_empty_batch_has_empty_verdicts(gate):
     assert len(verdicts.accepted) == len(verdicts.reasons) == len(verdicts.nearest) == 0
 
 
-def test_the_threshold_is_the_first_percentile_of_gaps_between_originals(gate, originals):
-    network = load_feature_network("lite0")
-    views = [np.rot90(originals.images, k, axes=(2, 3)) for k in range(4)]
-    views += [view[..., ::-1] for view in views]
-    features = np.stack([network.embed([np.ascontiguousarray(v)]) for v in views]).astype(np.float64)  # [8, N, D]
-    nearest = []
-    for i in range(N):
-        others = np.delete(features, i, axis=1).reshape(-1, features.shape[-1])
-        nearest.append(np.linalg.norm(others - features[0, i], axis=1).min())
-    assert gate.thresholds.copy_distance == pytest.approx(np.quantile(nearest, 0.01), rel=2e-3)
+@pytest.mark.parametrize("kind", COPIES)
+def test_planted_copies_of_every_kind_are_caught_and_name_their_original(gate, originals, kind):
+    verdicts = gate.judge(plant(originals.images, kind, np.random.default_rng(7)))
+    caught = ~verdicts.accepted
+    assert caught.mean() >= (0.8 if " and " in kind else 0.95)
+    np.testing.assert_array_equal(verdicts.nearest[caught], np.arange(N)[caught])
+
+
+def test_a_kind_of_copy_that_is_not_known_names_those_that_are(originals):
+    with pytest.raises(UnknownNameError, match="did you mean 'mirrored'"):
+        plant(originals.images, "mirored", np.random.default_rng(0))
+
+
+def test_the_threshold_lies_between_planted_copies_and_other_originals(gate, originals):
+    matcher, rng = Matcher(outlines(originals.images)), np.random.default_rng(3)
+    others, _ = matcher.nearest(originals.images, own=np.arange(N))
+    copies = [matcher.nearest(plant(originals.images, kind, rng))[0] for kind in ("crop 90-95%", "shift to 10%")]
+    assert np.median(np.concatenate(copies)) < gate.thresholds.copy_distance < np.median(others)
+
+
+def test_near_duplicates_among_the_originals_do_not_open_the_gate(originals, label):
+    rng = np.random.default_rng(4)
+    twins = np.clip(originals.images.astype(int) + rng.integers(-3, 4, originals.images.shape), 0, 255)
+    doubled = build_gate(label(np.concatenate([originals.images, twins.astype(np.uint8)])))
+    verdicts = doubled.judge(plant(originals.images, "crop 90-95%", rng))
+    assert (~verdicts.accepted).mean() >= 0.95
+
+
+def test_the_distance_is_one_less_the_correlation_laid_over_and_does_not_see_brightness(originals):
+    matcher = Matcher(outlines(originals.images))
+    darker = (originals.images * 0.5 + 20).astype(np.uint8)
+    distance, nearest = matcher.nearest(darker)
+    np.testing.assert_array_equal(nearest, np.arange(N))
+    assert distance.max() < 0.02
+    alone, _ = Matcher(outlines(originals.images[:1])).nearest(originals.images[:1], own=np.array([0]))
+    assert alone.tolist() == [1.0]
+
+
+def test_moving_an_image_changes_the_distance_little(originals):
+    matcher = Matcher(outlines(originals.images))
+    moved = np.roll(originals.images, (2, -2), axis=(2, 3))
+    distance, nearest = matcher.nearest(moved)
+    np.testing.assert_array_equal(nearest, np.arange(N))
+    assert distance.max() < 0.35
 
 
 def test_the_blank_limit_follows_the_flattest_original_and_is_four_levels_at_most(originals, label):
@@ -111,7 +146,7 @@ def test_the_saved_gate_judges_the_same(gate, originals, build_pictures):
     again = load_gate(data, sha256=bytes_sha256(data))
     assert again.thresholds == gate.thresholds
     assert (again.hashes, again.size) == (gate.hashes, 32)
-    np.testing.assert_array_equal(again.features, gate.features)
+    np.testing.assert_array_equal(again.views, gate.views)
     assert again.to_bytes() == data
     batch = np.concatenate([build_pictures(6, seed=4), originals.images[:3], originals.images[3:6, :, :, ::-1]])
     before, after = gate.judge(batch), again.judge(batch)
@@ -119,20 +154,22 @@ def test_the_saved_gate_judges_the_same(gate, originals, build_pictures):
     np.testing.assert_array_equal(after.distance, before.distance)
 
 
-def test_a_gate_of_other_bytes_or_another_network_is_refused(gate):
+def test_a_gate_of_other_bytes_or_of_an_older_form_is_refused(gate):
     data = gate.to_bytes()
     with pytest.raises(IntegrityError, match="recorded hash"):
         load_gate(data, sha256=bytes_sha256(b"other"))
     with pytest.raises(IntegrityError):
         load_gate(data[: len(data) // 2])
-    foreign = save_tensors(load_tensors(data), header=read_header(data) | {"network": "lite1"})
-    with pytest.raises(IntegrityError, match="lite1"):
-        load_gate(foreign)
+    header = {k: v for k, v in read_header(data).items() if k != "form"} | {"network": "lite0"}
+    older = save_tensors({"features": load_tensors(data)["outlines"].flatten(1)}, header=header)
+    with pytest.raises(IntegrityError, match="features of lite0") as caught:
+        load_gate(older)
+    assert "train" in caught.value.next_step
 
 
-def test_the_gate_holds_eight_symmetries_and_the_pixel_hashes(gate, originals):
-    assert gate.features.shape == (8 * N, 1280)
-    assert gate.features.dtype == np.float16
+def test_the_gate_holds_outlines_and_the_pixel_hashes(gate, originals):
+    assert gate.views.shape == (N, len(VIEWS), 32, 32)
+    assert gate.views.dtype == np.float16
     assert gate.hashes == tuple(pixel_sha256(image) for image in originals.images)
 
 

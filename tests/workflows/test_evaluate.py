@@ -1,9 +1,15 @@
+import numpy as np
 import pytest
+import torch
 
 from synthbank.catalogue import queries
 from synthbank.errors import StateError
-from synthbank.records import Split
+from synthbank.models import FeatureNetwork, load_feature_network
+from synthbank.records import INSIDE_DISCRIMINATOR, Split
+from synthbank.reports.measures import leading_network, measure_of, parts_of
+from synthbank.storage import ArrayCache
 from synthbank.workflows.evaluate import evaluate, load_synthetic
+from synthbank.workflows.features import cached_features, clear_features
 from synthbank.workflows.generate import GenerateRequest, generate, newest_job
 from synthbank.workflows.ingest import load_split, require_dataset
 
@@ -71,3 +77,70 @@ def test_the_same_seed_gives_the_same_scores(trained):
     assert [(s.metric, s.value, s.low, s.high) for s in a.scores] == [
         (s.metric, s.value, s.low, s.high) for s in b.scores
     ]
+
+
+def test_the_space_of_the_discriminator_is_marked_and_does_not_lead(trained):
+    rows = scores_of(trained, newest_job(trained))
+    scores = [r.score() for r in rows]
+    inside = [s for s in scores if (s.note or "").startswith(INSIDE_DISCRIMINATOR)]
+    assert {parts_of(s.metric)[1] for s in inside} == {"lite0"}
+    assert len(inside) == sum(parts_of(s.metric)[1] == "lite0" for s in scores)
+    assert leading_network(scores) == "lite1"
+
+
+def test_pixels_and_privacy_are_scored_and_every_score_has_a_label(trained):
+    scores = [r.score() for r in scores_of(trained, newest_job(trained))]
+    overall = {s.metric: s for s in scores if s.class_name is None}
+    assert {"stain-pixels-32", "spectrum-pixels-32", "ms-ssim-pixels-32", "closest-record-lite1-128"} <= set(overall)
+    assert overall["spectrum-pixels-32"].value > overall["spectrum-pixels-32"].floor  # eight steps of training
+    for score in scores:
+        assert measure_of(score.metric).meaning, score.metric
+
+
+def test_every_scored_image_knows_how_new_it_is(trained):
+    rows = list(scored_images(trained))
+    assert len(rows) == 24
+    assert all(0.0 <= row.scores["novelty"] <= 1.0 for row in rows)
+
+
+def scored_images(bank):
+    with bank.catalogue.session(read_only=True) as session:
+        yield from queries.accepted_images(job_id=newest_job(bank), session=session)
+
+
+def test_a_users_encoder_is_one_more_space(trained, tmp_path):
+    class Channels(torch.nn.Module):
+        def forward(self, x):
+            return torch.cat([x.mean(dim=(2, 3)), x.std(dim=(2, 3))], dim=1)
+
+    with pytest.warns(DeprecationWarning, match="jit"):
+        torch.jit.trace(Channels(), torch.zeros(2, 3, 32, 32)).save(str(tmp_path / "own.pt"))
+    (tmp_path / "own.json").write_text('{"size": 32}')
+    report = evaluate(trained, newest_job(trained), n_resamples=2, encoder=tmp_path / "own.pt")
+    own = [s for s in report.scores if parts_of(s.metric)[1].startswith("enc")]
+    assert {parts_of(s.metric)[2] for s in own} == {"32"}
+    assert any(s.value is not None and parts_of(s.metric)[0] == "kid" for s in own)
+    assert leading_network(report.scores) == "lite1"
+
+
+def test_features_come_from_the_cache_and_broken_entries_do_not(trained, monkeypatch):
+    network = load_feature_network("lite1")
+    dataset = require_dataset(trained, DATASET)
+    images = load_split(trained, dataset, Split.TEST).images.images[:6]
+    cache = ArrayCache(trained.settings.feature_cache)
+    plain = network.embed([images], input_size=128)
+    np.testing.assert_allclose(cached_features(cache, network, [images], input_size=128), plain, atol=1e-4)
+    asked = []
+    monkeypatch.setattr(
+        FeatureNetwork, "embed", lambda self, batches, **_: asked.extend(len(b) for b in batches) or plain
+    )
+    np.testing.assert_allclose(
+        cached_features(cache, network, [images[:2], images[2:]], input_size=128), plain, atol=1e-4
+    )
+    assert asked == []
+    monkeypatch.undo()
+    assert clear_features(trained) > 0
+    cache.path.write_bytes(b"broken" * 1000)
+    np.testing.assert_allclose(
+        cached_features(cache, network, [images, images[:1]], input_size=128)[:6], plain, atol=1e-4
+    )

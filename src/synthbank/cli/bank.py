@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
         "regenerate": regenerate,
         "withdraw": withdraw,
         "migrate": migrate,
+        "clear-cache": clear_cache,
     }
     for name, command in commands.items():
         catalogue.command(name)(command)
@@ -161,3 +162,12 @@ def migrate(bank: BankOption = None, json: JsonOption = False) -> None:
     with opened(bank) as found:
         version = found.catalogue.schema_version()
     say_json({"schema_version": version}) if json else say(f"schema version {version}")
+
+
+def clear_cache(bank: BankOption = None, json: JsonOption = False) -> None:
+    """Forget the computed feature vectors; the next evaluation makes them again."""
+    from synthbank.workflows.features import clear_features
+
+    with opened(bank, create=False) as found:
+        freed = clear_features(found)
+    say_json({"bytes": freed}) if json else say(f"freed {freed / 2**20:.1f} MB")

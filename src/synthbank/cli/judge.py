@@ -21,6 +21,9 @@ def evaluate(
     max_images: Annotated[int, typer.Option(help="Synthetic images looked at, all classes together.")] = 2048,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of subsets and resamples.")] = 0,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Your own frozen encoder, TorchScript or ONNX (default: SYNTHBANK_ENCODER).")
+    ] = None,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -30,7 +33,13 @@ def evaluate(
 
     with opened(bank, create=False) as found, working("evaluating") as show:
         result = work(
-            found, job or newest_job(found), max_images=max_images, n_resamples=resamples, seed=seed, on_stage=show
+            found,
+            job or newest_job(found),
+            max_images=max_images,
+            n_resamples=resamples,
+            seed=seed,
+            encoder=encoder,
+            on_stage=show,
         )
     if json:
         say_json(result)

@@ -59,9 +59,10 @@ def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
 
 
 def say_scores(scores: Sequence[Score], *, title: str) -> None:
-    """Scores of the leading network with interval, floor and numbers of images."""
-    lead = scores[0].metric.partition("-")[2] if scores else ""
-    shown = [s for s in scores if s.metric.endswith(lead)]
+    """Scores of the leading network, and those of pixels, with interval, floor and numbers of images."""
+    from synthbank.reports.measures import parts_of, split_by_network
+
+    shown, others = split_by_network(scores)
     rows = [
         (
             f"{s.metric} {'↑' if s.higher_is_better else '↓'}",
@@ -76,9 +77,9 @@ def say_scores(scores: Sequence[Score], *, title: str) -> None:
     say_table(title, ("metric", "class", "value", "95% interval", "real vs real", "n real / fake"), rows)
     for note in sorted({s.note for s in shown if s.note and s.class_name is None}):
         talk(f"note: {note}")
-    if len(shown) < len(scores):
-        others = sorted({s.metric.partition("-")[2] for s in scores} - {lead})
-        talk(f"note: {len(scores) - len(shown)} more scores ({', '.join(others)}) with --json and in the report")
+    if others:
+        spaces = sorted({parts_of(s.metric)[1] for s in others})
+        talk(f"note: {len(others)} more scores ({', '.join(spaces)}) with --json and in the report")
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Generation: one seed an image, fixed forward blocks, the gate, and the writer."""
 
 from synthbank.generation.gate import Gate, GateThresholds, build_gate, load_gate
+from synthbank.generation.planted import COPIES, plant
 from synthbank.generation.sampler import Sampler, forward_block
 from synthbank.generation.seeds import image_id, image_seed
 from synthbank.generation.writer import ImageWriter, WrittenImage
 
 __all__ = [
+    "COPIES",
     "Gate",
     "GateThresholds",
     "ImageWriter",
@@ -16,4 +18,5 @@ __all__ = [
     "image_id",
     "image_seed",
     "load_gate",
+    "plant",
 ]

@@ -1,4 +1,4 @@
-"""Inner products of two feature sets: computed once, then every metric and every resample reads from them."""
+"""Inner products of feature sets: computed once, then every metric and every resample reads from them."""
 
 from __future__ import annotations
 
@@ -54,6 +54,34 @@ class Products:
     def cross_distances(self) -> Features:
         """`[N, M]`, Euclidean."""
         return _distances(self.cross, np.diagonal(self.real), np.diagonal(self.fake), same_set=False)
+
+
+@dataclass(frozen=True)
+class Trio:
+    """Training originals (N), held-out originals (H) and synthetic images (M): what questions of privacy look at."""
+
+    synthetic: Products
+    """`real` is training, `fake` is synthetic."""
+    held_out: Products
+    """`real` is training, `fake` is held-out."""
+    audience: Products
+    """`real` is held-out, `fake` is synthetic."""
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """N, H and M."""
+        return len(self.synthetic.real), len(self.held_out.fake), len(self.synthetic.fake)
+
+
+def trio_of(*, train: Features, held_out: Features, fake: Features) -> Trio:
+    """Inner products of three checked feature sets of one width."""
+    own = {name: x @ x.T for name, x in (("train", train), ("held_out", held_out), ("fake", fake))}
+    width = train.shape[1]
+    return Trio(
+        Products(own["train"], own["fake"], train @ fake.T, width),
+        Products(own["train"], own["held_out"], train @ held_out.T, width),
+        Products(own["held_out"], own["fake"], held_out @ fake.T, width),
+    )
 
 
 def products_of(*, real: Features, fake: Features) -> Products:

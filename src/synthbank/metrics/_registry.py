@@ -1,19 +1,54 @@
-"""The registry of metrics that `evaluate_features` walks."""
+"""The registry of metrics that the protocols walk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from synthbank.metrics._products import Kept, Products, Values
+from synthbank.metrics._checks import Features
+from synthbank.metrics._products import Kept, Products, Trio, Values
+from synthbank.records import UInt8Images
 from synthbank.registry import Registry
 
-MetricFunction = Callable[[Products], float]
+ProductsFunction = Callable[[Products], float]
 ResampledFunction = Callable[[Products, Kept, Kept], Values]
 
-metrics: Registry[MetricFunction] = Registry(
-    "metric", package="synthbank.metrics", entry_point_group="synthbank.metrics"
-)
-"""Functions of inner products. Facts, all of them required:
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a metric of three sets says; such a metric knows its own interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+
+
+TrioFunction = Callable[[Trio], Answer]
+
+
+class PixelMetric(Protocol):
+    """Looks at pixels: every image is described once, then sets of descriptions are compared."""
+
+    def describe(self, images: UInt8Images) -> Features:
+        """`[N, D]`, float64, from images `[N, C, H, W]` of one class; NaN where an image gives nothing to measure."""
+
+    def compare(self, *, real: Features, fake: Features) -> float:
+        """One number from the descriptions `[N, D]` and `[M, D]`."""
+
+    def outside(self, real: Features) -> str | None:
+        """Why this metric does not hold for these originals, in words; `None`: it holds."""
+
+
+metrics: Registry[Any] = Registry("metric", package="synthbank.metrics", entry_point_group="synthbank.metrics")
+"""Metrics, each of the kind that its fact `consumes` names:
+
+- "products": a `ProductsFunction` of the inner products of two feature sets.
+- "trio": a `TrioFunction` of training, held-out and synthetic features.
+- "pixels": a `PixelMetric`.
+
+Facts, all of them required:
 
 - `order`: position in tables; KID is first.
 - `higher_is_better`: direction.
@@ -21,9 +56,16 @@ metrics: Registry[MetricFunction] = Registry(
 - `bounds`: smallest and largest possible value, `None` where open.
 - `symmetric`: does swapping real and fake leave the value?
 - `against`: "test", or "train" for questions of copying.
+- `looks_at`: "both" sets, or the "fake" one alone.
 - `proportion_of`: "real" or "fake" where the value is a share of these images, else `None`.
 - `biased`: does the expected value depend on the number of images (for "train": of fakes)?
 - `resampled`: a `ResampledFunction` that gives the same values for many resamples at once (NaN where it leaves one out
   to save time), or `None`: the metric is called once a resample.
 - `citation`, `note`: source, and what every score says about itself (`None`: nothing).
 """
+
+
+def metrics_that_consume(kind: str) -> list[str]:
+    """Names of the registered metrics of one kind, in the order of tables."""
+    names = [name for name in metrics if metrics.facts(name)["consumes"] == kind]
+    return sorted(names, key=lambda name: (metrics.facts(name)["order"], name))

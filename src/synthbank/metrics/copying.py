@@ -91,6 +91,8 @@ def copy_rate(*, real: NDArray[Any], fake: NDArray[Any], threshold: float) -> fl
     minimum_fake=1,
     bounds=(0.0, 1.0),
     symmetric=False,
+    consumes="products",
+    looks_at="both",
     against="train",
     proportion_of="fake",
     biased=False,

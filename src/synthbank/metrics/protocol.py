@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features
-from synthbank.metrics._products import Products
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._products import Products, Trio
+from synthbank.metrics._registry import metrics, metrics_that_consume
 from synthbank.metrics.resampling import MINIMUM, interval_about, resamples, stand_ins, widening, wilson_interval
-from synthbank.records import Score
+from synthbank.records import INSIDE_DISCRIMINATOR, Score
 
 FEW_IMAGES = 2048
-_MOST_IMAGES = 4096
+_MOST_IMAGES = 2048
 _LEVEL = 0.95
 _BIASED_NOTE = f"biased below {FEW_IMAGES} images; read KID first"
 
@@ -36,12 +36,14 @@ def evaluate_features(
     input_size: int,
     rng: np.random.Generator,
     n_resamples: int = 200,
+    inside_discriminator: bool = False,
 ) -> list[Score]:
-    """Every metric over all classes, then for each class; KID first.
+    """Every metric of features over all classes, then for each class; KID first.
 
     The id of a score is `metric-network-size`, such as `kid-lite1-64`. KID is given times 1000. Intervals and floors
     are those of `metrics.resampling`; a share of images is never given a narrower interval than Wilson's. The copy rate
-    compares with `floor_real`, and its floor is the rate of `real`. A set of more than 4096 images is thinned to that.
+    compares with `floor_real`, and its floor is the rate of `real`. Metrics of three sets know their own interval; what
+    they compare with is inside them, so they have no floor. A set of more than 2048 images is thinned to that.
 
     Args:
         real: `[N, D]`, features of the test originals.
@@ -55,6 +57,7 @@ def evaluate_features(
         input_size: image side in pixels, for the id.
         rng: draws resamples and stand-ins.
         n_resamples: for each interval.
+        inside_discriminator: the model that made `fake` was trained against this very network; every score says so.
 
     Returns:
         One score per metric and group; a metric without enough images has no value and a note that says so.
@@ -75,12 +78,20 @@ def evaluate_features(
             group = _Group(test, synthetic, train, rng, n_resamples)
         name = None if label is None else class_names[label]
         scores += [group.score(metric, f"{metric}-{network}-{input_size}", name) for metric in ordered_metrics()]
-    return scores
+    return (
+        [replace(s, note=with_note(INSIDE_DISCRIMINATOR, s.note)) for s in scores] if inside_discriminator else scores
+    )
 
 
 def ordered_metrics() -> list[str]:
-    """Names of the registered metrics in the order of tables."""
-    return sorted(metrics, key=lambda name: (metrics.facts(name)["order"], name))
+    """Names of the registered metrics of features, in the order of tables."""
+    names = metrics_that_consume("products") + metrics_that_consume("trio")
+    return sorted(names, key=lambda name: (metrics.facts(name)["order"], name))
+
+
+def with_note(*notes: str | None) -> str | None:
+    """Notes joined by semicolons; `None` where there are none."""
+    return "; ".join(note for note in notes if note) or None
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,8 @@ class _Measured:
     high: float | None = None
     seconds: float = 0.0
     n_draws: int | None = None
-    """Resamples behind the interval; `None`: the interval is Wilson's alone."""
+    """Resamples behind the interval; `None`: there were none."""
+    note: str | None = None
 
 
 class _Group:
@@ -114,12 +126,17 @@ class _Group:
             ("train", "floor"): Products(within_train, within_test, cross.T, width),
         }
         self._measured = {key: _measure(key[0], products, rng, n_resamples) for key, products in pairs.items()}
+        trio = Trio(pairs["train", "score"], pairs["train", "floor"], pairs["test", "score"])
+        self._answers = {name: _answer(name, trio) for name in metrics_that_consume("trio")}
 
     def score(self, metric: str, metric_id: str, class_name: str | None) -> Score:
         facts = metrics.facts(metric)
         reference = self.test if facts["against"] == "test" else self.train
-        ours = self._measured[facts["against"], "score"][metric]
-        floor = self._measured[facts["against"], "floor"][metric]
+        if facts["consumes"] == "trio":
+            ours, floor = self._answers[metric], _Measured(None)
+        else:
+            ours = self._measured[facts["against"], "score"][metric]
+            floor = self._measured[facts["against"], "floor"][metric]
         return Score(
             metric=metric_id,
             value=ours.value,
@@ -138,16 +155,15 @@ class _Group:
 
     def _note(self, metric: str, facts: dict[str, Any], n_real: int, ours: _Measured, floor: _Measured) -> str | None:
         if ours.value is None:
-            return (
-                f"not computed: {n_real} {facts['against']} originals and {len(self.fake)} synthetic images; "
-                f"needs at least {facts['minimum_real']} and {facts['minimum_fake']}"
-            )
-        notes = [facts["note"]] if facts["note"] else []
+            return not_computed(facts, n_real, len(self.fake), ours.note)
+        notes = [note for note in (facts["note"], ours.note) if note]
         if metric == "fd" and min(n_real, len(self.fake)) < FEW_IMAGES:
             notes.append(_BIASED_NOTE)
         if ours.n_draws is not None and ours.n_draws < self.n_resamples:
             notes.append(f"interval from {ours.n_draws} resamples")
-        if floor.value is None:
+        if facts["consumes"] == "trio":
+            notes.append(f"{len(self.test)} held-out originals")
+        elif floor.value is None:
             n_others = len(self.stand_in if facts["against"] == "test" else self.test)
             notes.append(f"no floor: only {n_others} originals to stand in for the synthetic images")
         elif facts["biased"] and len(self.stand_in) < len(self.fake):
@@ -155,9 +171,29 @@ class _Group:
         return "; ".join(notes) or None
 
 
+def not_computed(facts: dict[str, Any], n_real: int, n_fake: int, reason: str | None = None) -> str:
+    """Why a metric has no value: too few images, or a reason of its own."""
+    return f"not computed: {n_real} {facts['against']} originals and {n_fake} synthetic images; " + (
+        reason or f"needs at least {facts['minimum_real']} and {facts['minimum_fake']}"
+    )
+
+
+def _answer(metric: str, trio: Trio) -> _Measured:
+    facts = metrics.facts(metric)
+    n_train, n_held_out, n_fake = trio.sizes
+    if not _enough(facts, n_train, n_fake):
+        return _Measured(None)
+    if n_held_out < facts["minimum_real"]:
+        return _Measured(None, note=f"needs at least {facts['minimum_real']} held-out originals, got {n_held_out}")
+    start = time.perf_counter()
+    answer = metrics.get(metric)(trio)
+    seconds = time.perf_counter() - start
+    return _Measured(answer.value, answer.low, answer.high, seconds, note=answer.note)
+
+
 def _measure(against: str, products: Products, rng: np.random.Generator, n_resamples: int) -> dict[str, _Measured]:
     """Every metric of this pair of sets that is asked of it."""
-    names = [name for name in ordered_metrics() if metrics.facts(name)["against"] == against]
+    names = [name for name in metrics_that_consume("products") if metrics.facts(name)["against"] == against]
     enough = {name: _enough(metrics.facts(name), *products.cross.shape) for name in names}
     measured = {name: _Measured(None) for name in names}
     if not any(enough.values()):
@@ -167,7 +203,7 @@ def _measure(against: str, products: Products, rng: np.random.Generator, n_resam
     for name in (name for name in names if enough[name]):
         start = time.perf_counter()
         value = metrics.get(name)(products)
-        low, high = _interval(name, value, draws.get(name), products)
+        low, high = interval_of(name, value, draws.get(name), *products.cross.shape)
         n_draws = int(np.isfinite(draws[name]).sum()) if name in draws else None
         measured[name] = _Measured(value, low, high, seconds.get(name, 0.0) + time.perf_counter() - start, n_draws)
     return measured
@@ -201,14 +237,14 @@ def _masks(indices: Sequence[NDArray[np.int64]], n: int) -> NDArray[np.bool_]:
     return masks
 
 
-def _interval(name: str, value: float, draws: Features | None, products: Products) -> tuple[float, float]:
+def interval_of(name: str, value: float, draws: Features | None, n_real: int, n_fake: int) -> tuple[float, float]:
     """Resampled where there are draws, at least as wide as Wilson's for shares, inside the metric's bounds."""
     facts = metrics.facts(name)
     low, high = value, value
     if draws is not None:
-        low, high = interval_about(value, draws, widening(*products.cross.shape), level=_LEVEL)
+        low, high = interval_about(value, draws, widening(n_real, n_fake), level=_LEVEL)
     if facts["proportion_of"] is not None:
-        n = len(products.real if facts["proportion_of"] == "real" else products.fake)
+        n = n_real if facts["proportion_of"] == "real" else n_fake
         narrowest = wilson_interval(value, n, level=_LEVEL)
         low, high = min(low, narrowest[0]), max(high, narrowest[1])
     smallest, largest = facts["bounds"]

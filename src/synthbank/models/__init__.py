@@ -12,9 +12,17 @@ from synthbank.models.base import (
     architectures,
     channels_last,
     count_parameters,
+    networks_inside,
     two_players,
 )
-from synthbank.models.features import FeatureNetwork, batched, feature_networks, load_feature_network
+from synthbank.models.features import (
+    FeatureNetwork,
+    UserEncoder,
+    batched,
+    feature_networks,
+    load_encoder,
+    load_feature_network,
+)
 from synthbank.models.latents import Latents, draw_latents, to_uint8
 from synthbank.models.symmetry import SYMMETRIES, draw_codes, turn
 from synthbank.models.transfer import lend
@@ -30,6 +38,7 @@ __all__ = [
     "Latents",
     "ModelSpec",
     "TwoPlayers",
+    "UserEncoder",
     "architectures",
     "baked_state",
     "batched",
@@ -40,8 +49,10 @@ __all__ = [
     "feature_networks",
     "lend",
     "load_baked",
+    "load_encoder",
     "load_feature_network",
     "load_tensors",
+    "networks_inside",
     "read_header",
     "save_tensors",
     "state_fingerprint",

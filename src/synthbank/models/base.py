@@ -159,3 +159,13 @@ def channels_last(module: AnyModule) -> AnyModule:
 def count_parameters(module: nn.Module) -> int:
     """Number of trainable values."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def networks_inside(spec: ModelSpec) -> frozenset[str]:
+    """Names of the frozen networks that a model's discriminator looked through while it was trained.
+
+    An architecture that looks through one declares the default as its fact `feature_network`; the model's option of
+    the same name wins. What such a network says of the model's images is too kind.
+    """
+    default = architectures.facts(spec.architecture).get("feature_network")
+    return frozenset() if default is None else frozenset({str(spec.options.get("feature_network", default))})

@@ -170,7 +170,8 @@ class Pair:
 class NearestPart:
     """Nearest training originals of the job's images."""
 
-    network: str
+    how: str
+    """What the distance is, in words."""
     shown: tuple[Pair, ...]
     """Every synthetic image of the side-by-side section, the closest first."""
     closest: tuple[Pair, ...]
@@ -187,7 +188,7 @@ class GatePart:
 
     screened: bool
     copy_distance: float | None
-    """Below this feature distance an image is a near copy; `None`: not known here."""
+    """Below this distance an image is a near copy; `None`: not known here."""
     blank_deviation: float | None
     counts: tuple[tuple[str, int, int], ...]
     """Class name, accepted and kept out."""

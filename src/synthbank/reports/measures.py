@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synthbank.records import Score
+from synthbank.records import INSIDE_DISCRIMINATOR, Score
+
+_JUDGE = "lite1"
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,29 @@ class Measure:
 MEASURES = {
     "kid": Measure("Kernel distance (KID)", "how far the two sets lie apart; 0 is no difference", 0),
     "fd": Measure("Fréchet distance", "how far means and covariances lie apart; biased for small sets", 1),
-    "precision": Measure("Precision", "share of synthetic images that fall among the real ones", 2),
-    "recall": Measure("Recall", "share of real images that fall among the synthetic ones", 3),
-    "density": Measure("Density", "how densely real neighbourhoods are filled; 1 is like real", 4),
-    "coverage": Measure("Coverage", "share of real images with a synthetic image close by", 5),
-    "diversity": Measure("Diversity ratio", "spread of synthetic over spread of real; 1 is as varied", 6),
-    "copy-rate": Measure("Copy rate", "share of synthetic images closer to a training original than originals are", 7),
-    "fid": Measure("FID (Inception)", "the published Fréchet Inception distance", 8),
-    "is": Measure("Inception Score", "confidence and variety as judged by Inception", 9),
+    "fd-inf": Measure("Fréchet distance, extrapolated", "the same, drawn on to infinitely many images", 2),
+    "precision": Measure("Precision", "share of synthetic images that fall among the real ones", 3),
+    "recall": Measure("Recall", "share of real images that fall among the synthetic ones", 4),
+    "density": Measure("Density", "how densely real neighbourhoods are filled; 1 is like real", 5),
+    "coverage": Measure("Coverage", "share of real images with a synthetic image close by", 6),
+    "diversity": Measure("Diversity ratio", "spread of synthetic over spread of real; 1 is as varied", 7),
+    "vendi": Measure("Vendi score", "effective number of different synthetic images; compare with the floor", 8),
+    "copy-rate": Measure("Copy rate", "share of synthetic images closer to a training original than originals are", 9),
+    "authenticity": Measure("Authenticity (AuthPct)", "share of images that are no mere variant of one original", 10),
+    "closest-record": Measure(
+        "Closer to training than new images", "chance of it; 0.5 is like held-out originals, 1 is copying", 11
+    ),
+    "membership-auc": Measure(
+        "Membership attack (AUC)", "can the synthetic set tell who was in training? 0.5 is chance, 1 is full leak", 12
+    ),
+    "copy-score": Measure("Copying statistic (C_T)", "below −3 is copying, near 0 is like held-out originals", 13),
+    "duplicates": Measure("Near duplicates", "share of synthetic images with a near twin among the others", 14),
+    "stain": Measure("Stain distance", "haematoxylin, eosin and DAB densities, in deviations of the originals", 15),
+    "spectrum": Measure("Spectrum distance", "blur, checkerboards and noise: difference of power in decibel", 16),
+    "nuclei": Measure("Nuclei distance", "number and size of dark bodies, in deviations of the originals", 17),
+    "ms-ssim": Measure("Likeness within a class (MS-SSIM)", "lower is more varied; compare with the floor", 18),
+    "fid": Measure("FID (Inception)", "the published Fréchet Inception distance", 19),
+    "is": Measure("Inception Score", "confidence and variety as judged by Inception", 20),
 }
 
 
@@ -47,11 +64,18 @@ def measure_of(metric_id: str) -> Measure:
 
 
 def leading_network(scores: Sequence[Score]) -> str | None:
-    """The network whose KID the verdict reads: Lite1 where it was used, as no discriminator looks through it."""
-    networks = sorted({parts_of(s.metric)[1] for s in scores if parts_of(s.metric)[0] == "kid" and s.value is not None})
-    if not networks:
-        return None
-    return "lite1" if "lite1" in networks else networks[0]
+    """The network whose KID the verdict reads: one that the model's discriminator did not look through.
+
+    Of several, the project's own judge; `None` where the discriminator looked through each.
+    """
+    kids = [s for s in scores if parts_of(s.metric)[0] == "kid" and s.value is not None and not inside(s)]
+    names = sorted({parts_of(s.metric)[1] for s in kids}, key=lambda name: (name != _JUDGE, name))
+    return names[0] if names else None
+
+
+def inside(score: Score) -> bool:
+    """Was the score taken in a space that the model's discriminator looked through?"""
+    return (score.note or "").startswith(INSIDE_DISCRIMINATOR)
 
 
 def find_score(scores: Sequence[Score], metric: str, class_name: str | None = None) -> Score | None:

@@ -20,8 +20,8 @@ def not_measured(data: ReportData) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Privacy",
-            "The gate looks for near copies in one feature space. That is no formal privacy guarantee, and no attack "
-            "on the model was tried.",
+            "The gate looks for originals that were turned, cut, moved or recoloured, and one attack by distance was "
+            "tried. That is no formal privacy guarantee, and no attack on the model's weights was tried.",
         ),
         (
             "Medical correctness",

@@ -121,7 +121,7 @@ def distances_plot(distances: Sequence[tuple[str, NDArray[np.float64]]], thresho
         if threshold is not None:
             axes.axvline(threshold, color=palette.warning, linewidth=1.5, linestyle="-", label="gate’s threshold")
         axes.set_ylim(0, 1.02)
-        _label_axes(axes, "feature distance to nearest original", "share of accepted images")
+        _label_axes(axes, "distance to nearest original", "share of accepted images")
 
     least = "; ".join(
         f"{name}: least {number(float(v.min()))}, middle {number(float(np.median(v)))}" for name, v in distances

@@ -1,10 +1,12 @@
 """Object storage: bytes under keys, PNG in memory, and the layout of keys."""
 
 from synthbank.storage import layout
+from synthbank.storage.cache import ArrayCache
 from synthbank.storage.png import decode_png, encode_png, read_png_text
 from synthbank.storage.store import ObjectStore, local_path_of, open_filesystem
 
 __all__ = [
+    "ArrayCache",
     "ObjectStore",
     "decode_png",
     "encode_png",

@@ -5,23 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from synthbank.catalogue import DatasetRow, JobRow, queries
+from synthbank.catalogue import DatasetRow, JobRow, ModelRow, queries
 from synthbank.errors import StateError
 from synthbank.fingerprint import stable_seed
-from synthbank.metrics import evaluate_features
-from synthbank.models import batched, load_feature_network
+from synthbank.metrics import evaluate_features, evaluate_pixels, novelty
+from synthbank.models import (
+    FeatureNetwork,
+    ModelSpec,
+    batched,
+    feature_networks,
+    load_encoder,
+    load_feature_network,
+    networks_inside,
+)
 from synthbank.records import LabelledImages, Score, Split
 from synthbank.storage import decode_png
 from synthbank.workflows.bank import Bank
+from synthbank.workflows.features import cached_features, feature_cache
 from synthbank.workflows.inception import inception_scores
 from synthbank.workflows.ingest import load_split
-from synthbank.workflows.train import judged_at
-
-NETWORKS = ("lite1", "lite0")
-"""Lite1 leads: `projected` looks through Lite0 while it trains."""
+from synthbank.workflows.train import JUDGE, judged_at
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ def evaluate(
     max_images: int = 2048,
     n_resamples: int = 200,
     seed: int = 0,
+    encoder: Path | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
 ) -> EvaluateReport:
     """Score the accepted images of a job against the test originals of the data set its model was trained on.
@@ -53,6 +61,7 @@ def evaluate(
         max_images: synthetic images that are looked at, the same number of each class.
         n_resamples: of the bootstrap.
         seed: of every random subset.
+        encoder: a frozen encoder of the user's own as one more feature space; `None`: the setting's, if any.
         on_stage: told what is going on.
 
     Raises:
@@ -77,23 +86,35 @@ def evaluate(
     if not len(fake):
         raise StateError("The job has no accepted images", got=job_id, next_step="synthbank generate")
     scores: list[Score] = []
-    side = judged_at(dataset.size)
-    for name in NETWORKS:
-        on_stage(f"features and scores in {name}")
-        network = load_feature_network(name)
+    cache = feature_cache(bank)
+    for network, inside in _spaces(model, encoder or bank.settings.encoder):
+        on_stage(f"features and scores in {network.name}")
+        side = getattr(network, "input_size", judged_at(dataset.size))
+        real, synthetic, train = (
+            cached_features(cache, network, batched(images.images), input_size=side) for images in (test, fake, floor)
+        )
         scores += evaluate_features(
-            real=network.embed(batched(test.images), input_size=side),
-            fake=network.embed(batched(fake.images), input_size=side),
-            floor_real=network.embed(batched(floor.images), input_size=side),
+            real=real,
+            fake=synthetic,
+            floor_real=train,
             real_labels=test.labels,
             fake_labels=fake.labels,
             floor_labels=floor.labels,
             class_names=dataset.class_names,
-            network=name,
+            network=network.name,
             input_size=side,
-            rng=np.random.default_rng(stable_seed(seed, name)),
+            rng=np.random.default_rng(stable_seed(seed, network.name)),
             n_resamples=n_resamples,
+            inside_discriminator=inside,
         )
+        if network.name == JUDGE and len(floor):
+            new = novelty(train=train, held_out=real, fake=synthetic)
+            with bank.catalogue.session() as session:
+                by_image = {i: {"novelty": float(v)} for i, v in zip(fake.ids, new, strict=True)}
+                queries.add_image_scores(by_image, session=session)
+    on_stage("pixels")
+    rng = np.random.default_rng(stable_seed(seed, "pixels"))
+    scores += evaluate_pixels(real=test, fake=fake, floor_real=floor, rng=rng, n_resamples=n_resamples)
     on_stage("Inception")
     scores += inception_scores(bank.settings.inception, real=test.images, fake=fake.images)
     with bank.catalogue.session() as session:
@@ -105,6 +126,16 @@ def evaluate(
             session=session,
         )
     return EvaluateReport(job, dataset, tuple(scores), len(test), len(fake), time.perf_counter() - start)
+
+
+def _spaces(model: ModelRow, encoder: Path | None) -> list[tuple[FeatureNetwork, bool]]:
+    """Feature spaces, the leading one first, and whether the model's discriminator looked through each."""
+    inside = networks_inside(ModelSpec.from_json(model.card["spec"]))
+    names = sorted(feature_networks, key=lambda name: (name in inside, name != JUDGE, name))
+    spaces = [(load_feature_network(name), name in inside) for name in names]
+    if encoder is not None:
+        spaces.insert(1, (load_encoder(encoder), False))
+    return spaces
 
 
 def load_synthetic(bank: Bank, job_id: str, class_names: tuple[str, ...], *, max_images: int) -> LabelledImages:

@@ -43,6 +43,10 @@ _SHOWN = 96
 """Synthetic images beside real ones, all classes together."""
 _SHOWN_OF_CLASS = 12
 _CLOSEST = 8
+_HOW_GATE = (
+    "how unlike their outlines are where they are laid over each other best (0 is the same, 1 is unrelated); turned, "
+    "mirrored, moved, cut and recoloured originals count as well"
+)
 _ON_MAP = 400
 """Images of each kind on the map, all classes together."""
 
@@ -142,7 +146,7 @@ def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = N
             blank_deviation=thresholds.get("blank_deviation"),
         ),
         samples=_samples(shown, images, names),
-        nearest=_nearest(bank, rows, images, shown),
+        nearest=_nearest(rows, images, shown),
         scores=_scores(rows),
         map=_map(rows, images),
         reader_answers=answers,
@@ -240,7 +244,7 @@ def _stack(images: Sequence[UInt8Images]) -> UInt8Images:
     return np.stack(images) if images else np.zeros((0, 1, 1, 1), np.uint8)
 
 
-def _nearest(bank: Bank, rows: _Rows, images: _Images, shown: Mapping[str, Sequence[ImageRow]]) -> NearestPart | None:
+def _nearest(rows: _Rows, images: _Images, shown: Mapping[str, Sequence[ImageRow]]) -> NearestPart | None:
     """Pairs as the gate measured them; where it did not, by the judge's features."""
     flat = [row for of_class in shown.values() for row in of_class]
     if any(row.nearest_distance is None for row in flat):
@@ -267,8 +271,9 @@ def _nearest(bank: Bank, rows: _Rows, images: _Images, shown: Mapping[str, Seque
         (name, np.array([r.nearest_distance for r in rows.accepted if r.class_name == name], np.float64))
         for name in shown
     )
-    network = str(_thresholds(bank, rows.model, raw=True).get("network", "feature"))
-    return NearestPart(network, pairs(flat), pairs(_closest(rows.accepted)), pairs(_closest(rows.rejected)), distances)
+    return NearestPart(
+        _HOW_GATE, pairs(flat), pairs(_closest(rows.accepted)), pairs(_closest(rows.rejected)), distances
+    )
 
 
 def _nearest_by_judge(images: _Images, flat: Sequence[ImageRow]) -> NearestPart | None:
@@ -290,7 +295,9 @@ def _nearest_by_judge(images: _Images, flat: Sequence[ImageRow]) -> NearestPart 
         )
         for i, (row, k) in enumerate(zip(flat, nearest, strict=True))
     ]
-    return NearestPart(JUDGE, tuple(sorted(pairs, key=lambda p: (p.distance, p.image_id))), (), (), ())
+    return NearestPart(
+        f"distance between {JUDGE} features", tuple(sorted(pairs, key=lambda p: (p.distance, p.image_id))), (), (), ()
+    )
 
 
 def _map(rows: _Rows, images: _Images) -> MapPart | None:
@@ -338,7 +345,7 @@ def _history(bank: Bank, run: RunRow | None) -> list[TrainEvent]:
     return [] if run is None else list(History(bank.runs_dir / run.id))
 
 
-def _thresholds(bank: Bank, model: ModelRow, *, raw: bool = False) -> dict[str, float]:
+def _thresholds(bank: Bank, model: ModelRow) -> dict[str, float]:
     """What the published gate was calibrated to; empty where its file is gone."""
     try:
         return read_header(bank.store.get(layout.model_key(model.id, "screen.safetensors")))

@@ -31,6 +31,7 @@ from synthbank.catalogue.queries.models import (
 from synthbank.catalogue.queries.overview import counts, search
 from synthbank.catalogue.queries.synthetic import (
     accepted_images,
+    add_image_scores,
     add_images,
     count_images,
     get_image,
@@ -56,6 +57,7 @@ __all__ = [
     "add_dataset",
     "add_expansions",
     "add_export",
+    "add_image_scores",
     "add_images",
     "add_job",
     "add_reader_answer",

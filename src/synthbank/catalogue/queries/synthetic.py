@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Select, func, literal, select, tuple_
+from sqlalchemy import Select, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from synthbank.catalogue.queries.models import require_published
 from synthbank.catalogue.read import first, records
 from synthbank.catalogue.rows import ImageFile, ImageRow
 from synthbank.catalogue.tables import Image, now
-from synthbank.catalogue.write import insert_new, table_of
+from synthbank.catalogue.write import checked, insert_new, table_of
 from synthbank.errors import NotFoundError, OptionError
 from synthbank.records import Verdict
 
@@ -47,6 +47,22 @@ def add_images(rows: Sequence[Mapping[str, Any]], *, session: Session) -> int:
         require_published(model_id, session=session)
     created_at = now()
     return insert_new(session, Image, [{**_DEFAULTS, "created_at": created_at, **row} for row in rows])
+
+
+def add_image_scores(scores: Mapping[str, Mapping[str, float]], *, session: Session) -> None:
+    """Write scores of single images beside those they have; a name that is there already is replaced.
+
+    Args:
+        scores: image id to name to value.
+        session: open session.
+
+    Raises:
+        NotFoundError: no such image.
+    """
+    for image_id in sorted(scores):
+        known = get_image(image_id, session=session).scores
+        row = checked(_IMAGE, {"scores": {**known, **scores[image_id]}})
+        session.execute(update(_IMAGE).where(_IMAGE.c.id == image_id).values(row))
 
 
 def get_image(image_id: str, *, session: Session) -> ImageRow:

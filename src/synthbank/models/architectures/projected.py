@@ -22,6 +22,7 @@ from synthbank.models.base import Discriminator, Generator, ModelSpec, architect
 from synthbank.models.blocks import ConditionalBatchNorm, sn_conv, to_sphere
 from synthbank.models.features import load_feature_network
 
+_NETWORK = "lite0"
 _CHANNELS = {4: 192, 8: 128, 16: 64, 32: 32, 64: 24, 128: 16, 256: 12, 512: 8}
 
 
@@ -131,7 +132,7 @@ class _Head(nn.Module):
 
 
 class ProjectedDiscriminator(Discriminator):
-    """Options: `feature_network` (default "lite0"), `mixing` (channels after the random mixing, default 64).
+    """Options: `feature_network` (default Lite0), `mixing` (channels after the random mixing, default 64).
 
     A head doubles its channels at every step down, up to four times `mixing`.
     """
@@ -143,7 +144,7 @@ class ProjectedDiscriminator(Discriminator):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         # held in a list so that the frozen weights belong neither to the state nor to the optimiser
-        self._frozen = [load_feature_network(str(spec.options.get("feature_network", "lite0")))]
+        self._frozen = [load_feature_network(str(spec.options.get("feature_network", _NETWORK)))]
         taps = self._frozen[0].tap_channels
         mixing = int(spec.options.get("mixing", 64))
         self.register_buffer("mean", torch.zeros(sum(taps)))
@@ -210,4 +211,6 @@ class _Projected:
         return ProjectedDiscriminator(spec)
 
 
-architectures.register("projected", labels=True, citation="arXiv 2101.04775, arXiv 2111.01007")(_Projected())
+architectures.register(
+    "projected", labels=True, feature_network=_NETWORK, citation="arXiv 2101.04775, arXiv 2111.01007"
+)(_Projected())

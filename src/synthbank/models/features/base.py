@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthbank.models.base import channels_last
+from synthbank.models.weights import state_fingerprint
 from synthbank.registry import Registry
 
 
@@ -36,6 +38,11 @@ class FeatureNetwork(nn.Module, ABC):
     def pooled(self, images: Tensor) -> Tensor:
         """Globally averaged last features, float `[N, dim]`."""
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything that shapes the vectors but the input size; equal networks give equal vectors."""
+        return state_fingerprint(self.state_dict())
+
     @torch.inference_mode()
     def embed(self, batches: Iterable[NDArray[np.uint8]], *, input_size: int | None = None) -> NDArray[np.float32]:
         """Features of uint8 images, computed in fp32.
@@ -48,7 +55,7 @@ class FeatureNetwork(nn.Module, ABC):
             `[sum N, dim]`, float32, in the order given; independent of how the images are cut into batches
             up to rounding.
         """
-        device = next(self.parameters()).device
+        device = next(chain(self.parameters(), self.buffers())).device
         out = [self.pooled(to_input(torch.from_numpy(b).to(device), input_size)).cpu().numpy() for b in batches]
         return np.concatenate(out) if out else np.zeros((0, self.dim), np.float32)
 

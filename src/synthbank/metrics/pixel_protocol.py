@@ -1,0 +1,150 @@
+"""The evaluation protocol of metrics that look at pixels: each image described once, then resampled like features."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank.errors import OptionError
+from synthbank.metrics._checks import Features
+from synthbank.metrics._registry import PixelMetric, metrics, metrics_that_consume
+from synthbank.metrics.protocol import interval_of, not_computed, with_note
+from synthbank.metrics.resampling import MINIMUM, resamples, stand_ins
+from synthbank.records import LabelledImages, Score
+
+
+@dataclass(frozen=True)
+class _Described:
+    """Descriptions of one set by one metric, `[N, D]`, and the class of each image, `[N]`."""
+
+    rows: Features
+    labels: NDArray[np.int64]
+
+    def of(self, label: int | None) -> Features:
+        return self.rows if label is None else self.rows[self.labels == label]
+
+
+def evaluate_pixels(
+    *,
+    real: LabelledImages,
+    fake: LabelledImages,
+    floor_real: LabelledImages,
+    rng: np.random.Generator,
+    n_resamples: int = 200,
+) -> list[Score]:
+    """Every pixel metric over all classes, then for each class, beside what real against real scores.
+
+    The id of a score is `metric-pixels-size`, such as `spectrum-pixels-64`. Where a metric does not hold for the
+    originals, its score has no value and its note says why.
+
+    Args:
+        real: test originals.
+        fake: synthetic images; classes, channels and size as of `real`.
+        floor_real: training originals.
+        rng: draws resamples and stand-ins.
+        n_resamples: for each interval.
+
+    Raises:
+        OptionError: unlike sizes, channels or classes, or images that are not uint8.
+    """
+    sets = {"real": real, "fake": fake, "floor": floor_real}
+    _check_alike(sets)
+    class_names = real.class_names
+    scores: list[Score] = []
+    for name in metrics_that_consume("pixels"):
+        start = time.perf_counter()
+        described = {key: _describe(metrics.get(name), images) for key, images in sets.items()}
+        seconds = time.perf_counter() - start
+        for label in (None, *range(len(class_names))):
+            parts = {key: d.of(label) for key, d in described.items()}
+            score = _score(name, f"{name}-pixels-{real.images.shape[-1]}", parts, rng, n_resamples, seconds)
+            scores.append(score if label is None else replace(score, class_name=class_names[label]))
+            seconds = 0.0
+    return sorted(scores, key=lambda s: s.class_name is not None and class_names.index(s.class_name) + 1)
+
+
+def _describe(metric: PixelMetric, images: LabelledImages) -> _Described:
+    """Class by class, in the order of the set."""
+    rows: Features | None = None
+    for label in range(len(images.class_names)):
+        place = np.flatnonzero(images.labels == label)
+        if len(place):
+            part = metric.describe(images.images[place])
+            rows = np.full((len(images), part.shape[1]), np.nan) if rows is None else rows
+            rows[place] = part
+    return _Described(np.zeros((0, 1)) if rows is None else rows, images.labels)
+
+
+def _score(
+    name: str,
+    metric_id: str,
+    parts: dict[str, Features],
+    rng: np.random.Generator,
+    n_resamples: int,
+    seconds: float,
+) -> Score:
+    facts, metric = metrics.facts(name), metrics.get(name)
+    n, m = len(parts["real"]), len(parts["fake"])
+    blank = Score(metric_id, None, n_real=n, n_fake=m, higher_is_better=facts["higher_is_better"], seconds=seconds)
+    if n < facts["minimum_real"] or m < facts["minimum_fake"]:
+        return replace(blank, note=not_computed(facts, n, m))
+    reason = metric.outside(parts["real"])
+    if reason is not None:
+        return replace(blank, note=f"not computed: {reason}")
+    start = time.perf_counter()
+    value, low, high = _estimate(name, parts["real"], parts["fake"], rng, n_resamples)
+    stand_in = parts["floor"][stand_ins(len(parts["floor"]), m, rng)]
+    floor: tuple[float | None, float | None, float | None] = (None, None, None)
+    notes = [facts["note"]]
+    if len(stand_in) >= facts["minimum_fake"]:
+        floor = _estimate(name, parts["real"], stand_in, rng, n_resamples)
+        if facts["biased"] and len(stand_in) < m:
+            notes.append(f"floor with {len(stand_in)} originals in place of {m} images")
+    else:
+        notes.append(f"no floor: only {len(stand_in)} originals to stand in for the synthetic images")
+    return replace(
+        blank,
+        value=value,
+        low=low,
+        high=high,
+        floor=floor[0],
+        floor_low=floor[1],
+        floor_high=floor[2],
+        seconds=seconds + time.perf_counter() - start,
+        note=with_note(*notes),
+    )
+
+
+def _estimate(
+    name: str, real: Features, fake: Features, rng: np.random.Generator, n_resamples: int
+) -> tuple[float, float | None, float | None]:
+    metric: PixelMetric = metrics.get(name)
+    value = metric.compare(real=real, fake=fake)
+    if min(len(real), len(fake)) < MINIMUM:
+        return value, None, None
+    kept = resamples(len(real), len(fake), rng=rng, n_resamples=n_resamples)
+    draws = np.array([metric.compare(real=real[i], fake=fake[j]) for i, j in kept])
+    return value, *interval_of(name, value, draws, len(real), len(fake))
+
+
+def _check_alike(sets: dict[str, LabelledImages]) -> None:
+    shapes = {name: images.images.shape[1:] for name, images in sets.items() if len(images)}
+    kinds = {images.images.dtype for images in sets.values() if len(images)}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 3 for shape in shapes.values()):
+        raise OptionError(
+            "The image sets differ in channels or size",
+            got=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
+            allowed="one shape [N, C, H, W] for all of them",
+            next_step="bring the sets to one size and one number of channels",
+        )
+    if kinds - {np.dtype(np.uint8)}:
+        raise OptionError("Pixel metrics look at 8-bit images", got=sorted(map(str, kinds)), allowed="uint8")
+    if len({images.class_names for images in sets.values()}) > 1:
+        raise OptionError(
+            "The image sets have different classes",
+            got=[images.class_names for images in sets.values()],
+            allowed="the same class names in the same order",
+        )

@@ -1,0 +1,304 @@
+"""Does the synthetic set give its training originals away? Three sets decide: training, held-out, synthetic.
+
+Every question is asked of held-out originals as well: an image that is near a training original proves nothing where
+new real images are as near.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank.metrics._checks import Features, check_features, check_pair
+from synthbank.metrics._products import Products, Trio, trio_of
+from synthbank.metrics._ranking import Ranked, below
+from synthbank.metrics._registry import Answer, metrics
+from synthbank.metrics.copying import COPY_QUANTILE, nearest_neighbours
+
+_IMAGES_A_CELL = 20
+_MOST_CELLS = 10
+_LLOYD_STEPS = 20
+_FEWEST_IN_CELL = 0.01
+
+
+def distance_to_closest_record(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) -> Ranked:
+    """Are synthetic images closer to training originals than held-out originals are?
+
+    Args:
+        train: `[N, D]`, training originals.
+        held_out: `[H, D]`, originals that the model never saw.
+        fake: `[M, D]`, synthetic images.
+
+    Returns:
+        Chance that a synthetic image lies nearer to its nearest training original than a held-out original to its
+        own: 0.5 where they behave alike, towards 1 for copying. With an interval and a one-sided p-value.
+
+    Raises:
+        OptionError: an empty set, unlike widths, or values that are not finite.
+
+    Source: the "distance to closest record" of Park et al. 2018, arXiv 1806.03384, against a held-out baseline.
+    """
+    ours, _ = nearest_neighbours(query=fake, reference=train)
+    theirs, _ = nearest_neighbours(query=held_out, reference=train)
+    return below(ours[:, 0], theirs[:, 0])
+
+
+def membership_inference(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) -> Ranked:
+    """Can an attacker who holds only the synthetic set tell training originals from held-out ones?
+
+    The attack guesses "was in training" for the originals that lie nearest to a synthetic image.
+
+    Args:
+        train: `[N, D]`, training originals.
+        held_out: `[H, D]`, originals that the model never saw.
+        fake: `[M, D]`, synthetic images.
+
+    Returns:
+        Area under the attack's ROC curve: 0.5 is chance, 1 is full disclosure; lower is better.
+
+    Raises:
+        OptionError: as `distance_to_closest_record`.
+
+    Source: the distance attack of Chen et al. 2020, arXiv 1909.03935 (GAN-Leaks), section 4.1 (full black box).
+    """
+    members, _ = nearest_neighbours(query=train, reference=fake)
+    others, _ = nearest_neighbours(query=held_out, reference=fake)
+    return below(members[:, 0], others[:, 0])
+
+
+def copying_statistic(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) -> float:
+    """C_T: a standard score that is negative where synthetic images are nearer to training originals than new ones.
+
+    Space is cut into cells about the training originals (k-means); in each, the distances of synthetic and of held-out
+    images to their nearest training original are compared by a Mann-Whitney score, and cells weigh as much as held-out
+    images fall into them. Cells with under a hundredth of the synthetic images are left out.
+
+    Args:
+        train: `[N, D]`.
+        held_out: `[H, D]`.
+        fake: `[M, D]`.
+
+    Returns:
+        About -3 and below: copying; about 0: like new originals; far above: images that resemble no original.
+
+    Raises:
+        OptionError: as `distance_to_closest_record`.
+
+    Source: Meehan, Chaudhuri and Dasgupta 2020, arXiv 2004.05675, section 3.2; p. 6 for the cells.
+    """
+    x, h = check_pair(real=train, fake=held_out, minimum=1)
+    _, y = check_pair(real=train, fake=fake, minimum=1)
+    return _copying_statistic(trio_of(train=x, held_out=h, fake=y))
+
+
+def authenticity(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which synthetic images are authentic: farther from their nearest original than it is from any other original.
+
+    Args:
+        real: `[N, D]`, training originals, N >= 2.
+        fake: `[M, D]`.
+
+    Returns:
+        `[M]`; the share of true ones is AuthPct. Higher is better.
+
+    Raises:
+        OptionError: too few images, unlike widths, or values that are not finite.
+
+    Source: Alaa et al. 2022, arXiv 2102.08921, equation 9.
+    """
+    check_features(real, minimum=2, name="real")
+    distance, nearest = nearest_neighbours(query=fake, reference=real)
+    among, _ = nearest_neighbours(query=real, reference=real, exclude_self=True)
+    authentic: NDArray[np.bool_] = distance[:, 0] > among[nearest[:, 0], 0]
+    return authentic
+
+
+def novelty(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) -> Features:
+    """How new each synthetic image is: the share of held-out originals that lie nearer to a training original.
+
+    Args:
+        train: `[N, D]`.
+        held_out: `[H, D]`.
+        fake: `[M, D]`.
+
+    Returns:
+        `[M]`, 0..1: 0 is nearer to a training original than any new original; 0.5 is like a typical new original; 1 is
+        farther than any, which may as well be a bad image.
+
+    Raises:
+        OptionError: as `distance_to_closest_record`.
+    """
+    ours, _ = nearest_neighbours(query=fake, reference=train)
+    theirs, _ = nearest_neighbours(query=held_out, reference=train)
+    rank = np.searchsorted(np.sort(theirs[:, 0]), ours[:, 0], side="left")
+    return np.asarray(rank / len(theirs), np.float64)
+
+
+_TRIO_FACTS: dict[str, Any] = {
+    "consumes": "trio",
+    "higher_is_better": False,
+    "minimum_real": 8,
+    "minimum_fake": 8,
+    "bounds": (0.0, 1.0),
+    "symmetric": False,
+    "against": "train",
+    "looks_at": "both",
+    "proportion_of": None,
+    "biased": False,
+    "resampled": None,
+}
+
+
+@metrics.register(
+    "closest-record",
+    order=9,
+    citation="Park et al. 2018, arXiv 1806.03384, with a held-out baseline; Mann and Whitney 1947",
+    note="chance that a synthetic image is nearer to a training original than a held-out original is; 0.5 is alike",
+    **_TRIO_FACTS,
+)
+def closest_record_of(trio: Trio) -> Answer:
+    """`distance_to_closest_record` from inner products."""
+    ours, theirs = (p.cross_distances.min(axis=0) for p in (trio.synthetic, trio.held_out))
+    return _answer(below(ours, theirs))
+
+
+@metrics.register(
+    "membership-auc",
+    order=10,
+    citation="Chen et al. 2020, arXiv 1909.03935",
+    note="attack by distance to the nearest synthetic image; 0.5 is chance",
+    **(_TRIO_FACTS | {"biased": True}),
+)
+def membership_of(trio: Trio) -> Answer:
+    """`membership_inference` from inner products."""
+    members, others = (p.cross_distances.min(axis=1) for p in (trio.synthetic, trio.audience))
+    return _answer(below(members, others))
+
+
+@metrics.register(
+    "copy-score",
+    order=11,
+    citation="Meehan et al. 2020, arXiv 2004.05675",
+    note="C_T, a standard score: below -3 is copying, near 0 is like held-out originals",
+    **(_TRIO_FACTS | {"higher_is_better": True, "bounds": (None, None), "biased": True}),
+)
+def copying_statistic_of(trio: Trio) -> Answer:
+    """`copying_statistic` from inner products."""
+    return Answer(_copying_statistic(trio))
+
+
+@metrics.register(
+    "authenticity",
+    order=8,
+    consumes="products",
+    higher_is_better=True,
+    minimum_real=8,
+    minimum_fake=1,
+    bounds=(0.0, 1.0),
+    symmetric=False,
+    against="train",
+    looks_at="both",
+    proportion_of="fake",
+    biased=False,
+    resampled=None,
+    citation="Alaa et al. 2022, arXiv 2102.08921",
+    note="AuthPct as a share; its floor is the held-out originals' share",
+)
+def authenticity_of(products: Products) -> float:
+    """Share of `authenticity` from inner products, `real` being the training originals."""
+    among = _to_nearest_other(products.real_distances)
+    nearest = products.cross_distances.argmin(axis=0)
+    return float((products.cross_distances.min(axis=0) > among[nearest]).mean())
+
+
+@metrics.register(
+    "duplicates",
+    order=12,
+    consumes="products",
+    higher_is_better=False,
+    minimum_real=8,
+    minimum_fake=8,
+    bounds=(0.0, 1.0),
+    symmetric=False,
+    against="train",
+    looks_at="fake",
+    proportion_of="fake",
+    biased=True,
+    resampled=None,
+    citation="1st percentile of real-to-real nearest distances, within the synthetic set",
+    note="share that would have a near duplicate in a synthetic set as large as the training set",
+)
+def duplicates_of(products: Products) -> float:
+    """Share of fakes with another fake closer than nearly all originals are, for as many fakes as there are originals.
+
+    A larger set has nearer neighbours even if nothing repeats. So each image's share of near duplicates among the
+    others stands for the chance of one, and N - 1 others are asked whatever M is.
+    """
+    n, m = products.cross.shape
+    threshold = np.quantile(_to_nearest_other(products.real_distances), COPY_QUANTILE)
+    near = (products.fake_distances <= threshold).sum(axis=1) - 1  # itself
+    return float((1.0 - (1.0 - near / (m - 1)) ** (n - 1)).mean())
+
+
+def _answer(ranked: Ranked) -> Answer:
+    p = "below 0.0001" if ranked.p_value < 1e-4 else f"{ranked.p_value:.4f}"
+    return Answer(ranked.share, ranked.low, ranked.high, f"one-sided Mann-Whitney p {p}")
+
+
+def _to_nearest_other(distances: Features) -> Features:
+    others = distances.copy()
+    np.fill_diagonal(others, np.inf)
+    return np.asarray(others.min(axis=1), np.float64)
+
+
+def _copying_statistic(trio: Trio) -> float:
+    n_train, n_held_out, n_fake = trio.sizes
+    k = max(1, min(_MOST_CELLS, n_held_out // _IMAGES_A_CELL, n_train // _IMAGES_A_CELL))
+    members = _cells(trio.synthetic.real, k)  # [k, N]
+    held_out, fake = (_cell_of(p, members) for p in (trio.held_out, trio.synthetic))
+    theirs, ours = (p.cross_distances.min(axis=0) for p in (trio.held_out, trio.synthetic))
+    total = weight = 0.0
+    for cell in range(len(members)):
+        a, b = ours[fake == cell], theirs[held_out == cell]
+        if not len(b) or len(a) < max(1.0, _FEWEST_IN_CELL * n_fake):
+            continue
+        share = 1.0 - below(a, b).share  # of pairs in which the synthetic image is the farther one
+        deviation = np.sqrt((len(a) + len(b) + 1) / (12.0 * len(a) * len(b)))
+        total += len(b) * (share - 0.5) / deviation
+        weight += len(b)
+    return total / weight if weight else 0.0
+
+
+def _cells(inner: Features, k: int) -> Features:
+    """k-means on inner products alone; `[k, N]`, rows are indicators divided by the size of their cell.
+
+    Begins at the image nearest to the mean and, one by one, the image farthest from all centres so far.
+    """
+    squared = np.diagonal(inner)[:, None] + np.diagonal(inner)[None] - 2.0 * inner
+    chosen = [int(squared.sum(axis=1).argmin())]
+    while len(chosen) < k:
+        chosen.append(int(squared[:, chosen].min(axis=1).argmax()))
+    owner = squared[:, chosen].argmin(axis=1)
+    for _ in range(_LLOYD_STEPS):
+        members = _indicators(owner)
+        before, owner = owner, _assign(inner, members, inner)
+        if (owner == before).all():
+            break
+    return _indicators(owner)
+
+
+def _indicators(owner: NDArray[np.int64]) -> Features:
+    members = (owner[None] == np.unique(owner)[:, None]).astype(np.float64)
+    return np.asarray(members / members.sum(axis=1, keepdims=True), np.float64)
+
+
+def _cell_of(products: Products, members: Features) -> NDArray[np.int64]:
+    return _assign(products.real, members, products.cross)
+
+
+def _assign(inner: Features, members: Features, cross: Features) -> NDArray[np.int64]:
+    """Nearest cell of each column of `cross`; the column's own length is the same for all cells."""
+    spread = np.einsum("kn,nm,km->k", members, inner, members, optimize=True)
+    return np.asarray((spread[:, None] - 2.0 * members @ cross).argmin(axis=0), np.int64)

@@ -1,0 +1,69 @@
+"""Is every scale as strong as in the originals? Radial power spectra show blur, checkerboards and noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synthbank.metrics._checks import Features
+from synthbank.metrics._pixels import grey, in_chunks
+from synthbank.metrics._registry import metrics
+from synthbank.records import UInt8Images
+
+_FLAT = 1e-3
+"""Power, in squared grey levels, that stands for none; rounding to whole grey levels leaves more."""
+
+
+class SpectrumDistance:
+    """Root mean square difference between the mean logarithmic power spectra of two sets, in decibel.
+
+    An image is reduced to grey, tapered by a Hann window, and its power averaged over rings of equal spatial
+    frequency. Blur lowers the outer rings by tens of decibel, checkerboards and noise raise them.
+
+    Source: Durall et al. 2020, arXiv 2003.01826, section 2 (azimuthal average); comparison of log means ours.
+    """
+
+    def describe(self, images: UInt8Images) -> Features:
+        """`[N, R]`, decibel of each ring, from one cycle an image to the corner where checkerboards lie."""
+        if not len(images):
+            return np.zeros((0, 1))
+        return np.concatenate([_radial(grey(part)) for part in in_chunks(images)])
+
+    def compare(self, *, real: Features, fake: Features) -> float:
+        """See the class."""
+        return float(np.sqrt(np.mean((real.mean(axis=0) - fake.mean(axis=0)) ** 2)))
+
+    def outside(self, real: Features) -> str | None:
+        """Holds for images of any kind that are not blank."""
+        return "holds for images that are not blank" if real.max() <= 10.0 * np.log10(_FLAT) + 1.0 else None
+
+
+def _radial(images: Features) -> Features:
+    height, width = images.shape[1:]
+    window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
+    centred = images - (images * window).sum(axis=(1, 2), keepdims=True) / window.sum()
+    power = np.abs(np.fft.rfft2(centred * window)) ** 2 / (window**2).sum()  # [N, H, W / 2 + 1]
+    radius = np.hypot(*np.meshgrid(np.fft.fftfreq(height) * height, np.arange(width // 2 + 1), indexing="ij"))
+    rings = np.rint(radius).astype(np.int64)  # cycles an image
+    each = np.arange(1, int(np.hypot(height, width) / 2))
+    masks = (rings.ravel() == each[:, None]).astype(np.float64)  # [R, H * W']
+    means = power.reshape(len(images), -1) @ masks.T / masks.sum(axis=1)
+    return np.asarray(10.0 * np.log10(np.maximum(means, _FLAT)), np.float64)
+
+
+metrics.register(
+    "spectrum",
+    order=21,
+    consumes="pixels",
+    higher_is_better=False,
+    minimum_real=8,
+    minimum_fake=8,
+    bounds=(0.0, None),
+    symmetric=True,
+    against="test",
+    looks_at="both",
+    proportion_of=None,
+    biased=True,
+    resampled=None,
+    citation="Durall et al. 2020, arXiv 2003.01826",
+    note="difference of mean radial power spectra in decibel",
+)(SpectrumDistance())

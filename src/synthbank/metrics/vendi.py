@@ -1,0 +1,85 @@
+"""Vendi score: the effective number of different images in a set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank.metrics._checks import Features, check_features
+from synthbank.metrics._products import Kept, Products, Values
+from synthbank.metrics._registry import metrics
+
+MOST_IMAGES = 512
+_FEWEST_DRAWS = 16
+_CHEAP_SIZE = 160
+
+
+def vendi_score(features: NDArray[Any]) -> float:
+    """Exponential of the entropy of the eigenvalues of the similarity matrix; cosine similarity of features.
+
+    Args:
+        features: `[N, D]`, N >= 1.
+
+    Returns:
+        1 (all images alike) to N (all orthogonal); higher is more varied. Grows with N and with noise.
+
+    Raises:
+        OptionError: no image, or values that are not finite.
+
+    Source: Friedman and Dieng 2023, arXiv 2210.02410, definition 3.1.
+
+    >>> round(vendi_score(np.eye(4)), 9)
+    4.0
+    """
+    x = check_features(features, minimum=1)
+    return _vendi(x @ x.T)
+
+
+def _vendi_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+    """`vendi_of` on each resample; of large sets only the first few, as each costs a decomposition."""
+    draws = np.full(len(kept_fake), np.nan)
+    size = min(int(kept_fake[0].sum()), MOST_IMAGES)
+    n_draws = min(len(draws), max(_FEWEST_DRAWS, int(len(draws) * min(_CHEAP_SIZE / size, 1.0) ** 3)))
+    for r, kept in enumerate(kept_fake[:n_draws]):
+        index = np.flatnonzero(kept)
+        draws[r] = _vendi(_thinned(products.fake[np.ix_(index, index)]))
+    return draws
+
+
+@metrics.register(
+    "vendi",
+    order=14,
+    consumes="products",
+    higher_is_better=True,
+    minimum_real=4,
+    minimum_fake=4,
+    bounds=(1.0, None),
+    symmetric=False,
+    against="test",
+    looks_at="fake",
+    proportion_of=None,
+    biased=True,
+    resampled=_vendi_of_resamples,
+    citation="Friedman and Dieng 2023, arXiv 2210.02410",
+    note=f"effective number of different images, of at most {MOST_IMAGES}; read beside its floor",
+)
+def vendi_of(products: Products) -> float:
+    """`vendi_score` of the fakes from inner products, of at most 512 evenly spaced ones."""
+    return _vendi(_thinned(products.fake))
+
+
+def _thinned(inner: Features) -> Features:
+    if len(inner) <= MOST_IMAGES:
+        return inner
+    index = np.linspace(0, len(inner) - 1, MOST_IMAGES).astype(np.int64)
+    return inner[np.ix_(index, index)]
+
+
+def _vendi(inner: Features) -> float:
+    length = np.sqrt(np.maximum(np.diagonal(inner), np.finfo(np.float64).tiny))
+    values = np.linalg.eigvalsh(inner / (length[:, None] * length[None] * len(inner)))
+    values = values[values > 0.0]
+    values = values / values.sum()
+    return max(float(np.exp(-(values * np.log(values)).sum())), 1.0)
