@@ -30,7 +30,7 @@ from synthbank.training import trainers
 # narrow networks where an architecture has an option for that; others are tested at their defaults
 NARROW = {
     "dcgan": {"base": 4},
-    "diffusion": {"base": 8, "sampling_steps": 2},
+    "diffusion": {"base": 4, "sampling_steps": 4},
     "projected": {"width": 0.25, "mixing": 8},
     "r3gan": {"base": 4, "depth": 1},
     "sagan": {"base": 4},
@@ -210,7 +210,7 @@ def test_what_is_published_draws_the_same_images(players):
     latents = players.latents
     with torch.no_grad():
         # a hundredth of a grey level: another memory layout rounds differently
-        torch.testing.assert_close(again(latents.z, latents.labels, latents.noise), players.images(), atol=8e-5, rtol=0)
+        torch.testing.assert_close(again(latents.z, latents.labels, latents.noise), players.images(), atol=1e-4, rtol=0)
     assert state_fingerprint(baked_state(again)) == state_fingerprint(load_tensors(data))
 
 

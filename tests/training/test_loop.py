@@ -28,7 +28,7 @@ from synthbank.training.state import read_state, write_state
 
 OPTIONS = {
     "dcgan": {"base": 4},
-    "diffusion": {"base": 8, "sampling_steps": 2},
+    "diffusion": {"base": 4, "sampling_steps": 4},
     "projected": {"width": 0.25, "mixing": 8},
     "r3gan": {"base": 4, "depth": 1},
     "sagan": {"base": 4},

