@@ -202,6 +202,8 @@ class EvaluationRow:
     seconds: float
     note: str | None
     created_at: datetime
+    group_name: str | None
+    details: dict[str, Any] | None
 
     def score(self) -> Score:
         """The record that was entered."""

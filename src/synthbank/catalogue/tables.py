@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """Newest migration; a test holds it equal to Alembic's head, so that opening a catalogue need not import Alembic."""
 
 
@@ -276,6 +276,8 @@ class Evaluation(Base):
     seconds: Mapped[float]
     note: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    group_name: Mapped[str | None]
+    details: Mapped[dict[str, Any] | None]
 
 
 class Export(Base):
