@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from synthbank.cli.output import BankOption, JsonOption, opened, say, say_json, say_scores, working
+from synthbank.cli.output import (
+    BankOption,
+    JsonOption,
+    opened,
+    parse_duration,
+    say,
+    say_json,
+    say_scores,
+    say_table,
+    talk,
+    working,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -21,21 +33,100 @@ def evaluate(
     max_images: Annotated[int, typer.Option(help="Synthetic images looked at, all classes together.")] = 2048,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of subsets and resamples.")] = 0,
+    utility: Annotated[
+        bool, typer.Option("--utility", help="Also train classifiers with and without these images.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="Utility: classifiers of each kind.")] = 5,
+    budget: Annotated[str | None, typer.Option(help="Utility: time for classifiers, such as 20m; else all.")] = None,
+    select: Annotated[
+        float | None, typer.Option(help="Utility: also try this share of the images, the most typical ones.")
+    ] = None,
+    curves: Annotated[bool, typer.Option("--curves", help="Utility: 10, 25, 50% of originals; ratios 0.5 to 4.")] = False,
+    shifts: Annotated[bool, typer.Option("--shifts", help="Utility: also test under stain, blur, JPEG, light.")] = False,
+    folds: Annotated[
+        str | None,
+        typer.Option(help="Utility: a number of folds, or 'groups'; trains a new generator for each fold."),
+    ] = None,
+    generator_time: Annotated[
+        str | None, typer.Option(help="Training time of each fold's generator (default: as the model's).")
+    ] = None,
+    bias: Annotated[
+        bool, typer.Option("--bias", help="Also rare modes, single groups, and labels against a classifier.")
+    ] = False,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Score a job's accepted images against the held-out originals, with intervals and real-against-real floors."""
+    from synthbank.workflows.bias import bias as look_for_bias
     from synthbank.workflows.evaluate import evaluate as work
     from synthbank.workflows.generate import newest_job
 
     with opened(bank, create=False) as found, working("evaluating") as show:
-        result = work(
-            found, job or newest_job(found), max_images=max_images, n_resamples=resamples, seed=seed, on_stage=show
-        )
+        job_id = job or newest_job(found)
+        result = work(found, job_id, max_images=max_images, n_resamples=resamples, seed=seed, on_stage=show)
+        unfair = look_for_bias(found, job_id, seed=seed) if bias else None
+        tried = None
+        if utility or folds is not None:
+            options = {
+                "seeds": seeds,
+                "select": select,
+                "curves": curves,
+                "shifts": shifts,
+                "seed": seed,
+                "budget_sec": parse_duration(budget),
+            }
+            tried = _utility(found, job_id, folds, parse_duration(generator_time), options, show)
     if json:
-        say_json(result)
+        extra = {name: part for name, part in (("bias", unfair), ("utility", tried)) if part is not None}
+        say_json({**{f.name: getattr(result, f.name) for f in dataclasses.fields(result)}, **extra})
         return
     say_scores(result.scores, title=f"job {result.job.id} against the test split of {result.dataset.name}")
+    if unfair is not None:
+        show_bias(unfair.scores)
+    if tried is not None:
+        show_utility(tried)
+
+
+def _utility(bank: Any, job: str, folds: str | None, seconds: float | None, options: dict[str, Any], show: Any) -> Any:
+    from synthbank.workflows.utility import utility as work
+    from synthbank.workflows.utility import utility_plan
+    from synthbank.workflows.utility_folds import cross_utility_of_job, fold_number
+
+    budget_sec = options.pop("budget_sec")
+    plan = utility_plan(**options)
+    if folds is None:
+        return work(bank, job, plan=plan, budget_sec=budget_sec, on_stage=show)
+    return cross_utility_of_job(
+        bank, job, n_folds=fold_number(folds), plan=plan, budget_sec=budget_sec, generator_sec=seconds, on_stage=show
+    )
+
+
+def show_bias(scores: Any) -> None:
+    """Coverage of modes and groups, and agreement of labels, with their floors."""
+    rows = [
+        (
+            s.metric,
+            s.class_name or s.group_name or "all",
+            "not computed" if s.value is None else f"{s.value:.2f}",
+            "" if s.low is None else f"{s.low:.2f} … {s.high:.2f}",
+            "" if s.floor is None else f"{s.floor:.2f}",
+            s.n_real,
+        )
+        for s in scores
+    ]
+    say_table("bias (higher is better)", ("measure", "class or group", "value", "95%", "real vs real", "n"), rows)
+
+
+def show_utility(report: Any) -> None:
+    """The table of regimes and the verdict."""
+    from synthbank.workflows.utility import regime_table
+
+    columns = ("classifier", "trained on", "macro-F1", "95% interval", "gain over control", "95% interval", "p")
+    say_table("utility: classifiers tested on held-out originals", columns, regime_table(report.scores))
+    for sentence in report.verdict:
+        say(sentence)
+    for words in report.left_out:
+        talk(f"[yellow]left out:[/] {words}")
 
 
 def report(

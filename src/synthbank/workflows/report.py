@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +28,11 @@ from synthbank.reports import (
     data_part,
     expansion_part,
     gate_part,
+    is_evidence,
     job_part,
     project,
     render_report,
+    scorecard,
     training_part,
 )
 from synthbank.storage import decode_png, layout
@@ -89,7 +92,9 @@ def write_report(
         UnknownNameError: no such job.
         StateError: the job holds no image.
     """
-    page = render_report(gather(bank, job_id, stage_sec=stage_sec)).encode()
+    data = gather(bank, job_id, stage_sec=stage_sec)
+    page, card = render_report(data).encode(), scorecard(data)
+    bank.store.put(layout.report_key(job_id, "scorecard.json"), json.dumps(card.to_json(), indent=2).encode())
     if to is None:
         key = layout.report_key(job_id)
         bank.store.put(key, page)
@@ -119,7 +124,7 @@ def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = N
         answers = sum(a.image_id in ids for a in queries.reader_answers(session=session))
     config = rows.model.card.get("training", {})
     n_train = part.in_split("train") if part else 0
-    shown = _shown(rows.accepted, names)
+    shown, scores = _shown(rows.accepted, names), _scores(rows)
     return ReportData(
         title=f"Synthetic images from {rows.dataset.name if rows.dataset else rows.model.id}",
         job=job_part(rows.job),
@@ -143,7 +148,8 @@ def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = N
         ),
         samples=_samples(shown, images, names),
         nearest=_nearest(bank, rows, images, shown),
-        scores=_scores(rows),
+        scores=tuple(s for s in scores if not is_evidence(s)),
+        evidence=tuple(s for s in scores if is_evidence(s)),
         map=_map(rows, images),
         reader_answers=answers,
         commands=commands_again(
@@ -368,5 +374,5 @@ def _stages(rows: _Rows, stage_sec: Mapping[str, float] | None) -> tuple[tuple[s
     if stage_sec is not None:
         return tuple(stage_sec.items())
     train = [("train", rows.run.elapsed_sec)] if rows.run else []
-    scoring = [("evaluate (scores alone)", sum(s.seconds for s in rows.scores))] if rows.scores else []
+    scoring = [("evaluate (scores alone)", sum(s.seconds for s in rows.scores if not is_evidence(s.score())))] if rows.scores else []
     return (*train, ("generate", rows.job.seconds), *scoring)

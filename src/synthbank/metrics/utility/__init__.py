@@ -18,7 +18,8 @@ from synthbank.metrics.utility.experiment import (
     split_folds,
 )
 from synthbank.metrics.utility.intervals import Difference, corrected_t, resampled
-from synthbank.metrics.utility.results import Judgement, utility_scores
+from synthbank.metrics.utility.modes import Modes, agreement_scores, covered, find_modes, mode_scores
+from synthbank.metrics.utility.results import LEAD, Judgement, utility_scores
 from synthbank.metrics.utility.scores import class_scores, overall_scores
 from synthbank.metrics.utility.selection import Selector
 from synthbank.metrics.utility.shifts import shifts
@@ -26,21 +27,27 @@ from synthbank.metrics.utility.shifts import shifts
 __all__ = [
     "CONTROL",
     "FIVE",
+    "LEAD",
     "PRIMARY",
     "REGIMES",
     "AffineDraws",
     "Difference",
     "Fold",
     "Judgement",
+    "Modes",
     "Selector",
     "TrainingSet",
     "Trials",
     "UtilityPlan",
+    "agreement_scores",
     "balanced_weights",
     "class_scores",
     "classifiers",
     "corrected_t",
+    "covered",
     "each_group_out",
+    "find_modes",
+    "mode_scores",
     "overall_scores",
     "resampled",
     "run_trials",

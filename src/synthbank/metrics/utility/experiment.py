@@ -30,7 +30,6 @@ SYNTHETIC_GROUP = -1
 class Regime:
     """What a classifier is trained on."""
 
-    words: str
     real: bool
     affine: bool
     synthetic: bool
@@ -39,12 +38,12 @@ class Regime:
 
 
 REGIMES: Mapping[str, Regime] = {
-    "real": Regime("originals only", True, False, False),
-    "affine": Regime("originals, affine augmentation", True, True, False),
-    "synthetic": Regime("originals and synthetic images", True, False, True),
-    "both": Regime("originals and synthetic images, affine augmentation", True, True, True),
-    "only": Regime("synthetic images only", False, False, True),
-    "selected": Regime("originals and selected synthetic images, affine augmentation", True, True, True, True),
+    "real": Regime(True, False, False),
+    "affine": Regime(True, True, False),
+    "synthetic": Regime(True, False, True),
+    "both": Regime(True, True, True),
+    "only": Regime(False, False, True),
+    "selected": Regime(True, True, True, True),
 }
 CONTROL = "affine"
 PRIMARY = "both"
