@@ -239,6 +239,33 @@ class ReaderAnswerRow:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ReaderStudyRow:
+    """A blinded set of images that readers are asked about."""
+
+    id: str
+    job_id: str
+    seed: int
+    options: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderItemRow:
+    """One image of a reader study."""
+
+    id: int
+    study_id: str
+    position: int
+    token: str
+    """All that a reader's sheet knows of the image."""
+    class_name: str
+    truth: str
+    """"real" or "synthetic"."""
+    image_id: str | None
+    original_id: int | None
+
+
 class ImageFile(NamedTuple):
     """What is recorded about the stored file of an image."""
 

@@ -132,13 +132,31 @@ def show_utility(report: Any) -> None:
 def report(
     job: Annotated[str | None, typer.Argument(help="Id of a generation job (default: the newest).")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Where to write (default: inside the bank).")] = None,
+    scorecard: Annotated[bool, typer.Option("--scorecard", help="Print the seven criteria instead.")] = False,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the report of a job: one HTML file that needs nothing else."""
+    """Write the report of a job: one HTML file that needs nothing else, with a scorecard of seven criteria."""
     from synthbank.workflows.generate import newest_job
-    from synthbank.workflows.report import write_report
+    from synthbank.workflows.report import job_scorecard, write_report
 
     with opened(bank, create=False) as found, working("writing the report"):
-        path = write_report(found, job or newest_job(found), to=to)
+        if scorecard:
+            card = job_scorecard(found, job or newest_job(found))
+        else:
+            path = write_report(found, job or newest_job(found), to=to)
+    if scorecard:
+        say_json(card) if json else show_scorecard(card)
+        return
     say_json({"report": str(path)}) if json else say(f"report: {path}")
+
+
+def show_scorecard(card: Any) -> None:
+    """Each criterion with its lines and what was not measured."""
+    rows = []
+    for criterion in card.criteria:
+        rows.append((criterion.name.upper(), "", "", "", criterion.met.value))
+        rows += [(f"  {x.measure}", x.value, x.threshold, x.better, x.met.value) for x in criterion.lines]
+        rows += [("  not measured", gap, "", "", "") for gap in criterion.not_measured]
+    rows += [(x.measure, x.value, x.threshold, x.better, x.met.value) for x in card.usefulness]
+    say_table(f"scorecard of job {card.job}", ("criterion", "value", "met when", "better", "verdict"), rows)

@@ -23,6 +23,7 @@ from synthbank.reports.grids import image_grid, labelled_grid
 from synthbank.reports.html import render_report
 from synthbank.reports.parts import data_part, expansion_part, gate_part, job_part, training_part
 from synthbank.reports.plots import project
+from synthbank.reports.reader_sheet import SheetItem, render_reader_sheet
 from synthbank.reports.regimes import RegimeGroup, RegimeRow, is_evidence, regime_groups
 from synthbank.reports.scorecard import Criterion, Line, Met, Scorecard, scorecard
 from synthbank.reports.verdict import Statement, Tone, VerdictText, verdict
@@ -48,6 +49,7 @@ __all__ = [
     "RegimeRow",
     "ReportData",
     "Scorecard",
+    "SheetItem",
     "SnapshotLine",
     "Statement",
     "Tone",
@@ -63,6 +65,7 @@ __all__ = [
     "labelled_grid",
     "project",
     "regime_groups",
+    "render_reader_sheet",
     "render_report",
     "scorecard",
     "training_part",

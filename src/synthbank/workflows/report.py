@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from synthbank import __version__
 from synthbank.catalogue import DatasetRow, EvaluationRow, ImageRow, JobRow, ModelRow, OriginalRow, RunRow, queries
 from synthbank.errors import NotFoundError, StateError, UnknownNameError
+from synthbank.export import model_card_markdown
 from synthbank.models import ModelSpec, architectures, batched, count_parameters, load_feature_network, read_header
 from synthbank.records import LabelledImages, Score, Split, TrainEvent, UInt8Images, Verdict
 from synthbank.reports import (
@@ -24,6 +26,7 @@ from synthbank.reports import (
     NearestPart,
     Pair,
     ReportData,
+    Scorecard,
     commands_again,
     data_part,
     expansion_part,
@@ -93,8 +96,9 @@ def write_report(
         StateError: the job holds no image.
     """
     data = gather(bank, job_id, stage_sec=stage_sec)
-    page, card = render_report(data).encode(), scorecard(data)
-    bank.store.put(layout.report_key(job_id, "scorecard.json"), json.dumps(card.to_json(), indent=2).encode())
+    page, card = render_report(data).encode(), scorecard(data).to_json()
+    bank.store.put(layout.report_key(job_id, "scorecard.json"), json.dumps(card, indent=2).encode())
+    _refresh_model_card(bank, data, card)
     if to is None:
         key = layout.report_key(job_id)
         bank.store.put(key, page)
@@ -105,6 +109,20 @@ def write_report(
     to.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(to, page)
     return to
+
+
+def _refresh_model_card(bank: Bank, data: ReportData, card: Mapping[str, Any]) -> None:
+    """The model's Markdown card with this job's scores; a model from elsewhere keeps the card it came with."""
+    with bank.catalogue.session(read_only=True) as session:
+        facts = queries.get_model(data.training.model, session=session).card
+    if {"dataset", "training", "snapshot", "software", "not_for"} <= set(facts):
+        text = model_card_markdown(facts, scores=(*data.scores, *data.evidence), scorecard=card)
+        bank.store.put(layout.model_key(data.training.model, "card.md"), text.encode())
+
+
+def job_scorecard(bank: Bank, job_id: str) -> Scorecard:
+    """The seven criteria of a job. Errors as of `write_report`."""
+    return scorecard(gather(bank, job_id))
 
 
 def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = None) -> ReportData:

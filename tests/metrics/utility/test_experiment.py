@@ -22,7 +22,7 @@ def judged(folds, plan=PROBE, **options):
 
 
 def test_good_synthetic_images_help_where_originals_are_scarce():
-    scores, (judgement,) = judged([make_fold(n_train=2, noise=75, n_synthetic=150)])
+    scores, (judgement,) = judged([make_fold(n_train=2, noise=220, n_synthetic=200, n_test=60)])
     assert judgement.word == "helps"
     assert judgement.gain.low > 0
     gain = by_id(scores, "gain-macro-f1-probe-both")
