@@ -136,7 +136,7 @@ def test_other_filesystems(made, ending):
     smaller = export_images(**made, target=target, overwrite=True, limit=1)
     assert smaller.counts == {"dab_negative": 1, "dab_positive": 1}
     if ending != ".zip":
-        assert len(filesystem.find(root)) == 4
+        assert len(filesystem.find(root)) == 5
 
 
 def test_class_and_limit(made, tmp_path):

@@ -96,6 +96,18 @@ def test_embedding_twice_computes_once(monkeypatch):
     assert embed(images[:0]).shape == (0, 4)
 
 
+def test_finished_classifiers_are_found_again(trained):
+    job = newest_job(trained)
+    first = utility(trained, job, plan=PROBE, n_resamples=50)
+    kept = sorted((trained.runs_dir / "utility").iterdir())
+    assert len(kept) == 2 * 5  # seeds, regimes
+    kept[0].write_bytes(b"cut off")
+    again = utility(trained, job, plan=PROBE, n_resamples=50)
+    assert [(s.metric, s.value, s.low) for s in again.scores] == [(s.metric, s.value, s.low) for s in first.scores]
+    assert kept[0].read_bytes() != b"cut off"
+    assert len(sorted((trained.runs_dir / "utility").iterdir())) == 10
+
+
 def test_nothing_to_try_is_said_plainly(trained, publish):
     publish("blank", lambda g: [p.zero_() for p in g.to_pixels.parameters()])
     job = generate(trained, GenerateRequest("blank", 2, max_attempts=1)).job

@@ -50,8 +50,8 @@ def model_card_markdown(
         _facts(
             "Training",
             {
-                "Published snapshot": f"step {snapshot['step']}, {snapshot['images_seen']} images seen; chosen by kernel "
-                "distance to validation originals",
+                "Published snapshot": f"step {snapshot['step']}, {snapshot['images_seen']} images seen; "
+                "chosen by kernel distance to validation originals",
                 **{name: value for name, value in sorted(training.items()) if value not in (None, {}, [])},
             },
         ),
@@ -71,8 +71,6 @@ def _facts(title: str, facts: Mapping[str, Any]) -> str:
 def _scorecard(scorecard: Mapping[str, Any] | None) -> str:
     if scorecard is None:
         return "## Scorecard\n\nNot filled yet: `synthbank report`."
-    rows = [
-        f"| {c['name']} | {c['met']} | {cell('; '.join(c['not_measured']))} |" for c in scorecard["criteria"]
-    ]
+    rows = [f"| {c['name']} | {c['met']} | {cell('; '.join(c['not_measured']))} |" for c in scorecard["criteria"]]
     head = ["## Scorecard", "", f"Of job `{scorecard['job']}`; the report has every line with its limit.", ""]
     return "\n".join([*head, "| criterion | verdict | not measured |", "|---|---|---|", *rows])

@@ -1,4 +1,4 @@
-"""The sheet of a reader study: one HTML file with its images inside, which saves answers and asks the network nothing."""
+"""The sheet of a reader study: one HTML file with its images inside; it saves answers and needs no network."""
 
 from __future__ import annotations
 

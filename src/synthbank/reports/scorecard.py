@@ -1,4 +1,4 @@
-"""The scorecard: seven criteria for synthetic medical data, filled from what was recorded, each with what was not measured.
+"""The scorecard: seven criteria for synthetic medical data, filled from the records, with what was not measured.
 
 Source: Zamzmi et al. 2025, "Scorecard for synthetic medical data evaluation", Communications Engineering 4, 130
 (arXiv 2406.11143): congruence, coverage, constraint, completeness, compliance, comprehension, consistency. The paper
@@ -119,7 +119,9 @@ def _coverage(data: ReportData) -> Criterion:
 
 def _constraint(data: ReportData) -> Criterion:
     lines = [
-        _beside_floor(data, "A real-trained classifier agrees with the label", _first(data.evidence, "label-agreement-"))
+        _beside_floor(
+            data, "A real-trained classifier agrees", _first(data.evidence, "label-agreement-")
+        )
     ]
     missing = ["Whether each structure is biologically possible: no measure here sees it"]
     if not data.reader_answers:
@@ -131,17 +133,28 @@ def _completeness(data: ReportData) -> Criterion:
     job, present = data.job, {name for name, accepted, _ in data.gate.counts if accepted}
     missing = [name for name in data.class_names if name not in present]
     lines = [
-        _fact("Images accepted of those asked for", f"{job.n_accepted} of {job.n_requested}", "all of them",
-              job.n_accepted >= job.n_requested),
-        _fact("Classes with images", f"{len(data.class_names) - len(missing)} of {len(data.class_names)}",
-              "every class of the model", not missing),
+        _fact(
+            "Images accepted of those asked for",
+            f"{job.n_accepted} of {job.n_requested}",
+            "all of them",
+            job.n_accepted >= job.n_requested,
+        ),
+        _fact(
+            "Classes with images",
+            f"{len(data.class_names) - len(missing)} of {len(data.class_names)}",
+            "every class of the model",
+            not missing,
+        ),
     ]
     if data.data is not None:
         wanted = [c.class_name for c in data.data.counts if c.train]
         lines.append(
-            _fact("Classes of the originals that the model knows",
-                  f"{sum(name in data.class_names for name in wanted)} of {len(wanted)}", "all of them",
-                  all(name in data.class_names for name in wanted))
+            _fact(
+                "Classes of the originals that the model knows",
+                f"{sum(name in data.class_names for name in wanted)} of {len(wanted)}",
+                "all of them",
+                all(name in data.class_names for name in wanted),
+            )
         )
     return _criterion(
         "Completeness",
@@ -156,14 +169,22 @@ def _compliance(data: ReportData) -> Criterion:
     lines = [
         _fact("Screened against copies of originals", "yes" if gate.screened else "no", "yes", gate.screened),
         _beside_floor(data, "Copy rate", find_score(data.scores, "copy-rate")),
-        _fact("Withdrawn originals behind the model", "yes" if data.training.withdrawn else "none", "none",
-              not data.training.withdrawn),
+        _fact(
+            "Withdrawn originals behind the model",
+            "yes" if data.training.withdrawn else "none",
+            "none",
+            not data.training.withdrawn,
+        ),
     ]
     if part is not None:
         lines += [
             _fact("Licence of the originals", part.licence or "not recorded", "recorded", bool(part.licence)),
-            _fact("Groups on both sides of the split", str(part.n_groups_across_splits), "0",
-                  not part.n_groups_across_splits),
+            _fact(
+                "Groups on both sides of the split",
+                str(part.n_groups_across_splits),
+                "0",
+                not part.n_groups_across_splits,
+            ),
         ]
     return _criterion(
         "Compliance",
@@ -187,26 +208,44 @@ def _comprehension(data: ReportData) -> Criterion:
     }
     missing = [name for name, there in known.items() if not there]
     lines = [
-        _fact("Facts a user needs, on record", f"{len(known) - len(missing)} of {len(known)}",
-              "all of them", not missing),
+        _fact(
+            "Facts a user needs, on record", f"{len(known) - len(missing)} of {len(known)}", "all of them", not missing
+        ),
     ]
     gaps = [f"On record is no {name}" for name in missing]
-    return _criterion("Comprehension", "Can a stranger understand how they were made and judge them?", lines,
-                      [*gaps, "Whether readers understood the documents"])
+    return _criterion(
+        "Comprehension",
+        "Can a stranger understand how they were made and judge them?",
+        lines,
+        [*gaps, "Whether readers understood the documents"],
+    )
 
 
 def _consistency(data: ReportData) -> Criterion:
-    lines = [_beside_floor(data, f"Kernel distance, class {name}", find_score(data.scores, "kid", name))
-             for name in data.class_names if len(data.class_names) > 1]
+    lines = [
+        _beside_floor(data, f"Kernel distance, class {name}", find_score(data.scores, "kid", name))
+        for name in data.class_names
+        if len(data.class_names) > 1
+    ]
     groups = [s for s in data.evidence if s.metric.startswith("group-coverage-") and s.value is not None]
     if groups:
         worst = min(groups, key=lambda s: (s.value, s.group_name))
         mean = sum(s.value or 0.0 for s in groups) / len(groups)
         met = Met.NO if worst.high is not None and worst.high < 0.5 * mean else _thin(worst.n_real)
-        lines.append(Line(f"Coverage of the worst group ({worst.group_name})", _with_interval(worst),
-                          f"not below half of the mean group ({number(0.5 * mean)})", "higher", met))
-    lines += [_gain_line(s, f"Gain in macro-F1 under {parts_of(s.metric)[0].partition('@')[2]}")
-              for s in data.evidence if s.metric.startswith("gain-macro-f1@") and parts_of(s.metric)[2] == "both"]
+        lines.append(
+            Line(
+                f"Coverage of the worst group ({worst.group_name})",
+                _with_interval(worst),
+                f"not below half of the mean group ({number(0.5 * mean)})",
+                "higher",
+                met,
+            )
+        )
+    lines += [
+        _gain_line(s, f"Gain in macro-F1 under {parts_of(s.metric)[0].partition('@')[2]}")
+        for s in data.evidence
+        if s.metric.startswith("gain-macro-f1@") and parts_of(s.metric)[2] == "both"
+    ]
     missing = ["Stability over time"]
     if not groups:
         missing.append("Single groups: too few originals in each, or not asked for")
@@ -243,8 +282,13 @@ def _beside_floor(data: ReportData, measure: str, score: Score | None) -> Line:
         return Line(measure, shown, unknown, better, Met.UNKNOWN)
     bad = score.high < score.floor_low if higher else score.low > score.floor_high
     side = "below" if higher else "above"
-    return Line(measure, shown, f"interval not wholly {side} real against real, {floor}", better,
-                Met.NO if bad else _thin(score.n_real))
+    return Line(
+        measure,
+        shown,
+        f"interval not wholly {side} real against real, {floor}",
+        better,
+        Met.NO if bad else _thin(score.n_real),
+    )
 
 
 def _thin(n_real: int) -> Met:

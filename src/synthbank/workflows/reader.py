@@ -72,8 +72,9 @@ def make_study(bank: Bank, job_id: str, *, to: Path, n: int = 40, seed: int = 0)
         job = queries.get_job(job_id, session=session)
         model = queries.get_model(job.model_id, session=session)
         originals = [] if model.dataset_id is None else queries.originals(model.dataset_id, session=session)
-        synthetic = {c: list(queries.accepted_images(job_id=job_id, class_name=c, session=session))
-                     for c in model.class_names}
+        synthetic = {
+            c: list(queries.accepted_images(job_id=job_id, class_name=c, session=session)) for c in model.class_names
+        }
     half = n // (2 * len(model.class_names))
     if half < 1:
         least = 2 * len(model.class_names)
@@ -94,7 +95,7 @@ def make_study(bank: Bank, job_id: str, *, to: Path, n: int = 40, seed: int = 0)
         chosen += [(name, row) for row in (*real[:count], *fake[:count])]
     order = rng.permutation(len(chosen))
     study_id = "r" + set_fingerprint([repr((job_id, n, seed)), *(str(row.id) for _, row in chosen)])[:10]
-    items = [_item(position, *chosen[i], rng) for position, i in enumerate(order)]
+    items = [_item(position, chosen[i][0], chosen[i][1], rng) for position, i in enumerate(order)]
     with bank.catalogue.session() as session:
         study = queries.add_study(
             study_id, job_id=job_id, seed=seed, options={"asked": n}, items=items, session=session
@@ -254,4 +255,3 @@ def _checked_answer(line: dict[str, Any]) -> tuple[str, str, int]:
             "This is no answer of a reader", got=f"{answer}, {milliseconds} ms", allowed="real or synthetic, whole ms"
         )
     return str(token), str(answer), min(int(str(milliseconds)), 2**31 - 1)
-

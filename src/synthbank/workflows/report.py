@@ -392,5 +392,6 @@ def _stages(rows: _Rows, stage_sec: Mapping[str, float] | None) -> tuple[tuple[s
     if stage_sec is not None:
         return tuple(stage_sec.items())
     train = [("train", rows.run.elapsed_sec)] if rows.run else []
-    scoring = [("evaluate (scores alone)", sum(s.seconds for s in rows.scores if not is_evidence(s.score())))] if rows.scores else []
+    seconds = sum(s.seconds for s in rows.scores if not is_evidence(s.score()))
+    scoring = [("evaluate (scores alone)", seconds)] if rows.scores else []
     return (*train, ("generate", rows.job.seconds), *scoring)

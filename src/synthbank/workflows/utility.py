@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,7 @@ from synthbank.metrics.utility import (
     AffineDraws,
     Fold,
     Judgement,
+    Trial,
     UtilityPlan,
     run_trials,
     utility_scores,
@@ -23,6 +28,7 @@ from synthbank.metrics.utility import (
 from synthbank.metrics.utility import shifts as all_shifts
 from synthbank.records import LabelledImages, Score, Split
 from synthbank.reports import regime_groups
+from synthbank.training.state import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.evaluate import load_synthetic
 from synthbank.workflows.frozen import Embedder
@@ -91,7 +97,13 @@ def utility(
     fold, names = fold_of(bank, dataset, [job_id], max_synthetic=max_synthetic)
     plan = replace(plan or UtilityPlan(), affine=control_draws(model))
     scores, judgements, left_out = judge_folds(
-        [fold], plan, names, budget_sec=budget_sec, n_resamples=n_resamples, on_stage=on_stage
+        [fold],
+        plan,
+        names,
+        budget_sec=budget_sec,
+        n_resamples=n_resamples,
+        memory=bank.runs_dir / "utility",
+        on_stage=on_stage,
     )
     with bank.catalogue.session() as session:
         queries.add_scores(
@@ -102,9 +114,7 @@ def utility(
             session=session,
         )
     sizes = (len(fold.train), len(fold.test), len(fold.synthetic))
-    return UtilityReport(
-        job, dataset, tuple(judgements), tuple(scores), left_out, *sizes, time.perf_counter() - start
-    )
+    return UtilityReport(job, dataset, tuple(judgements), tuple(scores), left_out, *sizes, time.perf_counter() - start)
 
 
 def utility_plan(
@@ -150,19 +160,54 @@ def judge_folds(
     *,
     budget_sec: float | None = None,
     n_resamples: int = 1000,
+    memory: Path | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Score], list[Judgement], tuple[str, ...]]:
-    """The whole protocol on folds that are in memory: scores, verdicts, and what the budget left out."""
+    """The whole protocol on folds that are in memory: scores, verdicts, and what the budget left out.
+
+    `memory` is a folder in which finished classifiers' answers are kept, so that the same call goes on where it stopped.
+    """
     start = time.perf_counter()
     trials = run_trials(
         folds,
         plan,
         Embedder(PROBE_NETWORK),
+        memory=None if memory is None else StoredTrials(memory),
         deadline=lambda: budget_sec is not None and time.perf_counter() - start > budget_sec,
         on_trial=on_stage,
     )
     scores, judgements = utility_scores(trials, folds, plan, group_names=group_names, n_resamples=n_resamples)
     return scores, judgements, trials.left_out
+
+
+class StoredTrials:
+    """Answers of finished classifiers, a file each.
+
+    Args:
+        folder: made when the first is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def recall(self, key: str) -> Trial | None:
+        """See `TrialMemory`; a damaged file counts as none."""
+        try:
+            with np.load(self._folder / f"{key}.npz", allow_pickle=False) as file:
+                shifted = {name.removeprefix("shift-"): file[name] for name in file.files if name.startswith("shift-")}
+                return Trial(**json.loads(str(file["facts"])), answers=file["answers"], shifted=shifted)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def keep(self, key: str, trial: Trial) -> None:
+        """See `TrialMemory`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        names = ("classifier", "cell", "fold", "seed", "n_real", "n_synthetic", "seconds")
+        facts = json.dumps({name: getattr(trial, name) for name in names})
+        buffer = io.BytesIO()
+        shifted = {f"shift-{name}": answers for name, answers in trial.shifted.items()}
+        np.savez_compressed(buffer, facts=np.array(facts), answers=trial.answers, **shifted)
+        write_atomic(self._folder / f"{key}.npz", buffer.getvalue())
 
 
 def fold_of(

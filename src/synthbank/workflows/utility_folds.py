@@ -97,7 +97,13 @@ def cross_utility(
             )
     plan = replace(plan or UtilityPlan(), affine=affine)
     scores, judgements, left_out = judge_folds(
-        folds, plan, names, budget_sec=budget_sec, n_resamples=n_resamples, on_stage=on_stage
+        folds,
+        plan,
+        names,
+        budget_sec=budget_sec,
+        n_resamples=n_resamples,
+        memory=bank.runs_dir / "utility",
+        on_stage=on_stage,
     )
     with bank.catalogue.session() as session:
         queries.add_scores(

@@ -76,9 +76,7 @@ def test_selection_keeps_well_labelled_images_and_gains_by_it():
     chosen = training_set(fold, Cell("selected"), plan, column_means, seed=0)
     assert abs((~chosen.real).sum() - 100) <= 4
     scores, _ = judged([fold], plan)
-    assert (
-        by_id(scores, "utility-macro-f1-probe-selected").value > by_id(scores, "utility-macro-f1-probe-both").value
-    )
+    assert by_id(scores, "utility-macro-f1-probe-selected").value > by_id(scores, "utility-macro-f1-probe-both").value
 
 
 def test_shifted_test_images_are_scored_as_well():
@@ -158,6 +156,10 @@ def test_leaks_and_missing_classes_are_refused():
         dataclasses.replace(fold, test_groups=np.arange(60))
     with pytest.raises(InputError, match="synthetic image of some classes"):
         dataclasses.replace(fold, synthetic=fold.synthetic.of_class(0))
+    with pytest.raises(InputError, match="two classes"):
+        one = squares(4, seed=0, classes=1)
+        groups = np.arange(4)
+        run_trials([Fold(one, groups, one, groups + 9, one)], PROBE, column_means)
     with pytest.raises(InputError, match="training image of some classes"):
         dataclasses.replace(fold, train=fold.train.of_class(1), train_groups=np.arange(4))
 

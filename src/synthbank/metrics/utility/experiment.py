@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthbank.errors import InputError, OptionError, UnknownNameError
-from synthbank.fingerprint import stable_seed
+from synthbank.fingerprint import bytes_sha256, set_fingerprint, stable_seed
 from synthbank.metrics.utility.affine import AffineDraws
 from synthbank.metrics.utility.classifiers import Embed, TrainingSet, balanced_weights, classifiers
 from synthbank.metrics.utility.selection import Selector
@@ -79,6 +80,12 @@ class Fold:
                 )
         if not len(self.test):
             raise InputError("There is no held-out original to test on", got=0, next_step="ingest with a test share")
+
+    def fingerprint(self) -> str:
+        """Hash over all images, labels and groups."""
+        arrays = [a for s in (self.train, self.test, self.synthetic) for a in (s.images, s.labels)]
+        parts = [*arrays, self.train_groups, self.test_groups]
+        return bytes_sha256("".join(bytes_sha256(np.ascontiguousarray(a).tobytes()) for a in parts).encode())
 
 
 @dataclass(frozen=True)
@@ -183,11 +190,22 @@ class Trials:
         return [sorted((t for t in chosen if t.seed == seed), key=lambda t: t.fold) for seed in seeds]
 
 
+class TrialMemory(Protocol):
+    """Keeps finished trials, so that a run that was cut off goes on where it stopped."""
+
+    def recall(self, key: str) -> Trial | None:
+        """The trial that was kept under this key; `None`: none."""
+
+    def keep(self, key: str, trial: Trial) -> None:
+        """Keep a finished trial."""
+
+
 def run_trials(
     folds: Sequence[Fold],
     plan: UtilityPlan,
     embed: Embed,
     *,
+    memory: TrialMemory | None = None,
     deadline: Callable[[], bool] = lambda: False,
     on_trial: Callable[[str], None] = lambda text: None,
 ) -> Trials:
@@ -197,11 +215,15 @@ def run_trials(
         folds: one, or those of a cross-validation.
         plan: see `UtilityPlan`.
         embed: frozen features, for the probe and for selection.
+        memory: of finished trials; `None`: all are trained.
         deadline: asked before each classifier of the second seed and on; true ends the run.
         on_trial: told what is being trained.
     """
+    if len(folds[0].train.class_names) < 2:
+        raise InputError("A classifier needs two classes", got=folds[0].train.class_names, allowed="2 or more")
     cells = plan.cells()
     work = [(s, name) for s in range(plan.n_seeds) for name in plan.classifiers]
+    prints = [fold.fingerprint() for fold in folds] if memory is not None else []
     found: list[Trial] = []
     complete = dict.fromkeys(plan.classifiers, 0)
     stopped = False
@@ -215,7 +237,11 @@ def run_trials(
                 on_trial(
                     f"{name}, seed {seed + 1} of {plan.n_seeds}, fold {fold_index + 1} of {len(folds)}, {cell.name}"
                 )
-                done.append(_trial(name, cell, fold, fold_index, seed, plan, embed))
+                key = _key(prints[fold_index], name, cell, fold_index, seed, plan) if memory is not None else ""
+                known = memory.recall(key) if memory is not None else None
+                done.append(known or _trial(name, cell, fold, fold_index, seed, plan, embed))
+                if memory is not None and known is None:
+                    memory.keep(key, done[-1])
         if stopped:
             break
         found += done
@@ -226,6 +252,12 @@ def run_trials(
         if n < plan.n_seeds
     )
     return Trials(tuple(found), complete, left_out)
+
+
+def _key(fingerprint: str, name: str, cell: Cell, fold_index: int, seed: int, plan: UtilityPlan) -> str:
+    """Everything that a trial depends on, hashed."""
+    choices = (plan.affine, plan.ratio, plan.select, plan.shifts, plan.seed)
+    return set_fingerprint([fingerprint, repr((name, cell, fold_index, seed)), repr(choices)])
 
 
 def _trial(name: str, cell: Cell, fold: Fold, fold_index: int, seed: int, plan: UtilityPlan, embed: Embed) -> Trial:

@@ -104,9 +104,7 @@ def mode_scores(
     names, counts = np.unique(np.array(groups), return_counts=True)
     for group in [n for n, c in zip(names, counts, strict=True) if c >= FEWEST_OF_GROUP][:_MOST_GROUPS]:
         members = np.array(groups) == group
-        scores.append(
-            _share(f"group-coverage-{protocol}", ours, None, members, len(fake), 0, None, group=str(group))
-        )
+        scores.append(_share(f"group-coverage-{protocol}", ours, None, members, len(fake), 0, None, group=str(group)))
     return scores
 
 
@@ -134,6 +132,8 @@ def agreement_scores(
         protocol: network and side, for the id.
         seed: of the choice of regularisation.
     """
+    if len(train.class_names) < 2:
+        return []  # one class alone: every label agrees
     weights = balanced_weights(train.labels, np.ones(len(train), np.bool_))
     learned = TrainingSet(train.images, train.labels, weights, train_groups, len(train.class_names))
     predict = classifiers.get("probe")(embed).fit(learned, seed=seed % 2**31)

@@ -20,6 +20,7 @@ from synthbank.metrics.utility.scores import CLASS_SCORES, SCORES, class_scores,
 from synthbank.records import Score
 
 Floats = NDArray[np.float64]
+_Measure = Callable[[Floats, NDArray[np.int64], Floats | None], dict[str, Floats]]
 LEAD = "macro-f1"
 FEWEST_OF_GROUP = 5
 """A group with fewer test images gets no accuracy of its own."""
@@ -195,10 +196,15 @@ class _Table:
         out: dict[tuple[bool, str], tuple[Floats, Floats]] = {}
         trials = self.trials.of(self.classifier, cell)
         for overall, measure in ((True, overall_scores), (False, class_scores)):
-            values = _stacked(trials, lambda t, m=measure: m(_answers(t, shift), self.folds[t.fold].test.labels))
-            draws = values
-            if not self.crossed:
-                draws = _stacked(trials, lambda t, m=measure: m(_answers(t, shift), self.labels, self.draws))
+
+            def tested(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
+                return measure(_answers(trial, shift), self.folds[trial.fold].test.labels, None)
+
+            def redrawn(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
+                return measure(_answers(trial, shift), self.labels, self.draws)
+
+            values = _stacked(trials, tested)
+            draws = values if self.crossed else _stacked(trials, redrawn)
             out |= {(overall, name): (v[:, :, 0], draws[name][:, 0]) for name, v in values.items()}
         return out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,8 @@ def _confusion(probabilities: Floats, labels: NDArray[np.int64], weights: Floats
     """`[B, K, K]`: weight of true class by given answer."""
     k = probabilities.shape[1]
     cell = np.eye(k * k)[labels * k + probabilities.argmax(axis=1)]  # [N, K*K]
-    return (weights @ cell).reshape(len(weights), k, k)
+    counted: Floats = (weights @ cell).reshape(len(weights), k, k)
+    return counted
 
 
 def _recall(confusion: Floats) -> Floats:
@@ -120,15 +121,11 @@ def _calibration_error(probabilities: Floats, labels: NDArray[np.int64], weights
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+    ratio: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+    return ratio
 
 
 def _mean(of_classes: Floats) -> Floats:
     """Mean over the classes that are there."""
     there = ~np.isnan(of_classes)
     return _ratio(np.where(there, of_classes, 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64))
-
-
-def mean_probabilities(answers: Sequence[Floats]) -> Floats:
-    """Average of several classifiers' answers `[N, K]`, as of the same regime with other seeds."""
-    return np.mean(np.stack(answers), axis=0)

@@ -1,4 +1,4 @@
-"""Selective augmentation: keep the synthetic images that a classifier trained on originals finds typical of their class.
+"""Selective augmentation: keep the synthetic images that a real-trained classifier finds typical of their class.
 
 Two questions an image must pass, as in Xue et al.: does a real-trained classifier give it its own label with
 confidence, and does it lie near the centre of its class in feature space?
@@ -117,7 +117,8 @@ class Selector:
 
     def reasons(self, confidence: Floats, distance: Floats, labels: NDArray[np.int64]) -> list[str | None]:
         """Why each image is left out: "low_confidence", "far_from_class", or `None` where it is kept."""
-        assert self.least_confidence is not None and self.most_distance is not None, "calibrate first"
+        assert self.least_confidence is not None, "calibrate first"
+        assert self.most_distance is not None, "calibrate first"
         unsure = confidence < self.least_confidence[labels]
         far = distance > self.most_distance[labels]
         return ["low_confidence" if u else "far_from_class" if f else None for u, f in zip(unsure, far, strict=True)]

@@ -14,7 +14,7 @@ from synthbank.records import UInt8Images
 from synthbank.registry import Registry
 
 Embed = Callable[[UInt8Images], NDArray[np.float32]]
-"""Images `[N, C, H, W]` uint8 to frozen features `[N, D]`; the caller chooses the network and keeps what it computed."""
+"""Images `[N, C, H, W]` uint8 to frozen features `[N, D]`; the caller chooses the network and may remember."""
 Predictor = Callable[[UInt8Images], NDArray[np.float64]]
 """Images `[N, C, H, W]` uint8 to class probabilities `[N, K]`, float64, rows add up to one."""
 

@@ -112,7 +112,7 @@ def _inner_folds(train: TrainingSet, n_folds: int, seed: int) -> list[NDArray[np
 
 
 def _row_space(features: Features) -> tuple[Features, Features]:
-    """Basis `[D, R]` of the rows and the rows in it `[N, R]`: exact for an L2 penalty, and much smaller for few images."""
+    """Basis `[D, R]` of the rows, and the rows in it `[N, R]`: exact for an L2 penalty, and small for few images."""
     if len(features) >= features.shape[1]:
         return np.eye(features.shape[1]), features
     _, _, rows = np.linalg.svd(features, full_matrices=False)
