@@ -55,9 +55,9 @@ class LinearProbe:
         return predict
 
     def _strength(self, features: Features, train: TrainingSet, seed: int) -> float:
-        if len(self.config.strengths) == 1:
-            return self.config.strengths[0]
         folds = _inner_folds(train, self.config.folds, seed)
+        if not folds:
+            return self.config.strengths[len(self.config.strengths) // 2]
         losses = [self._loss(features, train, strength, folds) for strength in self.config.strengths]
         return self.config.strengths[int(np.argmin(losses))]
 
@@ -94,13 +94,16 @@ def _with_copies(train: TrainingSet, copies: int, seed: int) -> TrainingSet:
 
 
 def _inner_folds(train: TrainingSet, n_folds: int, seed: int) -> list[NDArray[np.bool_]]:
-    """Held-out parts that keep groups whole; originals alone are held out where there are any."""
+    """Held-out parts that keep groups whole; originals alone are held out where there are any.
+
+    Empty where some class has one group alone, which cannot be both learned from and held out.
+    """
     usable = np.flatnonzero(train.real) if train.real.any() else np.arange(len(train.labels))
     groups = train.groups[usable] if train.real.any() else usable
     smallest = min(len(np.unique(groups[train.labels[usable] == c])) for c in np.unique(train.labels[usable]))
     n_folds = min(n_folds, smallest)
-    if n_folds < 2:  # a class of one group cannot be held out: strongest regularisation would win by default
-        n_folds, groups = 2, np.arange(len(usable))
+    if n_folds < 2:
+        return []
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed % 2**32)
     folds = []
     for _, held in splitter.split(usable, train.labels[usable], groups):
