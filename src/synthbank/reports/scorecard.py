@@ -91,9 +91,9 @@ def scorecard(data: ReportData) -> Scorecard:
 
 def _congruence(data: ReportData) -> Criterion:
     lines = [
-        _beside_floor(data, "Kernel distance (KID)", find_score(data.scores, "kid")),
-        _beside_floor(data, "Fréchet distance", find_score(data.scores, "fd")),
-        _beside_floor(data, "Precision", find_score(data.scores, "precision")),
+        _beside_floor("Kernel distance (KID)", find_score(data.scores, "kid")),
+        _beside_floor("Fréchet distance", find_score(data.scores, "fd")),
+        _beside_floor("Precision", find_score(data.scores, "precision")),
     ]
     return _criterion(
         "Congruence",
@@ -105,9 +105,9 @@ def _congruence(data: ReportData) -> Criterion:
 
 def _coverage(data: ReportData) -> Criterion:
     lines = [
-        _beside_floor(data, "Coverage", find_score(data.scores, "coverage")),
-        _beside_floor(data, "Recall", find_score(data.scores, "recall")),
-        _beside_floor(data, "Coverage of rare modes", _first(data.evidence, "rare-coverage-")),
+        _beside_floor("Coverage", find_score(data.scores, "coverage")),
+        _beside_floor("Recall", find_score(data.scores, "recall")),
+        _beside_floor("Coverage of rare modes", _first(data.evidence, "rare-coverage-")),
     ]
     return _criterion(
         "Coverage",
@@ -168,7 +168,7 @@ def _compliance(data: ReportData) -> Criterion:
     part, gate = data.data, data.gate
     lines = [
         _fact("Screened against copies of originals", "yes" if gate.screened else "no", "yes", gate.screened),
-        _beside_floor(data, "Copy rate", find_score(data.scores, "copy-rate")),
+        _beside_floor("Copy rate", find_score(data.scores, "copy-rate")),
         _fact(
             "Withdrawn originals behind the model",
             "yes" if data.training.withdrawn else "none",
@@ -223,7 +223,7 @@ def _comprehension(data: ReportData) -> Criterion:
 
 def _consistency(data: ReportData) -> Criterion:
     lines = [
-        _beside_floor(data, f"Kernel distance, class {name}", find_score(data.scores, "kid", name))
+        _beside_floor(f"Kernel distance, class {name}", find_score(data.scores, "kid", name))
         for name in data.class_names
         if len(data.class_names) > 1
     ]
@@ -269,7 +269,7 @@ def _gain_line(score: Score, measure: str) -> Line:
     return Line(measure, f"{_with_interval(score)}: {word}", threshold, "higher", met)
 
 
-def _beside_floor(data: ReportData, measure: str, score: Score | None) -> Line:
+def _beside_floor(measure: str, score: Score | None) -> Line:
     """Met unless the whole interval lies on the bad side of the floor's."""
     higher = bool(score and score.higher_is_better)
     better = "higher" if higher or measure.startswith(("Cov", "Rec", "Pre", "A ")) else "lower"

@@ -85,8 +85,8 @@ def resampled(of_seeds: Floats, drawn: Floats, *, rng: np.random.Generator) -> D
     """
     s, b = drawn.shape
     picks = rng.integers(0, s, size=(b, s))
-    means = np.nanmean(drawn[picks, np.arange(b)[:, None]], axis=1)
-    means = means[~np.isnan(means)]
+    means = drawn[picks, np.arange(b)[:, None]].mean(axis=1)
+    means = means[~np.isnan(means)]  # a draw without the class that is asked about says nothing
     value = float(np.mean(of_seeds))
     low, high = (float(q) for q in np.quantile(means, [(1.0 - _LEVEL) / 2.0, (1.0 + _LEVEL) / 2.0]))
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))

@@ -29,7 +29,7 @@ class ProbeConfig:
     folds: int = 3
     """Of the inner cross-validation that chooses C."""
     copies: int = 4
-    """Augmented copies of each image where a regime augments; features are computed once, so copies are made before."""
+    """Augmented copies of each original where a regime augments; features are computed once, so copies come before."""
 
 
 class LinearProbe:
@@ -75,21 +75,25 @@ class LinearProbe:
 
 
 def _with_copies(train: TrainingSet, copies: int, seed: int) -> TrainingSet:
-    """The set itself with augmented copies of every image, each carrying an equal part of its image's weight."""
-    if train.affine is None:
+    """The set with augmented copies of its originals, each carrying an equal part of its original's weight.
+
+    Synthetic images get none: there are many of them, each is new, and their features would have to be computed as well.
+    """
+    own = np.flatnonzero(train.real)
+    if train.affine is None or not len(own):
         return train
     rng = torch.Generator().manual_seed(seed)
-    parts = [train.images]
-    for _ in range(copies):
-        moved = augment_batch(torch.from_numpy(train.images).float(), train.affine, rng)
-        parts.append(moved.round_().clamp_(0, 255).to(torch.uint8).numpy())
-    times = copies + 1
+    originals = torch.from_numpy(train.images[own]).float()
+    drawn = [augment_batch(originals, train.affine, rng) for _ in range(copies)]
+    parent = np.concatenate([np.arange(len(train.labels)), np.tile(own, copies)])
+    shared = np.where(train.real, train.weights / (copies + 1), train.weights)
+    moved = torch.cat(drawn).round_().clamp_(0, 255).to(torch.uint8).numpy()
     return replace(
         train,
-        images=np.concatenate(parts),
-        labels=np.tile(train.labels, times),
-        weights=np.tile(train.weights / times, times),
-        groups=np.tile(train.groups, times),
+        images=np.concatenate([train.images, moved]),
+        labels=train.labels[parent],
+        weights=shared[parent],
+        groups=train.groups[parent],
     )
 
 
