@@ -3,8 +3,8 @@
     python benchmarks/utility.py wbc4 --data FOLDER --minutes 20 [--folds 5] [--seeds 5]
     python benchmarks/utility.py cytology3 --data FOLDER --minutes 20 --per-class 25
 
-`--data` is the folder that holds `wbc4/` and `cytology3/`, each `train|test/class/image.png` with a `manifest.csv` whose
-column `field` names the group of an image. Train and test are taken together and cut into folds over fields; each
+`--data` is the folder that holds `wbc4/` and `cytology3/`, each `train|test/class/image.png` with a `manifest.csv`;
+its column `field` names the group of an image. Train and test are taken together and cut into folds over fields; each
 fold's generator is trained for `--minutes` on its own training fields alone. With `--per-class` the images outside the
 test part are thinned to that number a class before anything is trained: one split, as published.
 
@@ -68,7 +68,9 @@ def main() -> None:
     print(*report.verdict, *report.left_out, sep="\n")
     result = {
         "data": options.name,
-        "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("data", "bank")},
+        "options": {
+            k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("data", "bank")
+        },
         "training": config.to_json(),
         "verdict": report.verdict,
         "left_out": report.left_out,

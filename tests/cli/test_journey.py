@@ -142,7 +142,7 @@ def test_evidence_on_the_command_line(whole_run, cli, tmp_path):
     metrics = {s["metric"] for s in tried.json["utility"]["scores"]}
     assert {"gain-macro-f1-cnn-both", "gain-macro-f1-probe-both"} <= metrics
     card = cli("report", result["job"], "--scorecard", "--bank", bank, "--json")
-    assert [c["name"] for c in card.json["criteria"]][0] == "Congruence"
+    assert card.json["criteria"][0]["name"] == "Congruence"
     assert len(card.json["usefulness"]) == 2
     assert "CONSISTENCY" in cli("report", "--scorecard", "--bank", bank).out
     sheet = cli("reader", "make", result["job"], "-n", 8, "--to", tmp_path / "s.html", "--bank", bank, "--json")

@@ -42,7 +42,9 @@ def test_a_model_card_holds_scores_by_kind_and_the_scorecard():
     ]
     card = {"job": "j1", "criteria": [{"name": "Congruence", "met": "met", "not_measured": ["x | y"]}]}
     text = model_card_markdown(CARD, scores=scores, scorecard=card)
-    places = [text.index(t) for t in ("## Scores", "## Use in a classifier", "## Rare kinds", "| Congruence | met | x \\|")]
+    places = [
+        text.index(t) for t in ("## Scores", "## Use in a classifier", "## Rare kinds", "| Congruence | met | x \\|")
+    ]
     assert places == sorted(places)
     assert "slide 7" in text
 

@@ -12,8 +12,16 @@ def answers(reader, right, wrong, *, name="a", truth="synthetic"):
 def test_accuracy_of_each_reader_and_class_by_hand():
     given = answers("ann", 9, 1) + answers("ann", 4, 6, name="b", truth="real") + answers("bob", 5, 5)
     found = {(s.reader, s.class_name): s for s in reader_scores(given)}
-    assert set(found) == {(None, None), (None, "a"), (None, "b"), ("ann", None), ("ann", "a"), ("ann", "b"),
-                          ("bob", None), ("bob", "a")}
+    assert set(found) == {
+        (None, None),
+        (None, "a"),
+        (None, "b"),
+        ("ann", None),
+        ("ann", "a"),
+        ("ann", "b"),
+        ("bob", None),
+        ("bob", "a"),
+    }
     assert found["ann", None].accuracy == 13 / 20
     assert (found["ann", None].low, found["ann", None].high) == wilson_interval(13 / 20, 20)
     assert found["ann", "a"].synthetic_called_real == 0.1

@@ -20,14 +20,17 @@ document.dispatchEvent(new KeyboardEvent("keydown", {key: "r"}));
 document.dispatchEvent(new KeyboardEvent("keydown", {key: "S"}));
 const widths = [document.documentElement.scrollWidth, innerWidth];
 document.body.innerHTML = '<pre id="saved"></pre>';
-document.getElementById("saved").textContent = JSON.stringify({json: asJson(), csv: asCsv(), name: fileName(), widths: widths});
+const saved = {json: asJson(), csv: asCsv(), name: fileName(), widths: widths};
+document.getElementById("saved").textContent = JSON.stringify(saved);
 </script>
 """
 
 
 def sheet(n=3):
     images = np.random.default_rng(0).integers(0, 256, (n, 3, 16, 16), dtype=np.uint8)
-    return render_reader_sheet("r12", [SheetItem(f"t{i}", encode_png(p)) for i, p in enumerate(images)], file_format="f1")
+    return render_reader_sheet(
+        "r12", [SheetItem(f"t{i}", encode_png(p)) for i, p in enumerate(images)], file_format="f1"
+    )
 
 
 def test_the_sheet_asks_for_nothing_and_the_same_items_give_the_same_page():

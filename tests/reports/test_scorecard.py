@@ -13,13 +13,21 @@ def gain(value, low, high, *, name="macro-f1", cell="both"):
 
 
 def use(cell, value):
-    return Score(f"utility-macro-f1-cnn-{cell}", value, value - 0.1, value + 0.1, n_real=60, higher_is_better=True,
-                 details={"seeds": 5, "folds": 1, "method": "bootstrap"})
+    return Score(
+        f"utility-macro-f1-cnn-{cell}",
+        value,
+        value - 0.1,
+        value + 0.1,
+        n_real=60,
+        higher_is_better=True,
+        details={"seeds": 5, "folds": 1, "method": "bootstrap"},
+    )
 
 
 def agreement(value, low, high):
-    return Score("label-agreement-lite1-64", value, low, high, 0.9, 0.85, 0.95, n_real=60, n_fake=80,
-                 higher_is_better=True)
+    return Score(
+        "label-agreement-lite1-64", value, low, high, 0.9, 0.85, 0.95, n_real=60, n_fake=80, higher_is_better=True
+    )
 
 
 def named(data):
@@ -65,8 +73,10 @@ def test_facts_of_data_gate_and_job_decide_the_rest(made):
 
 
 def test_groups_and_shifts_count_for_consistency(made):
-    groups = [Score("group-coverage-lite1-64", v, v - 0.1, v + 0.1, n_real=60, higher_is_better=True, group_name=g)
-              for g, v in (("slide 1", 0.9), ("slide 2", 0.15))]
+    groups = [
+        Score("group-coverage-lite1-64", v, v - 0.1, v + 0.1, n_real=60, higher_is_better=True, group_name=g)
+        for g, v in (("slide 1", 0.9), ("slide 2", 0.15))
+    ]
     found = named(made.report(evidence=tuple(groups)))["Consistency"]
     assert found.met == Met.NO
     assert any("slide 2" in line.measure for line in found.lines)
@@ -75,7 +85,13 @@ def test_groups_and_shifts_count_for_consistency(made):
 
 
 def test_the_page_shows_scorecard_and_regimes(made):
-    evidence = (use("real", 0.6), use("affine", 0.7), use("both", 0.8), gain(0.1, 0.02, 0.18), agreement(0.88, 0.8, 0.93))
+    evidence = (
+        use("real", 0.6),
+        use("affine", 0.7),
+        use("both", 0.8),
+        gain(0.1, 0.02, 0.18),
+        agreement(0.88, 0.8, 0.93),
+    )
     page = made.page(render_report(made.report(evidence=evidence)))
     for name in SEVEN:
         assert name in page.text

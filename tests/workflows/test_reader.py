@@ -9,6 +9,7 @@ from PIL import Image
 from synthbank.catalogue import queries
 from synthbank.errors import InputError, OptionError, StateError, UnknownNameError
 from synthbank.workflows.generate import newest_job
+from synthbank.workflows.report import job_scorecard
 from synthbank.workflows.reader import FORMAT, import_answers, make_study, newest_study, study_scores
 
 
@@ -31,7 +32,7 @@ def answer_file(folder, study, answers, *, reader="ann", name="a.json"):
 
 
 def test_the_study_is_balanced_blinded_and_repeats_itself(trained, study, tmp_path):
-    assert study.counts == dict.fromkeys(("dab_negative", "dab_positive"), {"real": 4, "synthetic": 4})
+    assert study.counts == {c: {"real": 4, "synthetic": 4} for c in ("dab_negative", "dab_positive")}
     page = study.sheet.read_text()
     items = items_of(trained, study)
     assert [i.position for i in items] == list(range(16))
@@ -69,6 +70,11 @@ def test_answers_come_in_once_and_are_scored(trained, study, tmp_path):
     assert found["bob", None].accuracy == 0.5
     assert found["bob", "dab_positive"].synthetic_called_real == 1.0
     assert found[None, None].n == 32
+    with trained.catalogue.session() as session:
+        rows = queries.scores(subject_kind="job", subject_id=study.study.job_id, session=session)
+    (row,) = [r for r in rows if r.metric.startswith("reader-accuracy") and r.class_name is None]
+    assert (row.value, row.n_real) == (0.75, 32)
+    assert "Accuracy of readers" in {x.measure for c in job_scorecard(trained, row.subject_id).criteria for x in c.lines}
 
 
 def test_answers_that_do_not_fit_are_refused_whole(trained, study, tmp_path):

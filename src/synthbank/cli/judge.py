@@ -41,12 +41,8 @@ def evaluate(
     select: Annotated[
         float | None, typer.Option(help="Utility: also try this share of the images, the most typical ones.")
     ] = None,
-    curves: Annotated[
-        bool, typer.Option("--curves", help="Utility: parts of the originals; ratios.")
-    ] = False,
-    shifts: Annotated[
-        bool, typer.Option("--shifts", help="Utility: also under stain, blur, JPEG, light.")
-    ] = False,
+    curves: Annotated[bool, typer.Option("--curves", help="Utility: parts of the originals; ratios.")] = False,
+    shifts: Annotated[bool, typer.Option("--shifts", help="Utility: also under stain, blur, JPEG, light.")] = False,
     folds: Annotated[
         str | None,
         typer.Option(help="Utility: a number of folds, or 'groups'; trains a new generator for each fold."),

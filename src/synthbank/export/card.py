@@ -125,7 +125,10 @@ def _counts(facts: ExportFacts) -> str:
 
 _SECTIONS = (
     ("Use in a classifier", ("utility-", "gain-")),
-    ("Rare kinds, groups and labels", ("rare-coverage-", "common-coverage-", "group-coverage-", "label-agreement-")),
+    (
+        "Rare kinds, groups, labels and readers",
+        ("rare-coverage-", "common-coverage-", "group-coverage-", "label-agreement-", "reader-"),
+    ),
 )
 _MOST_ROWS = 60
 

@@ -28,11 +28,10 @@ MEASURES = {
     "copy-rate": Measure("Copy rate", "share of synthetic images closer to a training original than originals are", 7),
     "fid": Measure("FID (Inception)", "the published Fréchet Inception distance", 8),
     "is": Measure("Inception Score", "confidence and variety as judged by Inception", 9),
-    "rare-coverage": Measure(
-        "Coverage of rare modes", "share of originals of small clusters with one near", 10
-    ),
+    "rare-coverage": Measure("Coverage of rare modes", "share of originals of small clusters with one near", 10),
     "common-coverage": Measure("Coverage of common modes", "the same for the other clusters", 11),
     "group-coverage": Measure("Coverage of a group", "the same for one patient, slide or centre", 12),
+    "reader-accuracy": Measure("Accuracy of readers", "share of images that readers call rightly real or synthetic", 14),
     "label-agreement": Measure("Label agreement", "share of labels that a real-trained classifier would give too", 13),
 }
 

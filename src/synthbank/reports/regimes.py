@@ -10,7 +10,7 @@ from synthbank.records import Score
 from synthbank.reports.measures import parts_of
 from synthbank.reports.verdict import interval
 
-EVIDENCE = ("utility-", "gain-", "rare-coverage-", "common-coverage-", "group-coverage-", "label-agreement-")
+EVIDENCE = ("utility-", "gain-", "rare-coverage-", "common-coverage-", "group-coverage-", "label-agreement-", "reader-")
 """How the ids of scores begin that compare no feature distributions and stand in sections of their own."""
 
 

@@ -118,14 +118,15 @@ def _coverage(data: ReportData) -> Criterion:
 
 
 def _constraint(data: ReportData) -> Criterion:
-    lines = [
-        _beside_floor(
-            data, "A real-trained classifier agrees", _first(data.evidence, "label-agreement-")
-        )
-    ]
+    lines = [_beside_floor("A real-trained classifier agrees", _first(data.evidence, "label-agreement-"))]
     missing = ["Whether each structure is biologically possible: no measure here sees it"]
-    if not data.reader_answers:
+    readers = _first(data.evidence, "reader-accuracy-")
+    if readers is None or readers.low is None:
         missing.append("The judgement of readers: no reader study has answers for this job")
+    else:
+        met = Met.NO if readers.low > 0.5 else _thin(readers.n_real)
+        threshold = "interval reaches 0.5, guessing"
+        lines.append(Line("Accuracy of readers", _with_interval(readers), threshold, "lower", met))
     return _criterion("Constraint", "Do they keep to what biology and the label allow?", lines, missing)
 
 

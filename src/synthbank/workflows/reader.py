@@ -16,7 +16,7 @@ from synthbank.catalogue import ImageRow, OriginalRow, ReaderItemRow, ReaderStud
 from synthbank.errors import InputError, OptionError, StateError
 from synthbank.fingerprint import set_fingerprint, stable_seed
 from synthbank.metrics import Answer, ReaderScore, reader_scores
-from synthbank.records import Split, UInt8Images
+from synthbank.records import Score, Split, UInt8Images
 from synthbank.reports import SheetItem, render_reader_sheet
 from synthbank.storage import decode_png, encode_png
 from synthbank.training.state import write_atomic
@@ -152,6 +152,8 @@ def import_answers(bank: Bank, file: Path) -> ImportReport:
                 )
                 known[token] = answer
                 n_new += 1
+    if n_new:
+        _record_scores(bank, study)
     return ImportReport(study, reader, n_new, len(given) - n_new, len(items) - len(known))
 
 
@@ -164,6 +166,28 @@ def study_scores(bank: Bank, study_id: str) -> list[ReaderScore]:
     class_of = {(item.image_id, item.original_id): item.class_name for item in items}
     answers = [Answer(r.reader, class_of[r.image_id, r.original_id], r.truth, r.answer) for r in rows]
     return reader_scores(answers)
+
+
+def _record_scores(bank: Bank, study: ReaderStudyRow) -> None:
+    """Accuracy of all readers together, as scores of the job, so that its report and scorecard show them."""
+    scores = [
+        Score(
+            f"reader-accuracy-all-{study.id}",
+            found.accuracy,
+            found.low,
+            found.high,
+            n_real=found.n,
+            n_fake=found.n,
+            class_name=found.class_name,
+            higher_is_better=False,
+            note="0.5 is guessing; answers of several readers about one image are taken as independent",
+            details={"synthetic_called_real": found.synthetic_called_real, "verdict": found.words},
+        )
+        for found in study_scores(bank, study.id)
+        if found.reader is None
+    ]
+    with bank.catalogue.session() as session:
+        queries.add_scores(scores, subject_kind="job", subject_id=study.job_id, session=session)
 
 
 def newest_study(bank: Bank) -> str:

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,7 +166,7 @@ def judge_folds(
 ) -> tuple[list[Score], list[Judgement], tuple[str, ...]]:
     """The whole protocol on folds that are in memory: scores, verdicts, and what the budget left out.
 
-    `memory` is a folder in which finished classifiers' answers are kept, so that the same call goes on where it stopped.
+    `memory` is a folder in which answers of finished classifiers are kept, so that the same call goes on from there.
     """
     start = time.perf_counter()
     trials = run_trials(
@@ -205,8 +206,8 @@ class StoredTrials:
         names = ("classifier", "cell", "fold", "seed", "n_real", "n_synthetic", "seconds")
         facts = json.dumps({name: getattr(trial, name) for name in names})
         buffer = io.BytesIO()
-        shifted = {f"shift-{name}": answers for name, answers in trial.shifted.items()}
-        np.savez_compressed(buffer, facts=np.array(facts), answers=trial.answers, **shifted)
+        arrays: dict[str, Any] = {f"shift-{name}": answers for name, answers in trial.shifted.items()}
+        np.savez_compressed(buffer, facts=np.array(facts), answers=trial.answers, **arrays)
         write_atomic(self._folder / f"{key}.npz", buffer.getvalue())
 
 

@@ -156,10 +156,10 @@ def test_leaks_and_missing_classes_are_refused():
         dataclasses.replace(fold, test_groups=np.arange(60))
     with pytest.raises(InputError, match="synthetic image of some classes"):
         dataclasses.replace(fold, synthetic=fold.synthetic.of_class(0))
+    one, groups = squares(4, seed=0, classes=1), np.arange(4)
+    single = Fold(one, groups, one, groups + 9, one)
     with pytest.raises(InputError, match="two classes"):
-        one = squares(4, seed=0, classes=1)
-        groups = np.arange(4)
-        run_trials([Fold(one, groups, one, groups + 9, one)], PROBE, column_means)
+        run_trials([single], PROBE, column_means)
     with pytest.raises(InputError, match="training image of some classes"):
         dataclasses.replace(fold, train=fold.train.of_class(1), train_groups=np.arange(4))
 

@@ -77,7 +77,7 @@ class LinearProbe:
 def _with_copies(train: TrainingSet, copies: int, seed: int) -> TrainingSet:
     """The set with augmented copies of its originals, each carrying an equal part of its original's weight.
 
-    Synthetic images get none: there are many of them, each is new, and their features would have to be computed as well.
+    Synthetic images get none: there are many of them, each is new, and features of copies would cost the most time.
     """
     own = np.flatnonzero(train.real)
     if train.affine is None or not len(own):
