@@ -227,7 +227,7 @@ def _named_commands(text: str) -> set[tuple[str, ...]]:
 def _known_commands() -> set[tuple[str, ...]]:
     top = _listed(_help())
     assert {"run", "train", "generate", "catalogue"} <= set(top)
-    below = {(group, name) for group in ("models", "catalogue") for name in _listed(_help(group))}
+    below = {(group, name) for group in ("models", "catalogue", "reader") for name in _listed(_help(group))}
     assert len(below) >= 8
     return {(name,) for name in top} | below
 

@@ -175,6 +175,10 @@ class Score:
     seconds: float = 0.0
     note: str | None = None
     """Warnings such as "biased below 2048 images"."""
+    group_name: str | None = None
+    """Patient, slide, centre or scanner; `None`: over all groups."""
+    details: dict[str, Any] | None = None
+    """How it was measured, in plain values, such as seeds, folds, method and p-value; `None`: the id says it all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def test_a_server_that_is_not_there_is_told(tmp_path):
 def test_rows_name_every_column():
     pairs = {name: name for name in ("Dataset", "Original", "Expansion", "Snapshot", "Model", "Image")}
     pairs |= {"TrainingRun": "Run", "GenerationJob": "Job", "Evaluation": "Evaluation", "Export": "Export"}
-    pairs |= {"ReaderAnswer": "ReaderAnswer"}
+    pairs |= {name: name for name in ("ReaderAnswer", "ReaderStudy", "ReaderItem")}
     for table, row in pairs.items():
         fields = [field.name for field in dataclasses.fields(getattr(rows, f"{row}Row"))]
         assert fields == list(getattr(tables, table).__table__.c.keys())

@@ -134,6 +134,27 @@ def test_two_thousand_images_of_one_class_are_one_command_away(whole_run, cli, t
     assert sum(n.endswith(".png") for n in names) == 25
 
 
+def test_evidence_on_the_command_line(whole_run, cli, tmp_path):
+    bank, result, _ = whole_run
+    words = ["evaluate", result["job"], "--resamples", 10, "--utility", "--seeds", 1, "--budget", "1s", "--bank", bank]
+    tried = cli(*words, "--json")
+    assert tried.code == 0, tried.err
+    metrics = {s["metric"] for s in tried.json["utility"]["scores"]}
+    assert {"gain-macro-f1-cnn-both", "gain-macro-f1-probe-both"} <= metrics
+    card = cli("report", result["job"], "--scorecard", "--bank", bank, "--json")
+    assert card.json["criteria"][0]["name"] == "Congruence"
+    assert len(card.json["usefulness"]) == 2
+    assert "CONSISTENCY" in cli("report", "--scorecard", "--bank", bank).out
+    sheet = cli("reader", "make", result["job"], "-n", 8, "--to", tmp_path / "s.html", "--bank", bank, "--json")
+    assert sheet.code == 0, sheet.err
+    study = sheet.json["study"]["id"]
+    token = (tmp_path / "s.html").read_text().split('"item": "')[1].split('"')[0]
+    (tmp_path / "a.csv").write_text(f"study,reader,item,answer,milliseconds\n{study},ann,{token},real,7\n")
+    taken = cli("reader", "import", tmp_path / "a.csv", "--bank", bank, "--json")
+    assert (taken.json["n_new"], taken.json["n_open"]) == (1, 7)
+    assert "ann" in cli("reader", "show", study, "--bank", bank).out
+
+
 def test_ingest_tells_what_was_left_out_and_why(folder, cli, tmp_path):
     ran = cli("ingest", folder, "--name", "tiles", "--size", 32, "--bank", tmp_path / "b", "--json")
     assert ran.code == 0, ran.err

@@ -44,8 +44,8 @@ def test_a_folder_holds_every_accepted_image_and_its_origin(made, tmp_path):
     rows = accepted(made)
     assert result.counts == {"dab_negative": 4, "dab_positive": 4}
     expected = {f"{row.class_name}/{row.id}.png" for row in rows.values()}
-    assert set(files_below(tmp_path / "out")) == expected | {"metadata.csv", "README.md"}
-    assert result.files == 10
+    assert set(files_below(tmp_path / "out")) == expected | {"metadata.csv", "README.md", "card.json"}
+    assert result.files == 11
     assert result.bytes == sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.*"))
     with (tmp_path / "out" / "metadata.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
@@ -96,7 +96,7 @@ def test_npz_is_what_medmnist_readers_expect(made, tmp_path, target):
     where = {"out": tmp_path / "out" / "synthbank.npz", "out.npz": tmp_path / "out.npz"}.get(target)
     if where is None:
         with zipfile.ZipFile(tmp_path / target) as archive:
-            assert sorted(archive.namelist()) == ["README.md", "synthbank.npz"]
+            assert sorted(archive.namelist()) == ["README.md", "card.json", "synthbank.npz"]
             where = io.BytesIO(archive.read("synthbank.npz"))
     else:
         assert (tmp_path / "out.md").exists() or (tmp_path / "out" / "README.md").exists()
@@ -129,14 +129,14 @@ def test_other_filesystems(made, ending):
     if ending == ".zip":
         assert bytes_sha256(filesystem.cat_file(root)) == result.sha256
     else:
-        assert len(names) == result.files == 10
+        assert len(names) == result.files == 11
         decode_png(filesystem.cat_file(next(name for name in filesystem.find(root) if name.endswith(".png"))))
     with pytest.raises(StateError, match="not empty"):
         export_images(**made, target=target)
     smaller = export_images(**made, target=target, overwrite=True, limit=1)
     assert smaller.counts == {"dab_negative": 1, "dab_positive": 1}
     if ending != ".zip":
-        assert len(filesystem.find(root)) == 4
+        assert len(filesystem.find(root)) == 5
 
 
 def test_class_and_limit(made, tmp_path):

@@ -202,6 +202,8 @@ class EvaluationRow:
     seconds: float
     note: str | None
     created_at: datetime
+    group_name: str | None
+    details: dict[str, Any] | None
 
     def score(self) -> Score:
         """The record that was entered."""
@@ -235,6 +237,33 @@ class ReaderAnswerRow:
     answer: str
     milliseconds: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderStudyRow:
+    """A blinded set of images that readers are asked about."""
+
+    id: str
+    job_id: str
+    seed: int
+    options: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderItemRow:
+    """One image of a reader study."""
+
+    id: int
+    study_id: str
+    position: int
+    token: str
+    """All that a reader's sheet knows of the image."""
+    class_name: str
+    truth: str
+    """"real" or "synthetic"."""
+    image_id: str | None
+    original_id: int | None
 
 
 class ImageFile(NamedTuple):

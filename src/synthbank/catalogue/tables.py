@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """Newest migration; a test holds it equal to Alembic's head, so that opening a catalogue need not import Alembic."""
 
 
@@ -276,6 +276,8 @@ class Evaluation(Base):
     seconds: Mapped[float]
     note: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    group_name: Mapped[str | None]
+    details: Mapped[dict[str, Any] | None]
 
 
 class Export(Base):
@@ -308,3 +310,31 @@ class ReaderAnswer(Base):
     answer: Mapped[str]
     milliseconds: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ReaderStudy(Base):
+    """A blinded set of images that readers are asked about."""
+
+    __tablename__ = "reader_study"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("generation_job.id"))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    options: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ReaderItem(Base):
+    """One image of a reader study; its token is all that a reader's sheet knows of it."""
+
+    __tablename__ = "reader_item"
+    __table_args__ = (UniqueConstraint("study_id", "position"), UniqueConstraint("study_id", "token"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("reader_study.id"))
+    position: Mapped[int]
+    token: Mapped[str]
+    class_name: Mapped[str]
+    truth: Mapped[str]
+    image_id: Mapped[str | None] = mapped_column(ForeignKey("image.id"))
+    original_id: Mapped[int | None] = mapped_column(ForeignKey("original.id"))

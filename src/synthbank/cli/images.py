@@ -23,6 +23,9 @@ def generate(
     truncation: Annotated[float, typer.Option(help="1: everything; towards 0: cleaner and less varied.")] = 1.0,
     no_screen: Annotated[bool, typer.Option("--no-screen", help="Skip the gate; every row says so.")] = False,
     max_attempts: Annotated[float, typer.Option(help="Attempts a class may take, as a multiple of -n.")] = 4.0,
+    select: Annotated[
+        float | None, typer.Option(help="Keep this share of each class, such as 0.5: the most typical images.")
+    ] = None,
     device: DeviceOption = "cpu",
     bank: BankOption = None,
     json: JsonOption = False,
@@ -31,7 +34,7 @@ def generate(
     from synthbank.workflows.generate import GenerateRequest
     from synthbank.workflows.generate import generate as work
 
-    request = GenerateRequest(model, n, class_name, seed, truncation, not no_screen, max_attempts)
+    request = GenerateRequest(model, n, class_name, seed, truncation, not no_screen, max_attempts, select)
     with opened(bank, create=False) as found, working(f"generating with {model}") as show:
         report = work(
             found,

@@ -1,6 +1,7 @@
 """Export: accepted images in the formats the field uses, one file a format."""
 
 from synthbank.export.base import Exporter, ExportFacts, ExportItem, exporters
+from synthbank.export.model_card import model_card_markdown
 from synthbank.export.run import ExportResult, export_images
 from synthbank.export.sinks import Sink
 
@@ -12,4 +13,5 @@ __all__ = [
     "Sink",
     "export_images",
     "exporters",
+    "model_card_markdown",
 ]

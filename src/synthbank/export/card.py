@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
 
 from synthbank.catalogue import EvaluationRow
 from synthbank.export.base import ExportFacts
 from synthbank.export.sinks import MARKER_TEXT
+from synthbank.records import Score
 
 _OPEN_LICENCES = ("apache-2.0", "mit", "cc0-1.0", "odbl", "odc-by", "pddl")
 _CREATIVE_COMMONS = ("cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")
@@ -33,11 +36,43 @@ def dataset_card(facts: ExportFacts, *, layout: str) -> str:
         f"## Layout\n\n{_LAYOUTS[layout]}",
         _origin(facts),
         _counts(facts),
-        _scores(facts.scores),
+        score_sections(facts.scores, none="Not evaluated yet: `synthbank evaluate`."),
         _LIMITS,
         _CITATION,
     )
     return "\n\n".join(sections) + "\n"
+
+
+CARD_JSON = "card.json"
+
+
+def dataset_card_json(facts: ExportFacts, *, layout: str) -> bytes:
+    """The card's facts for programs; the same words as the Markdown where it uses words."""
+    model, dataset = facts.model, facts.dataset
+    scores = [{k: v for k, v in asdict(s).items() if k not in ("id", "created_at")} for s in facts.scores]
+    value: dict[str, Any] = {
+        "title": f"Synthetic images: {facts.title}",
+        "synthetic": True,
+        "layout": layout,
+        "counts": dict(facts.counts),
+        "total": facts.total,
+        "withdrawn": facts.withdrawn,
+        "model": {"name": model.id, "architecture": model.architecture, "sha256": model.sha256, "card": model.card},
+        "image": {"size": model.size, "channels": model.channels, "bits": 8},
+        "originals": None
+        if dataset is None
+        else {
+            "name": dataset.name,
+            "version": dataset.version,
+            "fingerprint": dataset.fingerprint,
+            "source": dataset.source,
+            "licence": dataset.licence,
+            "microns_per_pixel": dataset.microns_per_pixel,
+        },
+        "scores": scores,
+        "limits": [line.removeprefix("- ") for line in _LIMITS.splitlines() if line.startswith("- ")],
+    }
+    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _front_matter(facts: ExportFacts) -> str:
@@ -82,23 +117,48 @@ def _origin(facts: ExportFacts) -> str:
 
 
 def _counts(facts: ExportFacts) -> str:
-    rows = [f"| {_cell(name)} | {n} |" for name, n in facts.counts.items()]
+    rows = [f"| {cell(name)} | {n} |" for name, n in facts.counts.items()]
     return "\n".join(
         ["## Images per class\n", "| class | images |", "|---|---|", *rows, f"| **all** | {facts.total} |"]
     )
 
 
-def _scores(scores: Iterable[EvaluationRow]) -> str:
-    rows = [
-        f"| {_cell(s.metric)} | {_cell(s.class_name or 'all')} | {_interval(s.value, s.low, s.high)} "
-        f"| {_interval(s.floor, s.floor_low, s.floor_high)} | {s.n_real} / {s.n_fake} "
-        f"| {'higher' if s.higher_is_better else 'lower'} | {_cell(s.note or '')} |"
-        for s in scores
-    ]
+_SECTIONS = (
+    ("Use in a classifier", ("utility-", "gain-")),
+    (
+        "Rare kinds, groups, labels and readers",
+        ("rare-coverage-", "common-coverage-", "group-coverage-", "label-agreement-", "reader-"),
+    ),
+)
+_MOST_ROWS = 60
+
+
+def score_sections(scores: Iterable[EvaluationRow | Score], *, none: str) -> str:
+    """Scores as Markdown tables: distances, then use in a classifier, then bias.
+
+    Args:
+        scores: of any kind.
+        none: what is said where there is none.
+    """
+    rows = list(scores)
     if not rows:
-        return "## Scores\n\nNot evaluated yet. `synthbank evaluate` measures fidelity, diversity, copying and utility."
-    head = "| metric | class | value (95% interval) | real against real | n real / fake | better | note |"
-    return "\n".join(["## Scores\n", head, "|---|---|---|---|---|---|---|", *rows])
+        return f"## Scores\n\n{none}"
+    special = tuple(start for _, starts in _SECTIONS for start in starts)
+    parts = [("Scores", [s for s in rows if not s.metric.startswith(special)])]
+    parts += [(title, [s for s in rows if s.metric.startswith(starts)]) for title, starts in _SECTIONS]
+    return "\n\n".join(_score_table(title, found) for title, found in parts if found)
+
+
+def _score_table(title: str, scores: list[EvaluationRow | Score]) -> str:
+    head = "| metric | class or group | value (95% interval) | real against real | n real / fake | better | note |"
+    lines = [
+        f"| {cell(s.metric)} | {cell(s.class_name or s.group_name or 'all')} | {_interval(s.value, s.low, s.high)} "
+        f"| {_interval(s.floor, s.floor_low, s.floor_high)} | {s.n_real} / {s.n_fake} "
+        f"| {'higher' if s.higher_is_better else 'lower'} | {cell(s.note or '')} |"
+        for s in scores[:_MOST_ROWS]
+    ]
+    more = [f"\n{len(scores) - _MOST_ROWS} more stand in `card.json`."] if len(scores) > _MOST_ROWS else []
+    return "\n".join([f"## {title}\n", head, "|---|---|---|---|---|---|---|", *lines, *more])
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> str:
@@ -107,7 +167,12 @@ def _interval(value: float | None, low: float | None, high: float | None) -> str
     return f"{value:.4g}" if low is None or high is None else f"{value:.4g} ({low:.4g} to {high:.4g})"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Text that breaks no Markdown table.
+
+    >>> cell("a|b")
+    'a\\\\|b'
+    """
     return text.replace("|", "\\|").replace("\n", " ")
 
 

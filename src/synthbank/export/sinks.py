@@ -140,7 +140,7 @@ class ZipSink(Sink):
 
 
 class ArraySink(Sink):
-    """One `.npz` file and, beside it, its card as `.md`."""
+    """One `.npz` file and, beside it, its card as `.md` and `.json`."""
 
     def __init__(self, target: Path) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class ArraySink(Sink):
             yield file
 
     def publish(self) -> None:
-        """Put both files in place, the array file last."""
+        """Put the files in place, the array file last."""
         for temporary, target in sorted(self._pending, key=lambda pair: pair[1] == self._target):
             if target == self._target:
                 self.sha256 = _file_sha256(temporary)

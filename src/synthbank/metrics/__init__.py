@@ -13,12 +13,15 @@ from synthbank.metrics.privacy import (
     novelty,
 )
 from synthbank.metrics.protocol import evaluate_features
+from synthbank.metrics.readers import Answer, ReaderScore, reader_scores
 from synthbank.metrics.resampling import Estimate, bootstrap_interval, real_floor, wilson_interval
 from synthbank.metrics.structural import multi_scale_similarity
 from synthbank.metrics.vendi import vendi_score
 
 __all__ = [
+    "Answer",
     "Estimate",
+    "ReaderScore",
     "authenticity",
     "bootstrap_interval",
     "copy_rate",
@@ -38,6 +41,7 @@ __all__ = [
     "novelty",
     "pairwise_diversity",
     "precision_recall",
+    "reader_scores",
     "real_floor",
     "subset_kernel_distance",
     "vendi_score",

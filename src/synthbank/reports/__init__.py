@@ -23,11 +23,15 @@ from synthbank.reports.grids import image_grid, labelled_grid
 from synthbank.reports.html import render_report
 from synthbank.reports.parts import data_part, expansion_part, gate_part, job_part, training_part
 from synthbank.reports.plots import project
+from synthbank.reports.reader_sheet import SheetItem, render_reader_sheet
+from synthbank.reports.regimes import RegimeGroup, RegimeRow, is_evidence, regime_groups
+from synthbank.reports.scorecard import Criterion, Line, Met, Scorecard, scorecard
 from synthbank.reports.verdict import Statement, Tone, VerdictText, verdict
 
 __all__ = [
     "ClassCounts",
     "ClassSample",
+    "Criterion",
     "Curve",
     "DataPart",
     "EventLine",
@@ -35,11 +39,17 @@ __all__ = [
     "FindingLine",
     "GatePart",
     "JobPart",
+    "Line",
     "MapGroup",
     "MapPart",
+    "Met",
     "NearestPart",
     "Pair",
+    "RegimeGroup",
+    "RegimeRow",
     "ReportData",
+    "Scorecard",
+    "SheetItem",
     "SnapshotLine",
     "Statement",
     "Tone",
@@ -50,10 +60,14 @@ __all__ = [
     "expansion_part",
     "gate_part",
     "image_grid",
+    "is_evidence",
     "job_part",
     "labelled_grid",
     "project",
+    "regime_groups",
+    "render_reader_sheet",
     "render_report",
+    "scorecard",
     "training_part",
     "verdict",
 ]

@@ -36,6 +36,7 @@ def commands_again(
     truncation = job.request.get("truncation", 1.0)
     generate += ["--truncation", f"{truncation:g}"] if truncation != 1.0 else []
     generate += [] if job.screened else ["--no-screen"]
+    generate += ["--select", f"{job.request['select']['share']:g}"] if job.request.get("select") else []
     return (*lines, shlex.join(generate), f"synthbank evaluate {job.id}", f"synthbank report {job.id}")
 
 

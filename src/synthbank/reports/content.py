@@ -256,6 +256,8 @@ class ReportData:
     nearest: NearestPart | None = None
     scores: tuple[Score, ...] = ()
     """Empty: the job was not evaluated."""
+    evidence: tuple[Score, ...] = ()
+    """Scores of utility, bias and shifts; empty: not tried."""
     map: MapPart | None = None
     reader_answers: int = 0
     """Answers of reader studies about images of this job."""

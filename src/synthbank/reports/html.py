@@ -16,6 +16,8 @@ from synthbank.reports.grids import image_grid
 from synthbank.reports.measures import in_order, leading_network, measure_of, parts_of, split_by_network
 from synthbank.reports.omissions import not_measured
 from synthbank.reports.plots import Plot, curves_plot, distances_plot, interval_plot, map_plot, snapshots_plot
+from synthbank.reports.regimes import WORDS, regime_groups
+from synthbank.reports.scorecard import scorecard
 from synthbank.reports.verdict import FEW_HELD_OUT, interval, number, verdict
 
 _GRID_COLUMNS = 4
@@ -26,6 +28,8 @@ REASONS = {
     "near_copy": "near copy of a training original",
     "exact_copy": "pixel-for-pixel copy of a training original",
     "near_blank": "nearly blank",
+    "low_confidence": "not selected: a real-trained classifier doubts its label",
+    "far_from_class": "not selected: far from the centre of its class",
 }
 
 
@@ -46,6 +50,10 @@ def render_report(data: ReportData) -> str:
         interval_plots=_interval_plots(data),
         map_plot=map_plot(data.map) if data.map else None,
         omissions=not_measured(data),
+        scorecard=scorecard(data),
+        regimes=regime_groups(data.evidence),
+        control=WORDS["affine"],
+        bias_rows=[s for s in data.evidence if not s.metric.startswith(("utility-", "gain-"))],
     )
 
 

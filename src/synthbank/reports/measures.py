@@ -45,6 +45,11 @@ MEASURES = {
     "ms-ssim": Measure("Likeness within a class (MS-SSIM)", "lower is more varied; compare with the floor", 18),
     "fid": Measure("FID (Inception)", "the published Fréchet Inception distance", 19),
     "is": Measure("Inception Score", "confidence and variety as judged by Inception", 20),
+    "rare-coverage": Measure("Coverage of rare modes", "share of originals of small clusters with one near", 21),
+    "common-coverage": Measure("Coverage of common modes", "the same for the other clusters", 22),
+    "group-coverage": Measure("Coverage of a group", "the same for one patient, slide or centre", 23),
+    "reader-accuracy": Measure("Accuracy of readers", "share of images that readers tell rightly", 25),
+    "label-agreement": Measure("Label agreement", "share of labels that a real-trained classifier would give too", 24),
 }
 
 

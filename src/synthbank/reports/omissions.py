@@ -9,11 +9,10 @@ from synthbank.reports.measures import measure_of, parts_of
 def not_measured(data: ReportData) -> tuple[tuple[str, str], ...]:
     """Pairs of a heading and a sentence, those that follow from the data first."""
     found = [*_missing_scores(data), *_data_gaps(data)]
+    if not any(s.metric.startswith("utility-") for s in data.evidence):
+        text = "Whether a classifier gets better or worse when it is trained with these images was not tried."
+        found.append(("Use in a classifier", text))
     found += [
-        (
-            "Use in a classifier",
-            "Whether a classifier gets better or worse when it is trained with these images was not tried.",
-        ),
         (
             "Other centres, scanners and stains",
             "Held-out originals come from the same source as the training originals; nothing is known beyond it.",

@@ -20,6 +20,7 @@ from synthbank.records import JobStatus, UInt8Images, Verdict, Verdicts
 from synthbank.storage import layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.models import LoadedModel, load_model
+from synthbank.workflows.select import Selection, build_selection
 
 _ROWS_A_TRANSACTION = 256
 
@@ -38,7 +39,9 @@ class GenerateRequest:
     screen: bool = True
     """`False`: nothing is kept out, and every row says that it was not screened."""
     max_attempts: float = 4.0
-    """Attempts a class may take, as a multiple of `n`."""
+    """Attempts a class may take, as a multiple of `n` (of `n / select` with selection)."""
+    select: float | None = None
+    """Share of the images of each class to keep, those most typical of it (see `workflows.select`); `None`: all."""
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -49,10 +52,15 @@ class GenerateRequest:
             raise OptionError("max_attempts is a multiple of n", got=self.max_attempts, allowed="1 or more")
         if self.seed < 0 or self.seed >= 2**63:
             raise OptionError("The seed is out of range", got=self.seed, allowed="0 to 2**63 - 1")
+        if self.select is not None and not 0.0 < self.select < 1.0:
+            raise OptionError("The share to select is out of range", got=self.select, allowed="between 0 and 1")
+        if self.select is not None and not self.screen:
+            raise OptionError("Selection works on screened images", next_step="leave --no-screen or --select out")
 
     def job_id(self) -> str:
-        """The same model, seed, truncation and screening are the same job; asking for more extends it."""
-        parts = (self.model, self.seed, self.truncation, self.screen)
+        """The same model, seed, truncation, screening and selection are the same job; asking for more extends it."""
+        parts: tuple[object, ...] = (self.model, self.seed, self.truncation, self.screen)
+        parts += () if self.select is None else (self.select,)
         return "j" + set_fingerprint([repr(parts)])[:10]
 
 
@@ -69,7 +77,7 @@ class GenerateReport:
     """Accepted images made by this call."""
     seconds: float
     stage_sec: dict[str, float]
-    """Time of each stage: forward, gate, write, rows."""
+    """Time of each stage: forward, gate, select (where asked for), write, rows."""
 
 
 @dataclass
@@ -109,14 +117,17 @@ def generate(
     model = load_model(bank, request.model, device=device)
     classes = _classes(model, request)
     model.sampler.check(classes[0], request.truncation)
-    job = _open_job(bank, request, model)
+    selection = _selection(bank, request, model)
+    job = _open_job(bank, request, model, selection)
+    if selection is not None:
+        selection = selection.with_limits(job.request["select"])
     start = time.perf_counter()
     stages, reasons = _Stages(), Counter[str]()
     writer = ImageWriter(bank.store, job_id=job.id, model=model.row.id, class_names=model.row.class_names)
     before = _accepted(bank, job.id)
     try:
         for class_index in classes:
-            _one_class(bank, request, model, job.id, class_index, writer, stages, reasons, on_progress)
+            _one_class(bank, request, model, selection, job.id, class_index, writer, stages, reasons, on_progress)
     except KeyboardInterrupt:
         _close_job(bank, job, JobStatus.CANCELLED, time.perf_counter() - start, "interrupted; the same command resumes")
         raise
@@ -139,6 +150,7 @@ def _one_class(
     bank: Bank,
     request: GenerateRequest,
     model: LoadedModel,
+    selection: Selection | None,
     job_id: str,
     class_index: int,
     writer: ImageWriter,
@@ -153,7 +165,7 @@ def _one_class(
     next_index = 0 if last is None else last + 1
     _remove_uncommitted(bank, job_id, class_index, next_index)
     accepted = _accepted(bank, job_id).get(class_name, 0)
-    cap = max(int(request.n * request.max_attempts), next_index)
+    cap = max(int(request.n * request.max_attempts / (request.select or 1.0)), next_index)
     rows: list[dict[str, object]] = []
     while accepted < request.n and next_index < cap:
         block, offset = divmod(next_index, model.sampler.block)
@@ -161,15 +173,18 @@ def _one_class(
             images = model.sampler.draw_block(
                 job_seed=request.seed, class_index=class_index, block=block, truncation=request.truncation
             )[offset : offset + cap - next_index]
-        verdicts = None
+        verdicts, measured = None, None
         if request.screen:
             with stages("gate"):
                 verdicts = model.gate.judge(images)
+        if selection is not None and verdicts is not None:
+            with stages("select"):
+                verdicts, measured = selection.narrow(verdicts, images, class_index)
         keep = _until_enough(verdicts, request.n - accepted, len(images))
         with stages("write"):
             seeds = [image_seed(request.seed, class_index, next_index + i) for i in range(keep)]
             written = writer.write(images[:keep], class_index=class_index, first=next_index, seeds=seeds)
-        new = _rows(request, model, job_id, class_index, written, verdicts)
+        new = _rows(request, model, job_id, class_index, written, verdicts, measured)
         reasons.update(str(r["reason"]) for r in new if r["reason"])
         accepted += sum(r["verdict"] == Verdict.ACCEPTED.value for r in new)
         rows += new
@@ -205,6 +220,7 @@ def _rows(
     class_index: int,
     written: list[WrittenImage],
     verdicts: Verdicts | None,
+    measured: list[dict[str, float]] | None,
 ) -> list[dict[str, object]]:
     return [
         {
@@ -220,6 +236,7 @@ def _rows(
             "sha256": w.sha256,
             "pixel_sha256": w.pixel_sha256,
             "bytes": w.bytes,
+            "scores": {} if measured is None else measured[i],
             "screened": verdicts is not None,
             "verdict": Verdict.ACCEPTED.value if verdicts is None or verdicts.accepted[i] else Verdict.REJECTED.value,
             "reason": None if verdicts is None else verdicts.reasons[i],
@@ -246,13 +263,20 @@ def _classes(model: LoadedModel, request: GenerateRequest) -> list[int]:
     return [names.index(request.class_name)]
 
 
-def _open_job(bank: Bank, request: GenerateRequest, model: LoadedModel) -> JobRow:
+def _selection(bank: Bank, request: GenerateRequest, model: LoadedModel) -> Selection | None:
+    if request.select is None:
+        return None
+    return build_selection(bank, model, share=request.select, seed=request.seed)
+
+
+def _open_job(bank: Bank, request: GenerateRequest, model: LoadedModel, selection: Selection | None) -> JobRow:
     wanted = request.n * len(_classes(model, request))
+    choices = {"truncation": request.truncation, "block": model.sampler.block, "screen": request.screen}
     with bank.catalogue.session() as session:
         job = queries.add_job(
             request.job_id(),
             model_id=model.row.id,
-            request={"truncation": request.truncation, "block": model.sampler.block, "screen": request.screen},
+            request=choices if selection is None else {**choices, "select": selection.to_json()},
             seed=request.seed,
             n_requested=wanted,
             screened=request.screen,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from synthbank import __version__
 from synthbank.catalogue import DatasetRow, EvaluationRow, ImageRow, JobRow, ModelRow, OriginalRow, RunRow, queries
 from synthbank.errors import NotFoundError, StateError, UnknownNameError
+from synthbank.export import model_card_markdown
 from synthbank.models import ModelSpec, architectures, batched, count_parameters, load_feature_network, read_header
 from synthbank.records import LabelledImages, Score, Split, TrainEvent, UInt8Images, Verdict
 from synthbank.reports import (
@@ -23,13 +26,16 @@ from synthbank.reports import (
     NearestPart,
     Pair,
     ReportData,
+    Scorecard,
     commands_again,
     data_part,
     expansion_part,
     gate_part,
+    is_evidence,
     job_part,
     project,
     render_report,
+    scorecard,
     training_part,
 )
 from synthbank.storage import decode_png, layout
@@ -93,7 +99,10 @@ def write_report(
         UnknownNameError: no such job.
         StateError: the job holds no image.
     """
-    page = render_report(gather(bank, job_id, stage_sec=stage_sec)).encode()
+    data = gather(bank, job_id, stage_sec=stage_sec)
+    page, card = render_report(data).encode(), scorecard(data).to_json()
+    bank.store.put(layout.report_key(job_id, "scorecard.json"), json.dumps(card, indent=2).encode())
+    _refresh_model_card(bank, data, card)
     if to is None:
         key = layout.report_key(job_id)
         bank.store.put(key, page)
@@ -104,6 +113,20 @@ def write_report(
     to.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(to, page)
     return to
+
+
+def _refresh_model_card(bank: Bank, data: ReportData, card: Mapping[str, Any]) -> None:
+    """The model's Markdown card with this job's scores; a model from elsewhere keeps the card it came with."""
+    with bank.catalogue.session(read_only=True) as session:
+        facts = queries.get_model(data.training.model, session=session).card
+    if {"dataset", "training", "snapshot", "software", "not_for"} <= set(facts):
+        text = model_card_markdown(facts, scores=(*data.scores, *data.evidence), scorecard=card)
+        bank.store.put(layout.model_key(data.training.model, "card.md"), text.encode())
+
+
+def job_scorecard(bank: Bank, job_id: str) -> Scorecard:
+    """The seven criteria of a job. Errors as of `write_report`."""
+    return scorecard(gather(bank, job_id))
 
 
 def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = None) -> ReportData:
@@ -123,7 +146,7 @@ def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = N
         answers = sum(a.image_id in ids for a in queries.reader_answers(session=session))
     config = rows.model.card.get("training", {})
     n_train = part.in_split("train") if part else 0
-    shown = _shown(rows.accepted, names)
+    shown, scores = _shown(rows.accepted, names), _scores(rows)
     return ReportData(
         title=f"Synthetic images from {rows.dataset.name if rows.dataset else rows.model.id}",
         job=job_part(rows.job),
@@ -147,7 +170,8 @@ def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = N
         ),
         samples=_samples(shown, images, names),
         nearest=_nearest(rows, images, shown),
-        scores=_scores(rows),
+        scores=tuple(s for s in scores if not is_evidence(s)),
+        evidence=tuple(s for s in scores if is_evidence(s)),
         map=_map(rows, images),
         reader_answers=answers,
         commands=commands_again(
@@ -375,5 +399,6 @@ def _stages(rows: _Rows, stage_sec: Mapping[str, float] | None) -> tuple[tuple[s
     if stage_sec is not None:
         return tuple(stage_sec.items())
     train = [("train", rows.run.elapsed_sec)] if rows.run else []
-    scoring = [("evaluate (scores alone)", sum(s.seconds for s in rows.scores))] if rows.scores else []
+    seconds = sum(s.seconds for s in rows.scores if not is_evidence(s.score()))
+    scoring = [("evaluate (scores alone)", seconds)] if rows.scores else []
     return (*train, ("generate", rows.job.seconds), *scoring)

@@ -19,6 +19,7 @@ from synthbank.models import architectures, count_parameters
 from synthbank.records import Split, TrainEvent
 from synthbank.settings import Settings
 from synthbank.workflows.bank import Bank, open_bank
+from synthbank.workflows.bias import bias
 from synthbank.workflows.configure import configure
 from synthbank.workflows.evaluate import EvaluateReport, evaluate
 from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
@@ -123,6 +124,8 @@ def run(
         generated = generate(bank, GenerateRequest(model.id, request.n, seed=request.seed))
     with stage("evaluate"):
         evaluated = evaluate(bank, generated.job.id, seed=request.seed)
+        if all(generated.accepted.get(name) for name in evaluated.dataset.class_names):
+            bias(bank, generated.job.id, seed=request.seed)
     with stage("report"):
         path = write_report(bank, generated.job.id, stage_sec=seconds)
     return RunResult(bank.settings.home, ingested, trained, generated, evaluated, path, seconds)

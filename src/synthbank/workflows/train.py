@@ -19,6 +19,7 @@ from synthbank.catalogue import DatasetRow, ModelRow, SnapshotRow, queries
 from synthbank.config import TrainConfig
 from synthbank.data import EpochSampler
 from synthbank.errors import OptionError, StateError, TrainingError
+from synthbank.export import model_card_markdown
 from synthbank.fingerprint import bytes_sha256
 from synthbank.generation import build_gate
 from synthbank.metrics import kernel_distance, pairwise_diversity
@@ -352,6 +353,7 @@ def _publish(
     for filename, data in ((GENERATOR, weights), (DISCRIMINATOR, judge), (SCREEN, gate)):
         bank.store.put(layout.model_key(name, filename), data)
     bank.store.put(layout.model_key(name, CARD), json.dumps(card, indent=2).encode())
+    bank.store.put(layout.model_key(name, "card.md"), model_card_markdown(card).encode())
     with bank.catalogue.session() as session:
         model = queries.publish_model(
             name,

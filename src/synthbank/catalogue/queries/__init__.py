@@ -29,6 +29,7 @@ from synthbank.catalogue.queries.models import (
     update_model_card,
 )
 from synthbank.catalogue.queries.overview import counts, search
+from synthbank.catalogue.queries.readers import add_study, get_study, list_studies, study_items
 from synthbank.catalogue.queries.synthetic import (
     accepted_images,
     add_image_scores,
@@ -62,6 +63,7 @@ __all__ = [
     "add_job",
     "add_reader_answer",
     "add_scores",
+    "add_study",
     "choose_snapshot",
     "chosen_snapshot",
     "count_images",
@@ -75,6 +77,7 @@ __all__ = [
     "get_original",
     "get_run",
     "get_snapshot",
+    "get_study",
     "image_keys",
     "images",
     "last_index",
@@ -84,6 +87,7 @@ __all__ = [
     "list_jobs",
     "list_models",
     "list_runs",
+    "list_studies",
     "model_originals",
     "originals",
     "publish_model",
@@ -93,6 +97,7 @@ __all__ = [
     "search",
     "set_run_status",
     "snapshots",
+    "study_items",
     "update_job",
     "update_model_card",
     "upsert_run",

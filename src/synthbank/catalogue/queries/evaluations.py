@@ -54,14 +54,18 @@ def scores(*, session: Session, subject_kind: SubjectKind, subject_id: str, late
         session: open session.
         subject_kind: what was measured.
         subject_id: its id.
-        latest: only the newest of each metric, class and reference; `False`: the whole history, oldest first.
+        latest: only the newest of each metric, class, group and reference; `False`: the whole history, oldest first.
     """
     where = (_EVALUATION.c.subject_kind == subject_kind, _EVALUATION.c.subject_id == str(subject_id))
     rows = records(session, EvaluationRow, select(_EVALUATION).where(*where).order_by(_EVALUATION.c.id))
     if not latest:
         return rows
-    newest = {(row.metric, row.class_name or "", row.reference_fingerprint or ""): row for row in rows}
+    newest = {_measured_thing(row): row for row in rows}
     return [newest[key] for key in sorted(newest)]
+
+
+def _measured_thing(row: EvaluationRow) -> tuple[str, str, str, str]:
+    return (row.metric, row.class_name or "", row.group_name or "", row.reference_fingerprint or "")
 
 
 def add_export(

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from synthbank.export.base import ExportFacts, ExportItem, exporters
-from synthbank.export.card import dataset_card
+from synthbank.export.card import CARD_JSON, dataset_card, dataset_card_json
 from synthbank.export.sinks import MARKER, Sink
 from synthbank.storage.layout import slugify
 
@@ -29,7 +29,7 @@ _COLUMNS = (
 
 @exporters.register("folder", description="class folders of PNG files with metadata.csv", single_file=False)
 def write_folder(items: Iterator[ExportItem], *, sink: Sink, facts: ExportFacts) -> None:
-    """Write `<class>/<image id>.png`, `metadata.csv` and the card."""
+    """Write `<class>/<image id>.png`, `metadata.csv` and the card (Markdown and JSON)."""
     folders = class_folders(list(facts.counts))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -41,6 +41,7 @@ def write_folder(items: Iterator[ExportItem], *, sink: Sink, facts: ExportFacts)
         origin = (row.id, row.model_id, row.job_id, row.class_index, row.index, row.seed, row.truncation)
         writer.writerow((name, row.class_name, *origin, row.sha256, row.nearest_distance, str(row.screened).lower()))
     sink.write("metadata.csv", table.getvalue().encode())
+    sink.write(CARD_JSON, dataset_card_json(facts, layout="imagefolder"))
     sink.write(MARKER, dataset_card(facts, layout="imagefolder").encode())
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from synthbank.errors import IntegrityError
 from synthbank.export.base import ExportFacts, ExportItem, exporters
-from synthbank.export.card import dataset_card
+from synthbank.export.card import CARD_JSON, dataset_card, dataset_card_json
 from synthbank.export.sinks import MARKER, Sink
 from synthbank.storage import decode_png
 
@@ -44,6 +44,7 @@ def write_npz(items: Iterator[ExportItem], *, sink: Sink, facts: ExportFacts) ->
     }
     with sink.open("synthbank.npz") as file:
         _save(file, arrays)
+    sink.write(CARD_JSON, dataset_card_json(facts, layout="npz"))
     sink.write(MARKER, dataset_card(facts, layout="npz").encode())
 
 

@@ -1,0 +1,90 @@
+"""`reader`: can people tell real from synthetic?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from synthbank.cli.output import BankOption, JsonOption, opened, say, say_json, say_table, working
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    reader = typer.Typer(help="Reader studies: can people tell real from synthetic?", no_args_is_help=True)
+    reader.command("make")(reader_make)
+    reader.command("import")(reader_import)
+    reader.command("show")(reader_show)
+    app.add_typer(reader, name="reader")
+
+
+def reader_make(
+    job: Annotated[str | None, typer.Argument(help="Id of a generation job (default: the newest).")] = None,
+    to: Annotated[Path, typer.Option("--to", help="HTML file to write.")] = Path("reader.html"),
+    n: Annotated[int, typer.Option("-n", "--number", help="Images in all, half of them real.")] = 40,
+    seed: Annotated[int, typer.Option(help="Seed of choice, order and tokens.")] = 0,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a blinded, balanced sheet: one HTML file that works offline and saves the answers."""
+    from synthbank.workflows.generate import newest_job
+    from synthbank.workflows.reader import make_study
+
+    with opened(bank, create=False) as found, working("making the sheet"):
+        report = make_study(found, job or newest_job(found), to=to, n=n, seed=seed)
+    if json:
+        say_json(report)
+        return
+    rows = [(name, kinds["real"], kinds["synthetic"]) for name, kinds in report.counts.items()]
+    say_table(f"reader study {report.study.id}", ("class", "real", "synthetic"), rows)
+    say(f"sheet: {report.sheet}")
+    say("next: give it to a reader, then synthbank reader import FILE")
+
+
+def reader_import(
+    file: Annotated[Path, typer.Argument(help="JSON or CSV file that the sheet saved.")],
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take a reader's answers in; the same file twice adds nothing."""
+    from synthbank.workflows.reader import import_answers
+
+    with opened(bank, create=False) as found:
+        report = import_answers(found, file)
+    if json:
+        say_json(report)
+        return
+    say(f"study {report.study.id}, reader {report.reader}: {report.n_new} new answers, {report.n_known} known before")
+    say(f"images not answered yet: {report.n_open}")
+
+
+def reader_show(
+    study: Annotated[str | None, typer.Argument(help="Id of a study (default: the newest).")] = None,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Accuracy of each reader with its interval, overall and by class; 0.5 is guessing."""
+    from synthbank.workflows.reader import newest_study, study_scores
+
+    with opened(bank, create=False) as found:
+        name = study or newest_study(found)
+        scores = study_scores(found, name)
+    if json:
+        say_json({"study": name, "scores": scores})
+        return
+    say_table(f"reader study {name}", ("reader", "class", "answers", "accuracy", "95%", "verdict"), _rows(scores))
+
+
+def _rows(scores: Any) -> list[tuple[object, ...]]:
+    return [
+        (
+            s.reader or "all",
+            s.class_name or "all",
+            s.n,
+            f"{s.accuracy:.2f}",
+            f"{s.low:.2f} … {s.high:.2f}",
+            s.words,
+        )
+        for s in scores
+    ]

@@ -1,0 +1,76 @@
+"""The model card in Markdown, beside its JSON: what it is, what it was made from, how it did, what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synthbank.export.card import cell, score_sections
+from synthbank.records import Score
+
+
+def model_card_markdown(
+    card: Mapping[str, Any], *, scores: Sequence[Score] = (), scorecard: Mapping[str, Any] | None = None
+) -> str:
+    """Markdown of a published model's card.
+
+    Args:
+        card: what `model.json` holds.
+        scores: of a job of this model; empty: not evaluated yet.
+        scorecard: the seven criteria of that job in plain values; `None`: not filled yet.
+
+    Source: Mitchell et al. 2019, "Model cards for model reporting", arXiv 1810.03993 (the order of sections).
+    """
+    dataset, training, snapshot = card["dataset"], card["training"], card["snapshot"]
+    spec = card["spec"]
+    sections = [
+        f"# Model card: {card['name']}",
+        "A generator of synthetic biomedical images. **Its images are not observations.**",
+        _facts(
+            "Model",
+            {
+                "Architecture": spec["architecture"],
+                "Images": f"{spec['size']} x {spec['size']} pixels, {spec['channels']} channels",
+                "Classes": ", ".join(spec["class_names"]),
+                "Weights, SHA-256": card["weights_sha256"],
+                "Made with": ", ".join(f"{name} {version}" for name, version in card["software"].items()),
+            },
+        ),
+        "## Intended use\n\nMore training images for a classifier whose originals are scarce, and method studies. "
+        f"Not for {card['not_for']}.",
+        _facts(
+            "Originals",
+            {
+                "Data set": f"{dataset['name']} version {dataset['version']}, fingerprint {dataset['fingerprint']}",
+                "Training originals": dataset["training_originals"],
+                "Source": dataset["source"] or "not recorded",
+                "Licence": dataset["licence"] or "not recorded: check before sharing",
+            },
+        ),
+        _facts(
+            "Training",
+            {
+                "Published snapshot": f"step {snapshot['step']}, {snapshot['images_seen']} images seen; "
+                "chosen by kernel distance to validation originals",
+                **{name: value for name, value in sorted(training.items()) if value not in (None, {}, [])},
+            },
+        ),
+        score_sections(scores, none="Not evaluated yet: `synthbank evaluate`."),
+        _scorecard(scorecard),
+        "## Limits\n\n- It repeats what its originals show, with their bias: staining, scanner, hospital, choice of "
+        "cases.\n- It cannot make a kind of image that its originals lack.\n- Screening lowers the risk of copies; it "
+        "is no privacy guarantee.\n- When an original is withdrawn, this model and all its images are withdrawn too.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _facts(title: str, facts: Mapping[str, Any]) -> str:
+    return "\n".join([f"## {title}", "", *(f"- {name}: {cell(str(value))}" for name, value in facts.items())])
+
+
+def _scorecard(scorecard: Mapping[str, Any] | None) -> str:
+    if scorecard is None:
+        return "## Scorecard\n\nNot filled yet: `synthbank report`."
+    rows = [f"| {c['name']} | {c['met']} | {cell('; '.join(c['not_measured']))} |" for c in scorecard["criteria"]]
+    head = ["## Scorecard", "", f"Of job `{scorecard['job']}`; the report has every line with its limit.", ""]
+    return "\n".join([*head, "| criterion | verdict | not measured |", "|---|---|---|", *rows])

@@ -1,0 +1,59 @@
+"""What the images do to a diagnostic classifier: five regimes, two classifiers, and the statistics that fit them.
+
+No file, no catalogue and no generator is known here: originals, synthetic images and features are handed in.
+"""
+
+from synthbank.metrics.utility.affine import AffineDraws
+from synthbank.metrics.utility.classifiers import TrainingSet, balanced_weights, classifiers
+from synthbank.metrics.utility.experiment import (
+    CONTROL,
+    FIVE,
+    PRIMARY,
+    REGIMES,
+    Fold,
+    Trial,
+    Trials,
+    UtilityPlan,
+    each_group_out,
+    run_trials,
+    split_folds,
+)
+from synthbank.metrics.utility.intervals import Difference, corrected_t, resampled
+from synthbank.metrics.utility.modes import Modes, agreement_scores, covered, find_modes, mode_scores
+from synthbank.metrics.utility.results import LEAD, Judgement, utility_scores
+from synthbank.metrics.utility.scores import class_scores, overall_scores
+from synthbank.metrics.utility.selection import Selector
+from synthbank.metrics.utility.shifts import shifts
+
+__all__ = [
+    "CONTROL",
+    "FIVE",
+    "LEAD",
+    "PRIMARY",
+    "REGIMES",
+    "AffineDraws",
+    "Difference",
+    "Fold",
+    "Judgement",
+    "Modes",
+    "Selector",
+    "TrainingSet",
+    "Trial",
+    "Trials",
+    "UtilityPlan",
+    "agreement_scores",
+    "balanced_weights",
+    "class_scores",
+    "classifiers",
+    "corrected_t",
+    "covered",
+    "each_group_out",
+    "find_modes",
+    "mode_scores",
+    "overall_scores",
+    "resampled",
+    "run_trials",
+    "shifts",
+    "split_folds",
+    "utility_scores",
+]

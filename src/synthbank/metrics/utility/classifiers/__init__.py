@@ -1,0 +1,12 @@
+"""Diagnostic classifiers, one file each; they register themselves."""
+
+from synthbank.metrics.utility.classifiers._base import (
+    Classifier,
+    Embed,
+    Predictor,
+    TrainingSet,
+    balanced_weights,
+    classifiers,
+)
+
+__all__ = ["Classifier", "Embed", "Predictor", "TrainingSet", "balanced_weights", "classifiers"]

@@ -1,0 +1,271 @@
+"""From trained classifiers to scores: means with intervals, gains over the control with a test, and a verdict in words.
+
+The ids are `utility-SCORE-CLASSIFIER-CELL` and `gain-SCORE-CLASSIFIER-CELL`, such as `gain-macro-f1-cnn-both`; under a
+shift of the test images the score carries its name, as in `utility-macro-f1@blur-cnn-both`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank.metrics.resampling import wilson_interval
+from synthbank.metrics.utility.experiment import CONTROL, PRIMARY, Fold, Trial, Trials, UtilityPlan
+from synthbank.metrics.utility.intervals import Difference, corrected_t, resampled
+from synthbank.metrics.utility.scores import CLASS_SCORES, SCORES, class_scores, group_weights, overall_scores
+from synthbank.records import Score
+
+Floats = NDArray[np.float64]
+_Measure = Callable[[Floats, NDArray[np.int64], Floats | None], dict[str, Floats]]
+LEAD = "macro-f1"
+FEWEST_OF_GROUP = 5
+"""A group with fewer test images gets no accuracy of its own."""
+_MOST_GROUPS = 40
+_BOOTSTRAP = "bootstrap of test groups and seeds (one held-out test set)"
+_CORRECTED = "corrected t-test over folds (Nadeau and Bengio 2003), seeds averaged"
+_POOLED = "bootstrap of groups and seeds over pooled out-of-fold answers; training sets are taken as fixed"
+_KNOWS_ALL = "the generator was trained on all training originals, not on this share alone"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The answer to the one question: does adding the synthetic images to the augmented originals help?"""
+
+    classifier: str
+    word: str
+    """helps, no difference shown or harms."""
+    gain: Difference
+    method: str
+
+    @property
+    def sentence(self) -> str:
+        """The answer with its numbers.
+
+        >>> Judgement("cnn", "helps", Difference(0.05, 0.01, 0.09, 0.02), "test").sentence
+        'cnn: helps. Macro-F1 changes by +0.050 (95% interval +0.010 to +0.090, p = 0.02) over the affine control.'
+        """
+        g = self.gain
+        return (
+            f"{self.classifier}: {self.word}. Macro-F1 changes by {g.value:+.3f} (95% interval {g.low:+.3f} to "
+            f"{g.high:+.3f}, p = {g.p_value:.2g}) over the affine control."
+        )
+
+
+def utility_scores(
+    trials: Trials,
+    folds: Sequence[Fold],
+    plan: UtilityPlan,
+    *,
+    group_names: Sequence[str] = (),
+    n_resamples: int = 1000,
+) -> tuple[list[Score], list[Judgement]]:
+    """Every score of every cell that was trained, and the verdict of each classifier.
+
+    Args:
+        trials: of `run_trials`.
+        folds: the same as it was given.
+        plan: the same.
+        group_names: of the numbers in `Fold.test_groups`; empty: no scores of single groups.
+        n_resamples: of the bootstrap.
+    """
+    scores: list[Score] = []
+    judgements: list[Judgement] = []
+    for classifier in plan.classifiers:
+        if not trials.n_seeds.get(classifier):
+            continue
+        table = _Table(trials, folds, classifier, plan, n_resamples)
+        scores += table.scores()
+        scores += _of_groups(trials, folds, classifier, group_names)
+        judgement = table.judgement()
+        if judgement is not None:
+            judgements.append(judgement)
+    return scores, judgements
+
+
+class _Table:
+    """All cells of one classifier, with draws that cells share."""
+
+    def __init__(
+        self, trials: Trials, folds: Sequence[Fold], classifier: str, plan: UtilityPlan, n_resamples: int
+    ) -> None:
+        self.trials, self.folds, self.classifier, self.plan = trials, folds, classifier, plan
+        self.class_names = folds[0].train.class_names
+        self.rng = np.random.default_rng(plan.seed)
+        groups = np.concatenate([fold.test_groups for fold in folds])
+        self.draws = group_weights(groups, n_resamples=n_resamples, rng=self.rng)
+        self.labels = np.concatenate([fold.test.labels for fold in folds])
+        self.crossed = len(folds) > 1
+        self.method = _CORRECTED if self.crossed else _BOOTSTRAP
+        self.cells = [cell.name for cell in plan.cells()]
+        self._values = {
+            (cell, shift): self._cell_values(cell, shift) for cell in self.cells for shift in ("", *plan.shifts)
+        }
+
+    def scores(self) -> list[Score]:
+        out = [self._pooled(cell) for cell in self.cells] if self.crossed else []
+        for cell in self.cells:
+            for name, better in SCORES.items():
+                out.append(self._score("utility", name, cell, better))
+                out += [self._score("utility", f"{name}@{s}", cell, better) for s in self.plan.shifts if name == LEAD]
+            for name, better in CLASS_SCORES.items():
+                out += [self._score("utility", name, cell, better, k) for k in range(len(self.class_names))]
+        for cell in (c for c in self.cells if c != CONTROL):
+            for name, better in SCORES.items():
+                out.append(self._score("gain", name, cell, better))
+                out += [self._score("gain", f"{name}@{s}", cell, better) for s in self.plan.shifts if name == LEAD]
+            out += [self._score("gain", "f1", cell, True, k) for k in range(len(self.class_names))]
+            out += [self._pooled(cell, gain=True)] if self.crossed else []
+        return out
+
+    def judgement(self) -> Judgement | None:
+        if PRIMARY not in self.cells:
+            return None
+        gain = self._difference(LEAD, PRIMARY, gain=True)
+        return None if gain is None else Judgement(self.classifier, gain.words, gain, self.method)
+
+    def _score(self, kind: str, name: str, cell: str, better: bool, label: int | None = None) -> Score:
+        found = self._difference(name, cell, gain=kind == "gain", label=label)
+        return self._row(f"{kind}-{name}-{self.classifier}-{cell}", cell, found, better, kind == "gain", label)
+
+    def _pooled(self, cell: str, *, gain: bool = False) -> Score:
+        """Macro-F1 over the answers of all folds together: better defined where a fold tests hardly any of a class."""
+        found = resampled(*self._pooled_draws(cell, minus_control=gain), rng=self.rng)
+        name = f"{'gain' if gain else 'utility'}-pooled-{LEAD}-{self.classifier}-{cell}"
+        return self._row(name, cell, found, True, gain, None, method=_POOLED)
+
+    def _row(
+        self,
+        metric: str,
+        cell: str,
+        found: Difference | None,
+        better: bool,
+        gain: bool,
+        label: int | None,
+        method: str | None = None,
+    ) -> Score:
+        trials = self.trials.of(self.classifier, cell)
+        n_fake = round(float(np.mean([t.n_synthetic for seed in trials for t in seed])))
+        details: dict[str, object] = {
+            "seeds": len(trials),
+            "folds": len(self.folds),
+            "training_originals": round(float(np.mean([t.n_real for seed in trials for t in seed])), 1),
+            "training_synthetic": n_fake,
+            "method": method or self.method,
+        }
+        if gain and found is not None:
+            word = found.words if better else {"helps": "harms", "harms": "helps"}.get(found.words, found.words)
+            details |= {"p_value": found.p_value, "control": CONTROL, "verdict": word}
+        n_test = len(self.labels) if label is None else int((self.labels == label).sum())
+        return Score(
+            metric=metric,
+            value=None if found is None else found.value,
+            low=None if found is None else found.low,
+            high=None if found is None else found.high,
+            n_real=n_test,
+            n_fake=n_fake,
+            class_name=None if label is None else self.class_names[label],
+            higher_is_better=better,
+            seconds=sum(t.seconds for seed in trials for t in seed) if label is None and not gain else 0.0,
+            note=_note(cell, n_fake, found),
+            details=details,
+        )
+
+    def _difference(self, name: str, cell: str, *, gain: bool, label: int | None = None) -> Difference | None:
+        values, draws = self._of(name, cell, label)  # [S, F], [S, B]
+        if gain:
+            base_values, base_draws = self._of(name, CONTROL, label)
+            values, draws = values - base_values, draws - base_draws
+        if not self.crossed:
+            return None if np.isnan(values).any() else resampled(values[:, 0], draws, rng=self.rng)
+        of_folds = values.mean(axis=0)
+        of_folds = of_folds[~np.isnan(of_folds)]
+        return corrected_t(of_folds, test_share=self._test_share()) if len(of_folds) > 1 else None
+
+    def _of(self, name: str, cell: str, label: int | None) -> tuple[Floats, Floats]:
+        """Values by seed and fold, and (for one test set) by seed and draw."""
+        score, _, shift = name.partition("@")
+        values, draws = self._values[cell, shift][label is None, score]
+        return (values, draws) if label is None else (values[..., label], draws[..., label])
+
+    def _cell_values(self, cell: str, shift: str) -> dict[tuple[bool, str], tuple[Floats, Floats]]:
+        """(over all classes?, score) to values `[S, F(, K)]` and draws `[S, B(, K)]`."""
+        out: dict[tuple[bool, str], tuple[Floats, Floats]] = {}
+        trials = self.trials.of(self.classifier, cell)
+        for overall, measure in ((True, overall_scores), (False, class_scores)):
+
+            def tested(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
+                return measure(_answers(trial, shift), self.folds[trial.fold].test.labels, None)
+
+            def redrawn(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
+                return measure(_answers(trial, shift), self.labels, self.draws)
+
+            values = _stacked(trials, tested)
+            draws = values if self.crossed else _stacked(trials, redrawn)
+            out |= {(overall, name): (v[:, :, 0], draws[name][:, 0]) for name, v in values.items()}
+        return out
+
+    def _pooled_draws(self, cell: str, *, minus_control: bool) -> tuple[Floats, Floats]:
+        def drawn(name: str) -> tuple[Floats, Floats]:
+            pooled = [np.concatenate([t.answers for t in seed]) for seed in self.trials.of(self.classifier, name)]
+            once = np.array([overall_scores(p, self.labels)[LEAD][0] for p in pooled])
+            return once, np.stack([overall_scores(p, self.labels, self.draws)[LEAD] for p in pooled])
+
+        once, draws = drawn(cell)
+        if minus_control:
+            control_once, control_draws = drawn(CONTROL)
+            return once - control_once, draws - control_draws
+        return once, draws
+
+    def _test_share(self) -> float:
+        return float(np.mean([len(fold.test) / len(fold.train) for fold in self.folds]))
+
+
+def _answers(trial: Trial, shift: str) -> Floats:
+    return trial.shifted[shift] if shift else trial.answers
+
+
+def _stacked(trials: Sequence[Sequence[Trial]], measure: Callable[[Trial], Mapping[str, Floats]]) -> dict[str, Floats]:
+    """Score name to `[S, F, ...]`."""
+    found = [[measure(t) for t in seed] for seed in trials]
+    return {name: np.stack([np.stack([f[name] for f in seed]) for seed in found]) for name in found[0][0]}
+
+
+def _note(cell: str, n_synthetic: int, found: Difference | None) -> str | None:
+    if found is None:
+        return "not computed: too few test images of this class in the folds"
+    return _KNOWS_ALL if "%" in cell and n_synthetic else None
+
+
+def _of_groups(trials: Trials, folds: Sequence[Fold], classifier: str, names: Sequence[str]) -> list[Score]:
+    """Accuracy in each group that has enough test images, with and without synthetic images."""
+    groups = np.concatenate([fold.test_groups for fold in folds])
+    counts = Counter(groups.tolist())
+    large = sorted(g for g, n in counts.items() if n >= FEWEST_OF_GROUP)[:_MOST_GROUPS] if names else []
+    labels = np.concatenate([fold.test.labels for fold in folds])
+    scores = []
+    for cell in (CONTROL, PRIMARY) if large else ():
+        seeds = trials.of(classifier, cell)
+        if not seeds or not seeds[0]:
+            continue
+        right = np.mean([np.concatenate([t.answers for t in s]).argmax(axis=1) == labels for s in seeds], axis=0)
+        for group in large:
+            share, n = float(right[groups == group].mean()), counts[group]
+            low, high = wilson_interval(share, n)
+            scores.append(
+                Score(
+                    f"utility-accuracy-{classifier}-{cell}",
+                    share,
+                    low,
+                    high,
+                    n_real=n,
+                    n_fake=seeds[0][0].n_synthetic,
+                    higher_is_better=True,
+                    group_name=names[group],
+                    details={"seeds": len(seeds), "method": "Wilson interval over the group's images"},
+                )
+            )
+    return scores

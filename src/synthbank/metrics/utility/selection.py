@@ -1,0 +1,147 @@
+"""Selective augmentation: keep the synthetic images that a real-trained classifier finds typical of their class.
+
+Two questions an image must pass, as in Xue et al.: does a real-trained classifier give it its own label with
+confidence, and does it lie near the centre of its class in feature space?
+
+Source: Xue et al. 2021, "Selective synthetic augmentation with HistoGAN for improved histopathology image
+classification", Medical Image Analysis 67, 101816.
+Deviates: one linear classifier on frozen features instead of Monte-Carlo dropout over a trained network, and one share
+for both limits, so that the user gives a single number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from synthbank.errors import OptionError
+
+Floats = NDArray[np.float64]
+_STRENGTH = 1e-3
+"""Inverse regularisation, for features of unit variance; strong, as a few images a class must do."""
+_STEPS = 40
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Says of a labelled image whether it is typical of its class, given its frozen features."""
+
+    centre: Floats
+    """`[D]`"""
+    spread: Floats
+    """`[D]`"""
+    weights: Floats
+    """`[K, D]`, of the linear classifier on standardised features."""
+    bias: Floats
+    """`[K]`"""
+    centroids: Floats
+    """`[K, D]`, standardised."""
+    radius: Floats
+    """`[K]`, mean distance of a class's originals to its centroid; distances are given in these units."""
+    least_confidence: Floats | None = None
+    """`[K]`; `None`: not calibrated yet."""
+    most_distance: Floats | None = None
+    """`[K]`"""
+
+    @classmethod
+    def fit(cls, features: NDArray[Any], labels: NDArray[np.int64]) -> Selector:
+        """Learn from training originals.
+
+        Args:
+            features: `[N, D]`.
+            labels: `[N]`, every class 0 .. K - 1 at least once, K >= 2.
+
+        Raises:
+            OptionError: one class alone, or a class without an image.
+        """
+        k = int(labels.max()) + 1 if len(labels) else 0
+        counts = np.bincount(labels, minlength=k)
+        if k < 2 or not counts.all():
+            raise OptionError(
+                "Selection needs originals of two or more classes", got=counts.tolist(), allowed="one or more of each"
+            )
+        x = np.asarray(features, np.float64)
+        centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
+        x = (x - centre) / spread
+        model = LogisticRegression(C=_STRENGTH, max_iter=2000, tol=1e-3, class_weight="balanced").fit(x, labels)
+        weights, bias = _softmax_form(model)
+        centroids = np.stack([x[labels == c].mean(axis=0) for c in range(k)])
+        own = np.linalg.norm(x - centroids[labels], axis=1)
+        typical = float(own.mean()) or 1.0
+        radius = np.array([own[labels == c].mean() if counts[c] > 1 else typical for c in range(k)])
+        return cls(centre, spread, weights, bias, centroids, radius)
+
+    def judge(self, features: NDArray[Any], labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Confidence in the image's own label (0..1) and distance to its class's centroid (1: as far as originals).
+
+        Args:
+            features: `[N, D]`.
+            labels: `[N]`.
+
+        Returns:
+            Two arrays `[N]`.
+        """
+        x = (np.asarray(features, np.float64) - self.centre) / self.spread
+        logits = x @ self.weights.T + self.bias
+        logits -= logits.max(axis=1, keepdims=True)
+        shares = np.exp(logits)
+        confidence = shares[np.arange(len(x)), labels] / shares.sum(axis=1)
+        distance = np.linalg.norm(x - self.centroids[labels], axis=1) / self.radius[labels]
+        return confidence, distance
+
+    def calibrated(self, features: NDArray[Any], labels: NDArray[np.int64], share: float) -> Selector:
+        """With limits that about `share` of each class's images of this sample pass, both limits equally strict.
+
+        Args:
+            features: `[N, D]`, of images as the generator makes them.
+            labels: `[N]`.
+            share: 0 to 1.
+
+        Raises:
+            OptionError: a share outside 0..1, or a class without an image.
+        """
+        if not 0.0 < share < 1.0:
+            raise OptionError("The share to select is out of range", got=share, allowed="between 0 and 1, such as 0.5")
+        confidence, distance = self.judge(features, labels)
+        limits = [_limits(confidence[labels == c], distance[labels == c], share) for c in range(len(self.bias))]
+        least, most = np.array(limits).T
+        return replace(self, least_confidence=least, most_distance=most)
+
+    def accepts(self, features: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`[N]`, which images pass both limits."""
+        return np.array([reason is None for reason in self.reasons(*self.judge(features, labels), labels)], np.bool_)
+
+    def reasons(self, confidence: Floats, distance: Floats, labels: NDArray[np.int64]) -> list[str | None]:
+        """Why each image is left out: "low_confidence", "far_from_class", or `None` where it is kept."""
+        assert self.least_confidence is not None, "calibrate first"
+        assert self.most_distance is not None, "calibrate first"
+        unsure = confidence < self.least_confidence[labels]
+        far = distance > self.most_distance[labels]
+        return ["low_confidence" if u else "far_from_class" if f else None for u, f in zip(unsure, far, strict=True)]
+
+
+def _softmax_form(model: LogisticRegression) -> tuple[Floats, Floats]:
+    """Weights `[K, D]` and bias `[K]`; of two classes scikit-learn keeps one row, the difference."""
+    weights, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    if len(weights) == 1:
+        return np.concatenate([-weights, weights]) / 2.0, np.concatenate([-bias, bias]) / 2.0
+    return weights, bias
+
+
+def _limits(confidence: Floats, distance: Floats, share: float) -> tuple[float, float]:
+    """The same quantile of both, such that `share` of the images pass both; found by halving."""
+    if not len(confidence):
+        raise OptionError("A class has no image to calibrate selection with", allowed="one or more of each class")
+    low, high = 0.0, 1.0 - share  # a share of `1 - q` passes each limit, at least `1 - 2 q` both
+    for _ in range(_STEPS):
+        q = (low + high) / 2.0
+        least, most = float(np.quantile(confidence, q)), float(np.quantile(distance, 1.0 - q))
+        if ((confidence >= least) & (distance <= most)).mean() >= share:
+            low = q
+        else:
+            high = q
+    return float(np.quantile(confidence, low)), float(np.quantile(distance, 1.0 - low))

@@ -1,0 +1,119 @@
+"""The table of regimes: what each classifier was trained on, how it did, and its gain over the control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synthbank.records import Score
+from synthbank.reports.measures import parts_of
+from synthbank.reports.verdict import interval
+
+EVIDENCE = ("utility-", "gain-", "rare-coverage-", "common-coverage-", "group-coverage-", "label-agreement-", "reader-")
+"""How the ids of scores begin that compare no feature distributions and stand in sections of their own."""
+
+
+@dataclass(frozen=True)
+class RegimeRow:
+    """One regime of one classifier."""
+
+    cell: str
+    words: str
+    value: float | None
+    interval: str
+    balanced: float | None
+    auc: float | None
+    ece: float | None
+    gain: float | None
+    gain_interval: str
+    p_value: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class RegimeGroup:
+    """All regimes of one classifier."""
+
+    classifier: str
+    how: str
+    """Seeds, folds and method."""
+    rows: tuple[RegimeRow, ...]
+
+
+def is_evidence(score: Score) -> bool:
+    """Whether a score belongs to utility or bias, not to the table of distances."""
+    return score.metric.startswith(EVIDENCE)
+
+
+def regime_groups(scores: Sequence[Score]) -> tuple[RegimeGroup, ...]:
+    """Tables of all classifiers, from the scores of utility among others."""
+    known = {s.metric: s for s in scores if s.class_name is None and s.group_name is None}
+    leads = [s for m, s in known.items() if m.startswith("utility-macro-f1-")]
+    groups = []
+    for classifier in sorted({parts_of(s.metric)[1] for s in leads}):
+        own = sorted((s for s in leads if parts_of(s.metric)[1] == classifier), key=_order)
+        groups.append(RegimeGroup(classifier, _how(own[0]), tuple(_row(s, known) for s in own)))
+    return tuple(groups)
+
+
+WORDS = {
+    "real": "originals only",
+    "affine": "originals, affine augmentation",
+    "synthetic": "originals and synthetic images",
+    "both": "originals and synthetic images, affine augmentation",
+    "selected": "originals and selected synthetic images, affine augmentation",
+    "only": "synthetic images only",
+}
+"""What each regime trains on, in the order of tables."""
+_REGIMES = tuple(WORDS)
+
+
+def cell_in_words(name: str) -> str:
+    """A cell's name for people.
+
+    >>> cell_in_words("both@25%")
+    'originals and synthetic images, affine augmentation, 25% of the originals'
+    """
+    regime, _, size = name.partition("@")
+    words = WORDS.get(regime, regime)
+    if size.endswith("%"):
+        return f"{words}, {size} of the originals"
+    return f"{words}, {size.removeprefix('x')} synthetic images an original" if size else words
+
+
+def _order(score: Score) -> tuple[bool, int, str]:
+    cell = parts_of(score.metric)[2]
+    regime, mark, size = cell.partition("@")
+    return bool(mark), _REGIMES.index(regime) if regime in _REGIMES else len(_REGIMES), size
+
+
+def _how(score: Score) -> str:
+    details: dict[str, Any] = score.details or {}
+    folds = details.get("folds", 1)
+    tested = f"{folds} folds" if folds > 1 else "one held-out test set"
+    return f"{details.get('seeds', '?')} seeds, {tested}, {score.n_real} originals tested; {details.get('method', '')}"
+
+
+def _row(score: Score, known: dict[str, Score]) -> RegimeRow:
+    _, classifier, cell = parts_of(score.metric)
+    gain = known.get(f"gain-macro-f1-{classifier}-{cell}")
+    details: dict[str, Any] = (gain.details if gain is not None else None) or {}
+
+    def value(name: str) -> float | None:
+        found = known.get(f"utility-{name}-{classifier}-{cell}")
+        return None if found is None else found.value
+
+    return RegimeRow(
+        cell=cell,
+        words=cell_in_words(cell),
+        value=score.value,
+        interval=interval(score.low, score.high),
+        balanced=value("balanced-accuracy"),
+        auc=value("auc"),
+        ece=value("ece"),
+        gain=None if gain is None else gain.value,
+        gain_interval="the control" if gain is None else interval(gain.low, gain.high),
+        p_value=details.get("p_value"),
+        verdict=str(details.get("verdict", "")),
+    )

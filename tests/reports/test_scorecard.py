@@ -1,0 +1,103 @@
+import dataclasses
+import json
+
+from synthbank.records import Score
+from synthbank.reports import Met, render_report, scorecard
+
+SEVEN = ["Congruence", "Coverage", "Constraint", "Completeness", "Compliance", "Comprehension", "Consistency"]
+
+
+def gain(value, low, high, *, name="macro-f1", cell="both"):
+    details = {"p_value": 0.01, "verdict": "helps", "seeds": 5, "folds": 1, "method": "bootstrap"}
+    return Score(f"gain-{name}-cnn-{cell}", value, low, high, n_real=60, n_fake=80, details=details)
+
+
+def use(cell, value):
+    return Score(
+        f"utility-macro-f1-cnn-{cell}",
+        value,
+        value - 0.1,
+        value + 0.1,
+        n_real=60,
+        higher_is_better=True,
+        details={"seeds": 5, "folds": 1, "method": "bootstrap"},
+    )
+
+
+def agreement(value, low, high):
+    return Score(
+        "label-agreement-lite1-64", value, low, high, 0.9, 0.85, 0.95, n_real=60, n_fake=80, higher_is_better=True
+    )
+
+
+def named(data):
+    return {c.name: c for c in scorecard(data).criteria}
+
+
+def test_all_seven_stand_there_with_what_was_not_measured(made):
+    card = scorecard(made.report())
+    assert [c.name for c in card.criteria] == SEVEN
+    assert all(c.not_measured for c in card.criteria)
+    assert all(line.threshold and line.better in ("higher", "lower", "yes") for c in card.criteria for line in c.lines)
+    assert json.loads(json.dumps(card.to_json()))["criteria"][0]["met"] == card.criteria[0].met.value
+
+
+def test_what_was_not_computed_is_never_called_met(made):
+    found = named(made.report(scores=()))
+    assert found["Congruence"].met == found["Coverage"].met == found["Constraint"].met == Met.UNKNOWN
+    assert named(made.report())["Congruence"].met == Met.PARTLY  # no Fréchet distance and no precision there
+
+
+def test_a_score_beyond_its_floor_fails_its_criterion(made):
+    bad = made.score("kid", 5.0, 4.0, 6.0)
+    rest = tuple(s for s in made.good_scores() if not (s.metric.startswith("kid") and s.class_name is None))
+    assert named(made.report(scores=(bad, *rest)))["Congruence"].met == Met.NO
+    assert named(made.report(evidence=(agreement(0.5, 0.4, 0.6),)))["Constraint"].met == Met.NO
+    assert named(made.report(evidence=(agreement(0.88, 0.8, 0.93),)))["Constraint"].met == Met.YES
+
+
+def test_few_held_out_originals_are_thin_evidence(made):
+    lines = named(made.report(scores=made.good_scores(n_real=12)))["Consistency"].lines
+    assert {line.met for line in lines} == {Met.ROUGH}
+
+
+def test_facts_of_data_gate_and_job_decide_the_rest(made):
+    data = made.report()
+    assert named(data)["Completeness"].met == Met.YES
+    short = dataclasses.replace(data, job=dataclasses.replace(data.job, n_accepted=10))
+    assert named(short)["Completeness"].met == Met.NO
+    leak = dataclasses.replace(data, data=dataclasses.replace(data.data, n_groups_across_splits=2))
+    assert named(leak)["Compliance"].met == Met.NO
+    unscreened = dataclasses.replace(data, gate=dataclasses.replace(data.gate, screened=False))
+    assert named(unscreened)["Compliance"].met == Met.NO
+
+
+def test_groups_and_shifts_count_for_consistency(made):
+    groups = [
+        Score("group-coverage-lite1-64", v, v - 0.1, v + 0.1, n_real=60, higher_is_better=True, group_name=g)
+        for g, v in (("slide 1", 0.9), ("slide 2", 0.15))
+    ]
+    found = named(made.report(evidence=tuple(groups)))["Consistency"]
+    assert found.met == Met.NO
+    assert any("slide 2" in line.measure for line in found.lines)
+    worse = named(made.report(evidence=(gain(-0.2, -0.3, -0.1, name="macro-f1@blur"),)))["Consistency"]
+    assert any("blur" in line.measure and line.met == Met.NO for line in worse.lines)
+
+
+def test_the_page_shows_scorecard_and_regimes(made):
+    evidence = (
+        use("real", 0.6),
+        use("affine", 0.7),
+        use("both", 0.8),
+        gain(0.1, 0.02, 0.18),
+        agreement(0.88, 0.8, 0.93),
+    )
+    page = made.page(render_report(made.report(evidence=evidence)))
+    for name in SEVEN:
+        assert name in page.text
+    assert "originals and synthetic images, affine augmentation" in page.text
+    assert "Label agreement" in page.text
+    assert "Not tried." not in page.text
+    assert {"scorecard", "utility"} <= set(page.ids)
+    empty = made.page(render_report(made.report()))
+    assert "synthbank evaluate j1 --utility" in empty.text
