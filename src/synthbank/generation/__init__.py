@@ -1,14 +1,16 @@
 """Generation: one seed an image, fixed forward blocks, the gate, and the writer."""
 
 from synthbank.generation.gate import Gate, GateThresholds, build_gate, load_gate
-from synthbank.generation.sampler import Sampler, forward_block
+from synthbank.generation.sampler import Draw, Recipe, Sampler, forward_block
 from synthbank.generation.seeds import image_id, image_seed
 from synthbank.generation.writer import ImageWriter, WrittenImage
 
 __all__ = [
+    "Draw",
     "Gate",
     "GateThresholds",
     "ImageWriter",
+    "Recipe",
     "Sampler",
     "WrittenImage",
     "build_gate",
