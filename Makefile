@@ -31,6 +31,8 @@ lint: env
 bench: env
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/catalogue.py
+	$(BIN)/python benchmarks/service.py
 
 clean:
 	rm -rf $(VENV) demo-bank

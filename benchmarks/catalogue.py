@@ -44,7 +44,9 @@ def main() -> None:
         results, entered = [], 0
         for wanted in map(int, options.rows.split(",")):
             seconds = enter(catalogue, entered, wanted)
-            results.append({"rows": wanted, "rows_per_sec": (wanted - entered) / seconds, **pages(catalogue, options.pages)})
+            results.append(
+                {"rows": wanted, "rows_per_sec": (wanted - entered) / seconds, **pages(catalogue, options.pages)}
+            )
             entered = wanted
             print(f"{kind} {wanted:>9,} rows: {results[-1]}")
         catalogue.close()
@@ -108,8 +110,7 @@ def rows(first: int, last: int) -> Iterator[list[dict[str, Any]]]:
 
 def analyse(catalogue: Catalogue) -> None:
     """What a server's own housekeeping does by itself after a while."""
-    with catalogue.engine.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT") if connection.dialect.name != "sqlite" else connection
+    with catalogue.engine.begin() as connection:
         connection.exec_driver_sql("ANALYZE")
 
 
@@ -137,6 +138,7 @@ def pages(catalogue: Catalogue, n: int) -> dict[str, Any]:
 
 def draw_filter(rng: np.random.Generator) -> tuple[ImageFilter, Any]:
     """Any combination of filters."""
+
     def maybe(value: Any) -> Any:
         return value if rng.random() < 0.4 else None
 

@@ -3,7 +3,7 @@
     python benchmarks/service.py [--seconds 15] [--size 64] [--threads 2]
 
 The server runs `synthbank serve` with one worker; each client asks for one image, waits for it, and asks again with
-another seed. Each of concurrency 1, 8 and 64 is measured with and without batching, for the given time. At the end every
+another seed. Concurrency 1, 8 and 64 are measured with and without batching, for the given time. At the end every
 answered image must be in the catalogue exactly once, with its file.
 """
 
@@ -25,9 +25,9 @@ from typing import Any
 
 import httpx
 import torch
-from generation import MODEL, publish
 from machine import write_json
 
+from generation import MODEL, publish
 from synthbank.models import ModelSpec, architectures, baked_state, save_tensors
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
@@ -52,7 +52,9 @@ def main() -> None:
                 publish(bank, spec, save_tensors(baked_state(architectures.get("projected").generator(spec).eval())))
             results[name] = measure(home, options, words)
     for n in CONCURRENCY:
-        results[f"ratio_at_{n}"] = results["shared"][f"at_{n}"]["images_per_sec"] / results["alone"][f"at_{n}"]["images_per_sec"]
+        results[f"ratio_at_{n}"] = (
+            results["shared"][f"at_{n}"]["images_per_sec"] / results["alone"][f"at_{n}"]["images_per_sec"]
+        )
         print(f"concurrency {n}: shared / alone = {results[f'ratio_at_{n}']:.2f}")
     print("written", write_json("service", results))
 
@@ -114,7 +116,9 @@ def load(address: str, concurrency: int, seconds: float, answered: list[str]) ->
 
 
 def ask(address: str, seed: int) -> None:
-    httpx.post(f"{address}/v1/generate", json={"model": MODEL, "count": 1, "seed": seed}, timeout=120).raise_for_status()
+    httpx.post(
+        f"{address}/v1/generate", json={"model": MODEL, "count": 1, "seed": seed}, timeout=120
+    ).raise_for_status()
 
 
 @contextmanager

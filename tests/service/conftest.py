@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import torch
 import uvicorn
@@ -19,8 +20,8 @@ import uvicorn
 from synthbank.catalogue import queries
 from synthbank.data import IngestOptions
 from synthbank.fingerprint import bytes_sha256
-from synthbank.generation import build_gate
-from synthbank.models import ModelSpec, architectures, baked_state, save_tensors
+from synthbank.generation import Gate, GateThresholds, Sampler, build_gate
+from synthbank.models import ModelSpec, architectures, baked_state, load_baked, load_tensors, save_tensors
 from synthbank.records import ImageSpec, JobStatus, Score, Split
 from synthbank.service import ServiceSettings, create_app
 from synthbank.settings import Settings
@@ -36,11 +37,15 @@ FAST = {"threads": 1, "lease_sec": 3.0, "max_at_once": 16, "max_images": 2000, "
 
 
 def publish(bank, name, dataset_id, originals, *, seed=0):
-    """An untrained generator with the gate of real originals."""
+    """An untrained generator with the gate of real originals, set so that it keeps out one image in twenty."""
     spec = ModelSpec("projected", 32, 3, CLASSES, options={"width": 0.25})
     torch.manual_seed(seed)
     weights = save_tensors(baked_state(architectures.get("projected").generator(spec).eval()))
-    gate = build_gate(originals).to_bytes()
+    gate = build_gate(originals)
+    sampler = Sampler(load_baked(spec, load_tensors(weights)))
+    distance = gate.judge(sampler.draw_block(job_seed=seed, class_index=0, block=0)).distance
+    limits = GateThresholds(copy_distance=float(np.quantile(distance, 0.05)), blank_deviation=0.0)
+    gate = Gate(gate.features, gate.hashes, limits, size=gate.size).to_bytes()
     card = {
         "name": name,
         "spec": spec.to_json(),

@@ -29,8 +29,8 @@ def bearer(client, scope):
     return {"Authorization": f"Bearer {client.tokens[scope].token}"}
 
 
-def first_image(client):
-    return client.get("/v1/images", headers=bearer(client, "read")).json()["items"][0]
+def first_image(client, **query):
+    return client.get("/v1/images", params=query, headers=bearer(client, "read")).json()["items"][0]
 
 
 def test_without_a_key_nothing_is_told(guarded):
@@ -68,7 +68,7 @@ def test_scopes(guarded, scope, method, path, body, status):
 
 
 def test_withdrawing_is_for_administrators_and_final(guarded):
-    image = first_image(guarded)
+    image = first_image(guarded, verdict="accepted")
     path, body = f"/v1/images/{image['id']}/withdraw", {"reason": "odd"}
     assert guarded.post(path, json=body, headers=bearer(guarded, "generate")).status_code == 403
     gone = guarded.post(path, json=body, headers=bearer(guarded, "admin")).json()
@@ -180,7 +180,6 @@ def test_other_sites_and_other_names_get_nothing_from_a_keyless_service(quiet):
 def test_large_bodies_are_refused_before_they_are_read(quiet):
     assert quiet.post("/v1/generate", content=b"x" * 1_000_001).status_code == 413
     assert quiet.post("/v1/generate", content=(b"x" * 100_000 for _ in range(11))).status_code == 413
-    assert quiet.post("/v1/generate", headers={"Content-Length": "-5"}, content=b"").status_code == 413
 
 
 def test_a_bucket_empties_and_fills_again():

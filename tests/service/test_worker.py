@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections import Counter
 
 import httpx
@@ -217,6 +218,48 @@ def test_a_server_survives_the_killing_of_its_workers_under_load(home):
                 assert indices == list(range(len(indices)))
                 assert sum(v == "accepted" for (kind, _), (_, v) in found.items() if kind == name) == n
     assert all(len(answer["images"]) == 2 * wanted[seed] for seed, answer in answers.items())
+
+
+@pytest.fixture
+def shared_database(postgres_server, postgres_template):
+    """URL of a database for one test."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    yield postgres_server.create(name, template=postgres_template)
+    postgres_server.drop(name)
+
+
+@pytest.mark.postgres
+def test_two_servers_on_one_postgresql_share_the_queue(home, tmp_path, shared_database):
+    """Both work, no job is done twice, and one goes on with what the other's killed worker held."""
+    shared = {"SYNTHBANK_DATABASE_URL": shared_database, "SYNTHBANK_STORAGE_URL": (tmp_path / "objects").as_uri()}
+    where = {"database_url": shared_database, "storage_url": shared["SYNTHBANK_STORAGE_URL"]}
+    settings = Settings(home=tmp_path / "shared", **where)
+    with open_bank(Settings(home=home)) as source, open_bank(settings) as bank:
+        publish_again(source, bank)
+    seeds = range(600, 616)
+    with (
+        server(tmp_path / "a", environment=shared) as (one, first),
+        server(tmp_path / "b", environment=shared) as (two, _),
+    ):
+        big = httpx.post(f"{one}/v1/jobs", json={"model": MODEL, "count": 200, "seed": 599}).json()
+        for i, seed in enumerate(seeds):
+            body = {"model": MODEL, "class": CLASSES[0], "count": 4, "seed": seed}
+            assert httpx.post(f"{(one, two)[i % 2]}/v1/jobs", json=body).status_code == 202
+        for pid in children(first.pid):
+            os.kill(pid, signal.SIGKILL)
+        with open_bank(settings) as bank:
+            deadline = time.monotonic() + 120
+            while not idle(bank):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+    with open_bank(settings) as bank:
+        assert verify(bank).sound
+        for seed in seeds:
+            request = GenerateRequest(MODEL, 4, seed=seed, class_name=CLASSES[0])
+            found = hashes(bank, request.job_id())
+            assert sum(verdict == "accepted" for _, verdict in found.values()) == 4
+            assert sorted(index for _, index in found) == list(range(len(found)))
+        assert sum(verdict == "accepted" for _, verdict in hashes(bank, big["id"]).values()) == 400
 
 
 def children(pid):

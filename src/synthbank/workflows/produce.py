@@ -52,9 +52,7 @@ class Strand:
     @property
     def missing(self) -> int:
         """Images that may still be tried for; 0: ended."""
-        return (
-            0 if self.accepted >= self.wanted else max(min(self.wanted - self.accepted, self.cap - self.next_index), 0)
-        )
+        return max(min(self.wanted - self.accepted, self.cap - self.next_index), 0)
 
 
 @dataclass
@@ -87,6 +85,7 @@ class Stages:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Count what happens inside as this stage."""
         start = time.perf_counter()
         yield
         self.seconds[name] += time.perf_counter() - start

@@ -32,7 +32,10 @@ class GenerateRequest:
     max_attempts: float = 4.0
     """Attempts a class may take, as a multiple of `n`."""
     towards: int | None = None
-    """Seed of the job whose first image ends a walk that starts at the first image of `seed`; `None`: no walk."""
+    """Seed of the job whose first image ends a walk that starts at the first image of `seed`; `None`: no walk.
+
+    All images of a walk lie in the orientation of its first one.
+    """
 
     def __post_init__(self) -> None:
         if self.n < 1:

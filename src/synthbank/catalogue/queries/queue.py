@@ -262,7 +262,7 @@ def page_jobs(
 
 
 def n_attempts(*, session: Session) -> int:
-    """Images in the bank, as the jobs count them; counting the rows themselves takes seconds when there are millions."""
+    """Images in the bank, as the jobs count them; counting millions of rows would take seconds."""
     return int(session.scalar(select(func.sum(_JOB.c.n_attempts))) or 0)
 
 

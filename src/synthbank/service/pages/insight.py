@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import DatasetRow, EvaluationRow, OriginalRow
-from synthbank.records import Split, Verdict
+from synthbank.records import Score, Split, Verdict
+from synthbank.reports.measures import in_order, measure_of, parts_of, split_by_network
 from synthbank.reports.verdict import interval, number
 from synthbank.service.access import Reader
 from synthbank.service.pages.render import page
@@ -21,7 +22,6 @@ from synthbank.service.state import ServiceDep
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _WIDTH = 300.0
-_TITLES = {"kid": "Kernel distance", "fid": "Fréchet distance", "is": "Inception Score"}
 
 
 @router.get("/training")
@@ -56,7 +56,7 @@ def evidence(service: ServiceDep, caller: Reader, job: Annotated[Identity | None
         scripts=["evidence"],
         jobs=jobs,
         job=chosen,
-        scores=[_score(row) for row in rows],
+        groups=_groups(rows),
         notes=sorted({row.note for row in rows if row.note and row.value is not None}),
         nearest=nearest,
     )
@@ -78,10 +78,21 @@ def _judged(jobs: list[Any], session: Session) -> Any:
     return jobs[0] if jobs else None
 
 
-def _score(row: EvaluationRow) -> dict[str, Any]:
-    name, _, protocol = row.metric.partition("-")
+def _groups(rows: list[EvaluationRow]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Scores in the order of the report: those that lead, then class by class, then through other networks."""
+    lead, others = split_by_network([row.score() for row in rows])
+    groups = [(name or "All classes", scores) for name, scores in in_order(lead, [])]
+    if others:
+        groups.append(("Through other networks", [s for _, scores in in_order(others, []) for s in scores]))
+    return [(title, [_score(score) for score in scores]) for title, scores in groups]
+
+
+def _score(row: Score) -> dict[str, Any]:
+    _, network, size = parts_of(row.metric)
     return {
-        "title": f"{_TITLES.get(name, name.replace('_', ' ').capitalize())} ({protocol})",
+        "title": measure_of(row.metric).title,
+        "meaning": measure_of(row.metric).meaning,
+        "protocol": f"{network}, {size} px" if network else row.metric,
         "class_name": row.class_name,
         "higher_is_better": row.higher_is_better,
         "shown": "not computed" if row.value is None else number(row.value),
@@ -103,7 +114,7 @@ class _Plot:
     floor: tuple[float, float] | None
 
 
-def _plot(row: EvaluationRow) -> _Plot | None:
+def _plot(row: Score) -> _Plot | None:
     if row.value is None or row.low is None or row.high is None:
         return None
     known = [row.value, row.low, row.high, *(v for v in (row.floor_low, row.floor_high) if v is not None)]

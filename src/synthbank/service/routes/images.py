@@ -28,7 +28,10 @@ from synthbank.service.state import ServiceDep
 from synthbank.workflows.pictures import image_file, thumbnail
 
 router = APIRouter(prefix="/v1/images", tags=["images"], responses=ERRORS)
-PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "The PNG."}, 410: {"description": "Withdrawn."}}
+PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {}}, "description": "The PNG."},
+    410: {"description": "Withdrawn."},
+}
 KEEP = {"Cache-Control": "private, max-age=300"}
 
 

@@ -5,7 +5,7 @@ const run = $("#run");
 if (run) start();
 
 const CHARTS = [
-  { title: "Distance to real images (KID × 1000, lower is better)", series: [["kid", "validation"]], from: "snapshot" },
+  { title: "Distance to real images (KID × 1000)", series: [["kid", "validation"]], from: "snapshot" },
   { title: "What the discriminator says", series: [["logit_of_train", "training images"], ["logit_of_validation", "held-out images"], ["logit_of_fake", "synthetic images"]], from: "snapshot" },
   { title: "Variety within a class", series: [["fake_diversity", "synthetic"], ["real_diversity", "real"]], from: "snapshot" },
   { title: "Losses", series: [["loss_d", "discriminator"], ["loss_g", "generator"]], from: "status" },
