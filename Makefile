@@ -32,6 +32,8 @@ bench: env
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/copies.py
+	$(BIN)/python benchmarks/catalogue.py
+	$(BIN)/python benchmarks/service.py
 
 clean:
 	rm -rf $(VENV) demo-bank

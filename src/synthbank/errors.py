@@ -8,7 +8,9 @@
     │   └── UnknownNameError    a name that no registry or catalogue holds (knows the nearest one)
     ├── StateError              the bank is not in the state that the step needs
     │   ├── NotFoundError       a row, file or snapshot that should be there
-    │   └── IntegrityError      stored bytes differ from what was recorded
+    │   ├── IntegrityError      stored bytes differ from what was recorded
+    │   └── BusyError           the queue is full, or another process holds the job; the same request works later
+    ├── AccessError             a key that is missing, unknown, ended, or without the right
     ├── TrainingError           training cannot go on (rollbacks used up, reason kept)
     └── EnvironmentProblem      the machine lacks something: weights, disk, a library, a server
 
@@ -99,6 +101,14 @@ class NotFoundError(StateError):
 
 class IntegrityError(StateError):
     """Stored bytes do not match what was recorded about them."""
+
+
+class BusyError(StateError):
+    """Too much is asked for at once; `facts["retry_after_sec"]` says when to ask again."""
+
+
+class AccessError(SynthBankError):
+    """A key is missing, unknown or no longer valid (`facts["known"]` is `False`), or lacks the scope."""
 
 
 class TrainingError(SynthBankError):

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from synthbank.errors import OptionError
-from synthbank.generation import Sampler, forward_block, image_seed
+from synthbank.generation import Draw, Recipe, Sampler, forward_block, image_seed
+from synthbank.generation.sampler import slerp
 from synthbank.models import architectures, to_uint8
 
 SEED = 7
@@ -142,3 +143,50 @@ def test_grey_images_and_one_class(build_generator):
 def test_a_block_holds_a_fixed_number_of_pixels_at_most(size, block):
     assert forward_block(size) == block
     assert block * size * size <= 64 * 64 * 64
+
+
+def test_where_a_device_mixes_an_image_is_the_same_bytes_between_any_others(sampler, first_images):
+    if not sampler.mixes:
+        pytest.skip("this device rounds differently at other places of a block")
+    recipe = Recipe(SEED)
+    strangers = [Draw(seed, seed % 2, truncation=(0.3, 1.0)[seed % 2]) for seed in range(40)]
+    draws = [*strangers[:20], recipe.draw(1, 70), *strangers[20:], recipe.draw(1, 3)]
+    images = sampler.draw(draws)
+    assert len(images) == len(draws)
+    np.testing.assert_array_equal(images[20], first_images[70])
+    np.testing.assert_array_equal(images[-1], first_images[3])
+    lone = sampler.draw_block(job_seed=SEED, class_index=0, block=0, truncation=0.3)
+    mixed = sampler.draw([strangers[0], Recipe(SEED, 0.3).draw(0, 5)])
+    np.testing.assert_array_equal(mixed[1], lone[5])
+
+
+def test_a_device_that_rounds_by_place_is_found_out(generator, monkeypatch):
+    original = Sampler._forward
+
+    def by_place(sampler, draws):
+        images = original(sampler, draws)
+        images[-1] ^= 1
+        return images
+
+    monkeypatch.setattr(Sampler, "_forward", by_place)
+    assert not Sampler(generator).mixes
+
+
+def test_a_walk_goes_from_one_image_to_the_other_in_small_steps(sampler, first_images):
+    steps = 9
+    recipe = Recipe(SEED, towards=SEED + 1, steps=steps)
+    draws = [recipe.draw(1, index) for index in range(sampler.block)]
+    walk = sampler.draw(draws).astype(int)
+    np.testing.assert_array_equal(walk[0], first_images[0])
+    assert (walk[steps - 1 :] == walk[steps - 1]).all()
+    small = [np.abs(walk[i + 1] - walk[i]).mean() for i in range(steps - 1)]
+    assert 0 < max(small) < np.abs(walk[steps - 1] - walk[0]).mean()
+
+
+def test_points_on_a_great_arc():
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
+    torch.testing.assert_close(slerp(a, b, 0.0), a)
+    torch.testing.assert_close(slerp(a, b, 1.0), b)
+    torch.testing.assert_close(slerp(a, b, 0.5), (a + b) / 2**0.5)
+    torch.testing.assert_close(slerp(a, a * 3, 0.5), a * 2)
+    assert slerp(torch.zeros(0), torch.zeros(0), 0.5).shape == (0,)

@@ -1,13 +1,16 @@
 import io
 import shutil
+import socket
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from synthbank.catalogue import queries
-from synthbank.errors import IntegrityError, OptionError, StateError, UnknownNameError
+from synthbank.errors import BusyError, IntegrityError, OptionError, StateError, UnknownNameError
 from synthbank.records import JobStatus, Verdict
-from synthbank.storage import layout
+from synthbank.storage import decode_png, layout
 from synthbank.workflows.generate import GenerateRequest, generate, newest_job
 from synthbank.workflows.inspect import regenerate, verify
 
@@ -165,3 +168,51 @@ def test_a_job_of_another_block_size_cannot_be_made_again_silently(trained):
         queries.update_job(row.job_id, request={"block": 3}, session=session)
     with pytest.raises(IntegrityError, match="block"):
         regenerate(trained, row.id)
+
+
+def test_a_stop_that_is_asked_for_leaves_a_job_that_goes_on(trained):
+    asked = []
+    request = GenerateRequest(MODEL, 150, seed=11)
+    report = generate(trained, request, should_stop=lambda: len(asked) == 2 or asked.append(1))
+    assert report.job.status == JobStatus.CANCELLED.value
+    assert 0 < report.n_new < 300
+    assert verify(trained).sound
+    whole = generate(trained, request)
+    assert whole.accepted == dict.fromkeys(CLASSES, 150)
+    assert whole.n_new == 300 - report.n_new
+
+
+def test_two_processes_never_work_on_one_job(trained):
+    request = GenerateRequest(MODEL, 5, seed=12)
+    generate(trained, request)
+    for holder, status in ((f"{socket.gethostname()}:1:other", "busy"), (f"{socket.gethostname()}:999999999:gone", "")):
+        with trained.catalogue.session() as session:
+            queries.update_job(
+                request.job_id(),
+                status=JobStatus.RUNNING.value,
+                worker=holder,
+                lease_until=datetime.now(UTC) + timedelta(minutes=5),
+                session=session,
+            )
+        if status:
+            with pytest.raises(BusyError, match="Another process"):
+                generate(trained, request)
+        else:
+            assert generate(trained, request).n_new == 0
+
+
+def test_a_walk_is_in_the_catalogue_and_can_be_made_again(trained):
+    request = GenerateRequest(MODEL, 5, class_name="dab_positive", seed=13, towards=14)
+    report = generate(trained, request)
+    rows = rows_of(trained, report.job.id)
+    assert sorted(row.index for row in rows) == [0, 1, 2, 3, 4]
+    assert report.job.id != GenerateRequest(MODEL, 5, seed=13).job_id()
+    assert all(regenerate(trained, row.id).equal for row in rows)
+    for seed, index in ((13, 0), (14, 4)):
+        end = generate(trained, GenerateRequest(MODEL, 1, class_name="dab_positive", seed=seed, screen=False))
+        keys = layout.image_key(report.job.id, 1, index), layout.image_key(end.job.id, 1, 0)
+        step, lone = (decode_png(trained.store.get(key)).transpose(1, 2, 0) for key in keys)
+        turned = [np.rot90(side, k) for side in (lone, lone[::-1]) for k in range(4)]
+        assert any((step == way).all() for way in turned[: 1 if index == 0 else 8])  # the start's orientation is kept
+    with pytest.raises(OptionError, match="walk"):
+        GenerateRequest(MODEL, 1, towards=2)

@@ -2,6 +2,8 @@
 
 from synthbank.catalogue.database import Catalogue
 from synthbank.catalogue.rows import (
+    ApiKeyRow,
+    AuditRow,
     DatasetRow,
     Dependents,
     EvaluationRow,
@@ -23,6 +25,8 @@ from synthbank.catalogue.rows import (
 )
 
 __all__ = [
+    "ApiKeyRow",
+    "AuditRow",
     "Catalogue",
     "DatasetRow",
     "Dependents",

@@ -13,7 +13,7 @@ from synthbank.records import Finding, Severity, Split
 
 R = TypeVar("R")
 
-_TUPLES = frozenset({"class_names", "events"})
+_TUPLES = frozenset({"class_names", "events", "scopes"})
 
 
 def record(row_type: type[R], mapping: Mapping[str, Any]) -> R:

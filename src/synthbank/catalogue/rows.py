@@ -149,6 +149,18 @@ class JobRow:
     finished_at: datetime | None
     seconds: float
     message: str | None
+    targets: dict[str, int] | None = None
+    """Class name to accepted images wanted, as asked through the queue; `None`: never queued."""
+    revision: int = 0
+    """Grows whenever something else is wanted of the job."""
+    queued_at: datetime | None = None
+    worker: str | None = None
+    """Who works on it now."""
+    lease_until: datetime | None = None
+    """When another worker may take it over, unless the lease is renewed."""
+    claims: int = 0
+    """How often it was taken up since it last came forward."""
+    cancelled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +276,38 @@ class ReaderItemRow:
     """"real" or "synthetic"."""
     image_id: str | None
     original_id: int | None
+
+
+class ApiKeyRow:
+    """A key of the service, without its secret."""
+
+    id: str
+    name: str
+    secret_sha256: str = field(repr=False)
+    scopes: tuple[str, ...]
+    """"read", "generate", "admin"."""
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    replaced_by: str | None
+
+    def valid(self, at: datetime) -> bool:
+        """Neither revoked nor past its end."""
+        return all(end is None or at < end for end in (self.expires_at, self.revoked_at))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One thing that somebody did through the service."""
+
+    id: int
+    at: datetime
+    actor: str
+    """Id of the key, or "local"."""
+    action: str
+    subject_kind: str
+    subject_id: str
+    details: dict[str, Any]
 
 
 class ImageFile(NamedTuple):

@@ -19,11 +19,12 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """Newest migration; a test holds it equal to Alembic's head, so that opening a catalogue need not import Alembic."""
 
 
@@ -200,9 +201,10 @@ class ModelOriginal(Base):
 
 
 class GenerationJob(Base):
-    """One request for images and how far it came."""
+    """One request for images and how far it came; the columns from `targets` on make it an entry of the queue."""
 
     __tablename__ = "generation_job"
+    __table_args__ = (Index(None, "status", "queued_at"), Index(None, "started_at", "id"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("model.id"), index=True)
@@ -218,6 +220,13 @@ class GenerationJob(Base):
     finished_at: Mapped[datetime | None]
     seconds: Mapped[float] = mapped_column(default=0.0)
     message: Mapped[str | None] = mapped_column(Text)
+    targets: Mapped[dict[str, Any] | None] = mapped_column(JSON_TYPE)
+    revision: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    queued_at: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    claims: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    cancelled_at: Mapped[datetime | None]
 
 
 class Image(Base):
@@ -226,9 +235,16 @@ class Image(Base):
     __tablename__ = "image"
     __table_args__ = (
         UniqueConstraint("job_id", "class_index", "index"),
-        Index(None, "model_id", "class_index", "verdict", "id"),
         Index(None, "model_id", "class_index", "index"),
         Index(None, "created_at", "id"),
+        # one for each way to ask for a page: what is fixed, then the order of the page
+        Index("ix_image_newest", "verdict", "created_at", "id"),
+        Index("ix_image_class_newest", "class_name", "verdict", "created_at", "id"),
+        Index("ix_image_model_newest", "model_id", "class_name", "verdict", "created_at", "id"),
+        Index("ix_image_job_newest", "job_id", "class_name", "verdict", "created_at", "id"),
+        Index("ix_image_nearest", "verdict", "nearest_distance", "id"),
+        Index("ix_image_class_nearest", "class_name", "verdict", "nearest_distance", "id"),
+        Index("ix_image_model_nearest", "model_id", "class_name", "verdict", "nearest_distance", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -338,3 +354,33 @@ class ReaderItem(Base):
     truth: Mapped[str]
     image_id: Mapped[str | None] = mapped_column(ForeignKey("image.id"))
     original_id: Mapped[int | None] = mapped_column(ForeignKey("original.id"))
+
+
+class ApiKey(Base):
+    """Who may ask the service for what; the secret itself is never stored."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    secret_sha256: Mapped[str]
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    replaced_by: Mapped[str | None]
+
+
+class AuditEvent(Base):
+    """Who changed or made what through the service; rows are only ever added."""
+
+    __tablename__ = "audit_event"
+    __table_args__ = (Index(None, "subject_kind", "subject_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(default=now, index=True)
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject_kind: Mapped[str]
+    subject_id: Mapped[str]
+    details: Mapped[dict[str, Any]]

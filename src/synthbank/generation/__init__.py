@@ -2,15 +2,17 @@
 
 from synthbank.generation.gate import Gate, GateThresholds, build_gate, load_gate
 from synthbank.generation.planted import COPIES, plant
-from synthbank.generation.sampler import Sampler, forward_block
+from synthbank.generation.sampler import Draw, Recipe, Sampler, forward_block
 from synthbank.generation.seeds import image_id, image_seed
 from synthbank.generation.writer import ImageWriter, WrittenImage
 
 __all__ = [
     "COPIES",
+    "Draw",
     "Gate",
     "GateThresholds",
     "ImageWriter",
+    "Recipe",
     "Sampler",
     "WrittenImage",
     "build_gate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,6 +26,40 @@ def forward_block(size: int) -> int:
     return max(64 * 64 * 64 // (size * size), 1) if size > 64 else 64
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Everything that decides one image of a model."""
+
+    seed: int
+    class_index: int
+    truncation: float = 1.0
+    """1: the whole distribution; towards 0: the first hidden state moves to the class mean."""
+    towards: int | None = None
+    """Seed at the far end of a walk between two images; `None`: no walk."""
+    share: float = 0.0
+    """How far the walk has come, 0 (`seed`) to 1 (`towards`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the images of a job follow from their class and number."""
+
+    seed: int
+    truncation: float = 1.0
+    towards: int | None = None
+    """Seed of the job whose first image ends the walk; `None`: independent images."""
+    steps: int = 0
+    """Images of the walk, both ends included; 0: no walk."""
+
+    def draw(self, class_index: int, index: int) -> Draw:
+        """Image number `index` of a class."""
+        if self.towards is None:
+            return Draw(image_seed(self.seed, class_index, index), class_index, self.truncation)
+        share = min(index / max(self.steps - 1, 1), 1.0)
+        ends = (image_seed(seed, class_index, 0) for seed in (self.seed, self.towards))
+        return Draw(next(ends), class_index, self.truncation, next(ends), share)
+
+
 class Sampler:
     """A published generator, ready to draw any block of any job.
 
@@ -39,7 +74,6 @@ class Sampler:
         self.spec = generator.spec
         self.block = forward_block(self.spec.size)
 
-    @torch.inference_mode()
     def draw_block(self, *, job_seed: int, class_index: int, block: int, truncation: float = 1.0) -> UInt8Images:
         """All images number `block * self.block` and on, of one class.
 
@@ -53,20 +87,55 @@ class Sampler:
         Returns:
             `[self.block, C, H, W]`, uint8, 0..255.
         """
-        first = block * self.block
-        seeds = [image_seed(job_seed, class_index, first + i) for i in range(self.block)]
-        return self.draw_seeds(seeds, class_index=class_index, truncation=truncation)
+        recipe, first = Recipe(job_seed, truncation), block * self.block
+        return self.draw([recipe.draw(class_index, first + i) for i in range(self.block)])
 
-    @torch.inference_mode()
     def draw_seeds(self, seeds: Sequence[int], *, class_index: int, truncation: float = 1.0) -> UInt8Images:
         """One image a seed, all of one class; `[len(seeds), C, H, W]` uint8. Prefer `draw_block`."""
-        self.check(class_index, truncation)
-        drawn, codes = (torch.stack(part).to(self.device) for part in zip(*map(self._numbers, seeds), strict=True))
+        return self._forward([Draw(seed, class_index, truncation) for seed in seeds])
+
+    def draw(self, draws: Sequence[Draw]) -> UInt8Images:
+        """At most a block of images of any classes, truncations and seeds, from one forward pass over a whole block.
+
+        An image keeps its bytes whatever it is drawn beside. At another place of the block it does so exactly where
+        `mixes` is true.
+
+        Returns:
+            `[len(draws), C, H, W]`, uint8, 0..255.
+        """
+        assert 0 < len(draws) <= self.block
+        padded = [*draws, *[draws[-1]] * (self.block - len(draws))]
+        return self._forward(padded)[: len(draws)]
+
+    @functools.cached_property
+    def mixes(self) -> bool:
+        """Whether this device gives an image the same bits at every place of a block.
+
+        Kernels are chosen by shape, and most of them add up each image in the same order wherever it lies; no library
+        promises it. So it is tried once: a block is drawn in order, shifted, and backwards between strangers.
+        """
+        n, classes = self.block, self.spec.n_classes
+        mine = [Draw(seed, seed % classes) for seed in range(n)]
+        in_order = self._forward(mine)
+        shifted = self._forward(mine[1:] + mine[:1])
+        strangers = [Draw(n + seed, (seed + 1) % classes, truncation=0.5) for seed in range(n // 2)]
+        backwards = self._forward(strangers + mine[: n - n // 2][::-1])
+        return bool(
+            (shifted[: n - 1] == in_order[1:]).all() and (backwards[n // 2 :][::-1] == in_order[: n - n // 2]).all()
+        )
+
+    @torch.inference_mode()
+    def _forward(self, draws: Sequence[Draw]) -> UInt8Images:
+        for class_index, truncation in sorted({(d.class_index, d.truncation) for d in draws}):
+            self.check(class_index, truncation)
+        drawn, codes = (torch.stack(part).to(self.device) for part in zip(*map(self._numbers, draws), strict=True))
         z, noise = torch.split(drawn, [self.spec.latent_dim, self.generator.noise_dim], dim=1)
-        labels = torch.full((len(seeds),), class_index, dtype=torch.int64, device=self.device)
+        labels = torch.tensor([d.class_index for d in draws], dtype=torch.int64, device=self.device)
         hidden = self.generator.stem(z.contiguous(), labels)
-        if truncation < 1.0:
-            hidden = torch.lerp(self._mean_hidden(class_index), hidden, truncation)
+        if any(d.truncation < 1.0 for d in draws):
+            means = torch.cat([self._mean_hidden(d.class_index) for d in draws])
+            kept = torch.tensor([d.truncation for d in draws], dtype=hidden.dtype, device=self.device)
+            hidden = torch.lerp(means, hidden, kept.view(-1, *[1] * (hidden.ndim - 1)))
         return to_uint8(turn(self.generator.body(hidden, labels, noise), codes))
 
     def check(self, class_index: int, truncation: float) -> None:
@@ -82,7 +151,15 @@ class Sampler:
                 allowed=1,
             )
 
-    def _numbers(self, seed: int) -> tuple[Tensor, Tensor]:
+    def _numbers(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        numbers, code = self._numbers_of(draw.seed)
+        if draw.towards is not None:
+            parts = [self.spec.latent_dim, self.generator.noise_dim]
+            near, far = torch.split(numbers, parts), torch.split(self._numbers_of(draw.towards)[0], parts)
+            numbers = torch.cat([slerp(a, b, draw.share) for a, b in zip(near, far, strict=True)])
+        return numbers, code
+
+    def _numbers_of(self, seed: int) -> tuple[Tensor, Tensor]:
         # drawn on the CPU on every device, so that a seed means the same numbers everywhere
         rng = torch.Generator().manual_seed(seed)
         numbers = torch.randn(self.spec.latent_dim + self.generator.noise_dim, generator=rng)
@@ -94,3 +171,16 @@ class Sampler:
         z = torch.randn(_TRUNCATION_SAMPLES, self.spec.latent_dim, generator=rng).to(self.device)
         labels = torch.full((len(z),), class_index, dtype=torch.int64, device=self.device)
         return self.generator.stem(z, labels).mean(dim=0, keepdim=True)
+
+
+def slerp(near: Tensor, far: Tensor, share: float) -> Tensor:
+    """The point on the great arc between two latents `[D]`; a straight line where they are (anti)parallel or empty.
+
+    Source: Shoemake 1985, "Animating rotation with quaternion curves". A straight line between two normal draws passes
+    through the middle, where the generator has seen nothing; lengths are interpolated apart from directions.
+    """
+    lengths = near.norm() * far.norm()
+    angle = torch.arccos((near @ far / lengths).clamp(-1, 1)) if lengths > 0 else near.new_zeros(())
+    if torch.sin(angle) < 1e-6:
+        return torch.lerp(near, far, share)
+    return (torch.sin((1 - share) * angle) * near + torch.sin(share * angle) * far) / torch.sin(angle)

@@ -39,13 +39,22 @@ class ImageWriter:
         model: written into every file.
         class_names: of the model.
         threads: PNG encoders; zlib releases the interpreter lock.
+        pool: encoders shared by the writers of several jobs, ended by who made them; `None`: `threads` of its own.
     """
 
     def __init__(
-        self, store: ObjectStore, *, job_id: str, model: str, class_names: Sequence[str], threads: int = 2
+        self,
+        store: ObjectStore,
+        *,
+        job_id: str,
+        model: str,
+        class_names: Sequence[str],
+        threads: int = 2,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self._store, self._job_id, self._model, self._class_names = store, job_id, model, class_names
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="png")
+        self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="png")
+        self._shared = pool is not None
 
     def write(self, images: UInt8Images, *, class_index: int, first: int, seeds: Sequence[int]) -> list[WrittenImage]:
         """Store images number `first` and on, of one class; a file that is there already is replaced by the same bytes.
@@ -71,8 +80,9 @@ class ImageWriter:
         return WrittenImage(identity, index, seed, key, bytes_sha256(data), pixel_sha256(pixels), len(data))
 
     def close(self) -> None:
-        """Wait for the encoders and end their threads."""
-        self._pool.shutdown()
+        """Wait for its own encoders and end their threads."""
+        if not self._shared:
+            self._pool.shutdown()
 
 
 def provenance_text(identity: str, *, model: str, class_name: str, seed: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ models/<model>/generator.safetensors, model.json, screen.safetensors
 images/<job>/<class>/<thousand>/<index>.png
 evaluations/<kind>/<subject>/<file>
 reports/<subject>/<file>
+exports/<file>
 """
 
 from __future__ import annotations
@@ -110,6 +111,11 @@ def evaluation_key(subject_kind: str, subject_id: str, filename: str) -> str:
 def report_key(subject: str, filename: str = "report.html") -> str:
     """Key of a file of a rendered report."""
     return f"reports/{check_name(subject, 'report subject')}/{check_name(filename, 'file name')}"
+
+
+def export_key(filename: str) -> str:
+    """Key of an export that the service keeps for download."""
+    return f"exports/{check_name(filename, 'file name')}"
 
 
 def _count(value: int, kind: str) -> int:

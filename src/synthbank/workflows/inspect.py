@@ -13,6 +13,7 @@ from synthbank.storage import encode_png
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.generate import redraw
 from synthbank.workflows.models import load_model
+from synthbank.workflows.produce import recipe_of
 
 _SHOWN = 20
 
@@ -84,7 +85,5 @@ def regenerate(bank: Bank, image_id: str, *, device: str = "cpu") -> RegenerateR
     model = load_model(bank, row.model_id, device=device)
     if job.request.get("block") != model.sampler.block:
         raise IntegrityError("The job used another forward block", got=job.request, allowed=model.sampler.block)
-    pixels = redraw(
-        model.sampler, job_seed=job.seed, class_index=row.class_index, index=row.index, truncation=row.truncation
-    )
+    pixels = redraw(model.sampler, recipe_of(job), class_index=row.class_index, index=row.index)
     return RegenerateReport(row, pixels, pixel_sha256(pixels[0]) == row.pixel_sha256)

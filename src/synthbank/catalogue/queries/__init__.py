@@ -1,5 +1,6 @@
 """Everything that is asked of the catalogue: plain functions with `*, session`, returning frozen rows."""
 
+from synthbank.catalogue.queries.access import add_audit, add_key, audit_events, end_key, find_key, get_key, list_keys
 from synthbank.catalogue.queries.datasets import (
     add_dataset,
     add_expansions,
@@ -10,6 +11,7 @@ from synthbank.catalogue.queries.datasets import (
     list_datasets,
     list_expansions,
     originals,
+    split_counts,
 )
 from synthbank.catalogue.queries.evaluations import (
     add_export,
@@ -29,6 +31,24 @@ from synthbank.catalogue.queries.models import (
     update_model_card,
 )
 from synthbank.catalogue.queries.overview import counts, search
+from synthbank.catalogue.queries.pages import ImageFilter, images, page_images
+from synthbank.catalogue.queries.queue import (
+    cancel_job,
+    claim,
+    claimable,
+    end_jobs,
+    enqueue,
+    held,
+    job_counts,
+    jobs_by_id,
+    n_attempts,
+    others_wait,
+    page_jobs,
+    queued,
+    record_progress,
+    release,
+    workers,
+)
 from synthbank.catalogue.queries.readers import add_study, get_study, list_studies, study_items
 from synthbank.catalogue.queries.synthetic import (
     accepted_images,
@@ -37,7 +57,6 @@ from synthbank.catalogue.queries.synthetic import (
     count_images,
     get_image,
     image_keys,
-    images,
     last_index,
 )
 from synthbank.catalogue.queries.training import (
@@ -51,56 +70,82 @@ from synthbank.catalogue.queries.training import (
     upsert_run,
     upsert_snapshot,
 )
-from synthbank.catalogue.queries.withdrawal import withdraw_original
+from synthbank.catalogue.queries.withdrawal import withdraw_image, withdraw_original
 
 __all__ = [
+    "ImageFilter",
     "accepted_images",
+    "add_audit",
     "add_dataset",
     "add_expansions",
     "add_export",
     "add_image_scores",
     "add_images",
     "add_job",
+    "add_key",
     "add_reader_answer",
     "add_scores",
     "add_study",
+    "audit_events",
+    "cancel_job",
     "choose_snapshot",
     "chosen_snapshot",
+    "claim",
+    "claimable",
     "count_images",
     "counts",
     "dataset_dependents",
+    "end_jobs",
+    "end_key",
+    "enqueue",
+    "find_key",
     "get_dataset",
     "get_dataset_by_id",
     "get_image",
     "get_job",
+    "get_key",
     "get_model",
     "get_original",
     "get_run",
     "get_snapshot",
     "get_study",
+    "held",
     "image_keys",
     "images",
+    "job_counts",
+    "jobs_by_id",
     "last_index",
     "list_datasets",
     "list_expansions",
     "list_exports",
     "list_jobs",
+    "list_keys",
     "list_models",
     "list_runs",
     "list_studies",
     "model_originals",
+    "n_attempts",
     "originals",
+    "others_wait",
+    "page_images",
+    "page_jobs",
     "publish_model",
+    "queued",
     "reader_answers",
+    "record_progress",
+    "release",
     "require_published",
     "scores",
     "search",
     "set_run_status",
     "snapshots",
+    "split_counts",
     "study_items",
     "update_job",
     "update_model_card",
     "upsert_run",
     "upsert_snapshot",
+    "withdraw_image",
     "withdraw_original",
+    "workers",
 ]

@@ -117,6 +117,17 @@ def originals(
     return records(session, OriginalRow, statement)
 
 
+def split_counts(dataset_id: int, *, session: Session) -> dict[str, dict[str, int]]:
+    """Class name to split to number of accepted originals that were not withdrawn."""
+    columns = (_ORIGINAL.c.class_name, _ORIGINAL.c.split)
+    where = (_ORIGINAL.c.dataset_id == dataset_id, _ORIGINAL.c.accepted, _ORIGINAL.c.withdrawn_at.is_(None))
+    statement = select(*columns, func.count()).where(*where).group_by(*columns).order_by(*columns)
+    counts: dict[str, dict[str, int]] = {}
+    for class_name, split, n in session.execute(statement):
+        counts.setdefault(class_name or "", {})[split or ""] = n
+    return counts
+
+
 def get_original(sha256: str, *, session: Session) -> list[OriginalRow]:
     """Every entry of an original, over all data sets that hold it."""
     return records(session, OriginalRow, select(_ORIGINAL).where(_ORIGINAL.c.sha256 == sha256).order_by(_ORIGINAL.c.id))

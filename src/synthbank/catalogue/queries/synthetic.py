@@ -1,11 +1,11 @@
-"""Synthetic images: bulk entry that may be repeated, pages that never skip a row, and streams in a fixed order."""
+"""Synthetic images: bulk entry that may be repeated, streams in a fixed order, and counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import Select, func, literal, select, tuple_, update
+from sqlalchemy import Select, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from synthbank.catalogue.queries.models import require_published
@@ -13,7 +13,7 @@ from synthbank.catalogue.read import first, records
 from synthbank.catalogue.rows import ImageFile, ImageRow
 from synthbank.catalogue.tables import Image, now
 from synthbank.catalogue.write import checked, insert_new, table_of
-from synthbank.errors import NotFoundError, OptionError
+from synthbank.errors import NotFoundError
 from synthbank.records import Verdict
 
 _IMAGE = table_of(Image)
@@ -78,48 +78,6 @@ def get_image(image_id: str, *, session: Session) -> ImageRow:
     return row
 
 
-def images(
-    *,
-    session: Session,
-    job_id: str | None = None,
-    model_id: str | None = None,
-    class_name: str | None = None,
-    verdict: Verdict | str | None = None,
-    order: Literal["newest", "id"] = "newest",
-    after: str | None = None,
-    limit: int = 100,
-) -> list[ImageRow]:
-    """One page of images.
-
-    Pages are cut by key, not by offset: passing the last id of a page as `after` gives the next one, and rows that are
-    entered meanwhile neither shift nor repeat what was not yet shown.
-
-    Args:
-        session: open session.
-        job_id: of this job only.
-        model_id: of this model only.
-        class_name: of this class only.
-        verdict: with this verdict only.
-        order: "newest" first, or by "id".
-        after: id of the last image already seen; `None`: from the start.
-        limit: length of the page.
-    """
-    statement = _filtered(job_id=job_id, model_id=model_id, class_name=class_name, verdict=verdict)
-    by_time = tuple_(_IMAGE.c.created_at, _IMAGE.c.id)
-    if order == "newest":
-        statement = statement.order_by(_IMAGE.c.created_at.desc(), _IMAGE.c.id.desc())
-        if after is not None:
-            seen = get_image(after, session=session)
-            statement = statement.where(by_time < tuple_(*_bound(seen.created_at, seen.id)))
-    elif order == "id":
-        statement = statement.order_by(_IMAGE.c.id)
-        if after is not None:
-            statement = statement.where(_IMAGE.c.id > after)
-    else:
-        raise OptionError("Images have no such order", got=order, allowed=["newest", "id"])
-    return records(session, ImageRow, statement.limit(limit))
-
-
 def accepted_images(
     *,
     session: Session,
@@ -128,7 +86,7 @@ def accepted_images(
     class_name: str | None = None,
 ) -> Iterator[ImageRow]:
     """Accepted images of a job or model, streamed by class, index and id."""
-    statement = _filtered(job_id=job_id, model_id=model_id, class_name=class_name, verdict=Verdict.ACCEPTED)
+    statement = _accepted(job_id, model_id, class_name)
     key = (_IMAGE.c.class_index, _IMAGE.c.index, _IMAGE.c.id)
     page = records(session, ImageRow, statement.order_by(*key).limit(_PAGE))
     while page:
@@ -174,14 +132,6 @@ def last_index(*, session: Session, job_id: str, class_index: int) -> int | None
     return highest
 
 
-def _filtered(
-    *, job_id: str | None, model_id: str | None, class_name: str | None, verdict: Verdict | str | None
-) -> Select[Any]:
-    wanted = {"job_id": job_id, "model_id": model_id, "class_name": class_name}
-    if verdict is not None:
-        wanted["verdict"] = Verdict(verdict).value
+def _accepted(job_id: str | None, model_id: str | None, class_name: str | None) -> Select[Any]:
+    wanted = {"job_id": job_id, "model_id": model_id, "class_name": class_name, "verdict": Verdict.ACCEPTED.value}
     return select(_IMAGE).where(*(_IMAGE.c[name] == value for name, value in wanted.items() if value is not None))
-
-
-def _bound(created_at: Any, identity: str) -> tuple[Any, Any]:
-    return literal(created_at, _IMAGE.c.created_at.type), literal(identity)

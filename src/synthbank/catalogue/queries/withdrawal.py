@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from synthbank.catalogue.queries.models import WITHDRAWN
-from synthbank.catalogue.rows import WithdrawalReport
+from synthbank.catalogue.queries.synthetic import get_image
+from synthbank.catalogue.rows import ImageRow, WithdrawalReport
 from synthbank.catalogue.tables import (
     Dataset,
     GenerationJob,
@@ -42,6 +43,15 @@ def withdraw_original(sha256: str, *, session: Session) -> WithdrawalReport:
             sha256=sha256,
         )
     return _withdraw(sha256, session)
+
+
+def withdraw_image(image_id: str, *, session: Session, reason: str) -> ImageRow:
+    """Mark one synthetic image as withdrawn, with the reason; may be repeated."""
+    row = get_image(image_id, session=session)
+    if row.verdict != Verdict.WITHDRAWN.value:
+        note = func.coalesce(Image.reason + "; ", "") + reason
+        _mark(session, Image, Image.id == image_id, verdict=Verdict.WITHDRAWN.value, reason=note)
+    return get_image(image_id, session=session)
 
 
 def _known(sha256: str, session: Session) -> bool:

@@ -1,0 +1,138 @@
+"""`serve` and `keys`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from synthbank.cli.output import BankOption, DeviceOption, JsonOption, opened, say, say_json, say_table, talk
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(serve)
+    keys = typer.Typer(help="API keys of the service.", no_args_is_help=True)
+    keys.command("create")(keys_create)
+    keys.command("ls")(keys_ls)
+    keys.command("rotate")(keys_rotate)
+    keys.command("revoke")(keys_revoke)
+    app.add_typer(keys, name="keys")
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; beyond loopback API keys are required.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port (default: AIP_HTTP_PORT, else 8000).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; 0: others on this catalogue work.")] = None,
+    show_originals: Annotated[bool, typer.Option("--show-originals", help="Serve originals to readers.")] = False,
+    no_batching: Annotated[bool, typer.Option("--no-batching", help="One request a forward pass.")] = False,
+    device: DeviceOption = "cpu",
+    bank: BankOption = None,
+) -> None:
+    """Answer an HTTP API and show the studio. Ctrl-C finishes the forward pass and gives the rest back to the queue."""
+    import uvicorn
+
+    from synthbank.service import create_app
+    from synthbank.service.settings import resolve
+
+    options = {"host": host, "port": port, "workers": workers, "home": bank, "device": device}
+    switches = {"show_originals": show_originals or None, "batching": False if no_batching else None}
+    settings = resolve(**options, **switches)
+    require_a_key(settings)
+    talk(f"SynthBank on http://{settings.host}:{settings.port}  (bank: {settings.home})")
+    app = create_app(settings)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=20,
+        limit_concurrency=1000,
+        server_header=False,
+    )
+
+
+def require_a_key(settings: Any) -> None:
+    """Refuse to open a service beyond this machine that nobody could use, or anybody."""
+    from synthbank.errors import StateError
+    from synthbank.workflows.bank import open_bank
+    from synthbank.workflows.keys import has_valid_key
+
+    if not settings.keys_required or settings.vertex.active:
+        return
+    with open_bank(settings) as found:
+        if not has_valid_key(found):
+            raise StateError(
+                "The service would be open to the network without an API key",
+                got=settings.host,
+                allowed="127.0.0.1, or any address once there is a key",
+                next_step="make one first: synthbank keys create NAME --scope admin",
+            )
+
+
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Who or what will use it.")],
+    scope: Annotated[str, typer.Option(help="read, generate or admin.")] = "generate",
+    days: Annotated[int | None, typer.Option(help="Its life; left out: no end.")] = None,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a key and show it, this once."""
+    from synthbank.workflows.keys import create_key
+
+    with opened(bank) as found:
+        _show_new(create_key(found, name, scope=scope, days=days), json)
+
+
+def keys_ls(bank: BankOption = None, json: JsonOption = False) -> None:
+    """List keys, ended ones included."""
+    from synthbank.catalogue import queries
+
+    with opened(bank, create=False) as found, found.catalogue.session() as session:
+        rows = queries.list_keys(session=session)
+    if json:
+        say_json([_plain(row) for row in rows])
+        return
+    shown = [(k.id, k.name, ", ".join(k.scopes), k.created_at, k.expires_at, k.revoked_at) for k in rows]
+    say_table("API keys", ("id", "name", "scope", "made", "ends", "revoked"), shown)
+
+
+def keys_rotate(
+    key_id: Annotated[str, typer.Argument(help="Id of the key (synthbank keys ls).")],
+    overlap: Annotated[float, typer.Option(help="Hours for which the old key stays valid.")] = 24.0,
+    bank: BankOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a new key in place of an old one."""
+    from synthbank.workflows.keys import rotate_key
+
+    with opened(bank, create=False) as found:
+        _show_new(rotate_key(found, key_id, overlap_hours=overlap), json)
+
+
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="Id of the key.")], bank: BankOption = None, json: JsonOption = False
+) -> None:
+    """End a key at once."""
+    from synthbank.workflows.keys import revoke_key
+
+    with opened(bank, create=False) as found:
+        row = revoke_key(found, key_id)
+    if json:
+        say_json(_plain(row))
+        return
+    say(f"key {row.id} ({row.name}) is revoked")
+
+
+def _show_new(new: Any, json: bool) -> None:
+    if json:
+        say_json({**_plain(new.row), "token": new.token})
+        return
+    say(new.token)
+    talk(f"key {new.row.id} ({new.row.name}); it cannot be shown again")
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    names = ("id", "name", "scopes", "created_at", "expires_at", "revoked_at", "replaced_by")
+    return {name: getattr(row, name) for name in names}

@@ -1,0 +1,1 @@
+"""The studio: server-rendered pages; each has its twin in the API."""

@@ -1,0 +1,129 @@
+"""Models, data sets, evaluations, exports and (where switched on) originals."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+
+from synthbank.catalogue import queries
+from synthbank.catalogue.rows import ExportRow
+from synthbank.errors import AccessError, NotFoundError
+from synthbank.service.access import FileReader, Maker, Reader, signed_link
+from synthbank.service.problems import ERRORS
+from synthbank.service.routes.images import KEEP, PNG
+from synthbank.service.schemas import (
+    DatasetOut,
+    EvaluationOut,
+    ExportBody,
+    ExportOut,
+    Identity,
+    ModelOut,
+    Name,
+    Sha256,
+)
+from synthbank.service.state import Service, ServiceDep
+from synthbank.workflows.deliver import deliver_to_store, stored_key
+from synthbank.workflows.pictures import original_file
+
+router = APIRouter(prefix="/v1", tags=["bank"], responses=ERRORS)
+_TYPES = {"zip": "application/zip", "npz": "application/octet-stream"}
+
+
+@router.get("/models")
+def list_models(service: ServiceDep, caller: Reader) -> list[ModelOut]:
+    """Models, newest first; withdrawn ones say so."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        return [ModelOut.of(row) for row in queries.list_models(session=session)]
+
+
+@router.get("/models/{name}")
+def get_model(name: Name, service: ServiceDep, caller: Reader) -> ModelOut:
+    """One model with its card."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        return ModelOut.of(queries.get_model(name, session=session))
+
+
+@router.get("/datasets")
+def list_datasets(service: ServiceDep, caller: Reader) -> list[DatasetOut]:
+    """Every version of every data set."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        rows = queries.list_datasets(session=session)
+        return [DatasetOut.of(row, queries.split_counts(row.id, session=session)) for row in rows]
+
+
+@router.get("/datasets/{name}")
+def get_dataset(name: Name, service: ServiceDep, caller: Reader) -> DatasetOut:
+    """The newest version of a data set."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        row = queries.get_dataset(name, session=session)
+        return DatasetOut.of(row, queries.split_counts(row.id, session=session))
+
+
+@router.get("/originals/{sha256}/file", response_class=Response, responses=PNG)
+def get_original(sha256: Sha256, service: ServiceDep, caller: FileReader) -> Response:
+    """An original, where the service was started with `--show-originals`."""
+    if not service.settings.show_originals:
+        raise AccessError(
+            "Originals are not served here", next_step="start the service with --show-originals", known=True
+        )
+    return Response(original_file(service.bank, sha256), media_type="image/png", headers=KEEP)
+
+
+@router.get("/evaluations")
+def list_evaluations(
+    service: ServiceDep,
+    caller: Reader,
+    subject: Annotated[Identity, Query(description="Id of a job, a model or a data set.")],
+    kind: Annotated[Literal["job", "model", "dataset"], Query()] = "job",
+) -> list[EvaluationOut]:
+    """The newest scores of a job, model or data set."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        rows = queries.scores(subject_kind=kind, subject_id=subject, session=session)
+    return [EvaluationOut.of(row) for row in rows]
+
+
+@router.post("/exports", status_code=201)
+def create_export(body: ExportBody, service: ServiceDep, caller: Maker) -> ExportOut:
+    """Pack the accepted images of a model or job as one file, with metadata and card."""
+    result = deliver_to_store(
+        service.bank,
+        fmt=body.format,
+        job_id=body.job,
+        model_id=body.model,
+        class_name=body.class_name,
+        limit=body.limit or service.settings.max_images,
+    )
+    with service.bank.catalogue.session() as session:
+        row = next(row for row in queries.list_exports(session=session) if row.target == result.target)
+        queries.add_audit("export", actor=caller.actor, subject_kind="export", subject_id=str(row.id), session=session)
+    return _shown(service, row)
+
+
+@router.get("/exports")
+def list_exports(service: ServiceDep, caller: Reader) -> list[ExportOut]:
+    """Exports, newest first."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        return [_shown(service, row) for row in queries.list_exports(session=session)[:200]]
+
+
+@router.get(
+    "/exports/{number}/file",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}, "application/octet-stream": {}}, "description": "The file."}},
+)
+def get_export(number: Annotated[int, Path(ge=1, le=2**31 - 1)], service: ServiceDep, caller: FileReader) -> Response:
+    """The file of an export that the service keeps."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        row = next((row for row in queries.list_exports(session=session) if row.id == number), None)
+    key = None if row is None else stored_key(service.bank, row.target)
+    if key is None:
+        raise NotFoundError("The service keeps no such export", got=number, next_step="make one: POST /v1/exports")
+    ending = key.rsplit(".", 1)[1]
+    name = f'attachment; filename="synthbank-{number}.{ending}"'
+    return Response(service.bank.store.get(key), media_type=_TYPES[ending], headers={"Content-Disposition": name})
+
+
+def _shown(service: Service, row: ExportRow) -> ExportOut:
+    kept = stored_key(service.bank, row.target) is not None
+    return ExportOut.of(row, signed_link(service, f"/v1/exports/{row.id}/file") if kept else None)

@@ -1,0 +1,163 @@
+"""The contract of a Vertex AI prediction container: health and predict on the routes that `AIP_*` name."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from synthbank.catalogue import queries
+from synthbank.catalogue.rows import ImageRow
+from synthbank.errors import BusyError, OptionError, StateError
+from synthbank.service.access import Caller, Reader
+from synthbank.service.making import Made, as_request, make
+from synthbank.service.problems import ERRORS
+from synthbank.service.routes.health import readiness
+from synthbank.service.schemas import GenerateBody, Label, Name, Seed
+from synthbank.service.settings import VertexSettings
+from synthbank.service.state import Service, ServiceDep
+from synthbank.workflows.pictures import image_file
+
+_MAX_INSTANCES = 64
+
+
+class Instance(BaseModel):
+    """One thing to predict: images of a class. What it leaves out comes from `parameters`."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    model: Name | None = None
+    class_name: Label | None = Field(None, alias="class")
+    count: int | None = Field(None, ge=1, le=1_000_000)
+    seed: Seed | None = None
+    truncation: float | None = Field(None, ge=0, le=1)
+    towards: Seed | None = None
+
+
+class Parameters(Instance):
+    """What holds for every instance."""
+
+    format: Literal["png", "url"] = "png"
+
+
+class PredictBody(BaseModel):
+    """As Vertex AI sends it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"instances": [{"class": "dab_positive", "count": 2, "seed": 7}], "parameters": {}}]
+        },
+    )
+
+    instances: list[Instance] = Field(min_length=1, max_length=_MAX_INSTANCES)
+    parameters: Parameters | None = None
+
+
+class PredictOut(BaseModel):
+    """One prediction an instance, in order."""
+
+    predictions: list[dict[str, Any]]
+
+
+def vertex_router(settings: VertexSettings) -> APIRouter:
+    """The two routes, where the platform wants them; on other machines `/predict` and `/vertex/health`.
+
+    On Vertex AI nothing reaches the container that the platform has not authorised, and it sends no key of ours.
+    """
+    router = APIRouter(tags=["vertex"])
+    predicting = _predict_on_platform if settings.active else _predict
+    router.add_api_route(
+        settings.predict_route or "/predict", predicting, methods=["POST"], response_model=PredictOut, responses=ERRORS
+    )
+    route = settings.health_route or "/vertex/health"
+    if route != "/health":
+        router.add_api_route(route, _health, methods=["GET"])
+    return router
+
+
+def _health(service: ServiceDep) -> JSONResponse:
+    """Vertex AI sends predictions once this answers 200."""
+    return readiness(service)
+
+
+async def _predict(body: PredictBody, service: ServiceDep, caller: Reader) -> Response:
+    """Images for each instance; an answer that would be too large names stored files instead."""
+    if not caller.may("generate"):
+        raise OptionError("This key may not generate", got=caller.scopes, allowed=["generate", "admin"])
+    return await _answer(service, body, caller)
+
+
+async def _predict_on_platform(body: PredictBody, service: ServiceDep) -> Response:
+    """Images for each instance; an answer that would be too large names stored files instead."""
+    return await _answer(service, body, Caller("vertex", ("generate",)))
+
+
+async def _answer(service: Service, body: PredictBody, caller: Caller) -> Response:
+    shared = body.parameters or Parameters.model_validate({})
+    default = await asyncio.to_thread(_only_model, service)
+    requests = [as_request(service, _merged(instance, shared, default)) for instance in body.instances]
+    if sum(request.n for request in requests) > service.settings.max_at_once:
+        raise OptionError(
+            "A prediction holds fewer images than this",
+            got=sum(request.n for request in requests),
+            allowed=f"at most {service.settings.max_at_once} in one request",
+            next_step="split the request, or use POST /v1/jobs",
+        )
+    made = await asyncio.gather(*(make(service, request, caller, how="predict") for request in requests))
+    if not all(one.complete for one in made):
+        raise BusyError(
+            "The images are still being made", next_step="ask again: they will be there", retry_after_sec=10
+        )
+    return await asyncio.to_thread(_fitting, service, made, shared.format == "png")
+
+
+def _fitting(service: Service, made: list[Made], inline: bool) -> Response:
+    """The answer with the images inside, unless that is too large or not wanted."""
+    text = _dumped(service, made, inline=inline)
+    if inline and len(text) > service.settings.max_answer_bytes:
+        text = _dumped(service, made, inline=False)
+    if len(text) > service.settings.max_answer_bytes:
+        raise OptionError("Even without images the answer is too large", got=len(text), next_step="ask for fewer")
+    return Response(text, media_type="application/json")
+
+
+def _dumped(service: Service, made: list[Made], *, inline: bool) -> bytes:
+    predictions = [
+        {
+            "job": one.job.id,
+            "model": one.job.model_id,
+            "seed": one.job.seed,
+            "images": [_image(service, row, inline=inline) for row in one.images],
+        }
+        for one in made
+    ]
+    return json.dumps({"predictions": predictions}).encode()
+
+
+def _image(service: Service, row: ImageRow, *, inline: bool) -> dict[str, Any]:
+    facts: dict[str, Any] = {"id": row.id, "class": row.class_name, "sha256": row.sha256}
+    if inline:
+        return facts | {"png": base64.b64encode(image_file(service.bank, row.id)[1]).decode()}
+    return facts | {"url": service.bank.store.url(row.key)}
+
+
+def _merged(instance: Instance, shared: Parameters, model: str | None) -> GenerateBody:
+    own = instance.model_dump(exclude_none=True)
+    values = shared.model_dump(exclude_none=True, exclude={"format"}) | own
+    if "model" not in values and model is None:
+        raise OptionError("The bank holds several models", next_step='name one: {"parameters": {"model": …}}')
+    return GenerateBody(**{"model": model, "count": 1} | values)
+
+
+def _only_model(service: Service) -> str | None:
+    with service.bank.catalogue.session(read_only=True) as session:
+        names = [row.id for row in queries.list_models(status="published", session=session)]
+    if not names:
+        raise StateError("The bank holds no model", next_step="set AIP_STORAGE_URI, or train one")
+    return names[0] if len(names) == 1 else None

@@ -1,0 +1,60 @@
+// Bank: filters in the address, pages that load as one scrolls, keyboard through the tiles.
+import { $, api, prepareDetail, prepareGallery, tile, toast } from "./common.js";
+
+const gallery = $("#gallery");
+prepareDetail(document, { onWithdrawn: () => location.reload() });
+if (gallery) start();
+
+function start() {
+  const form = $("#filters");
+  const more = $("#more");
+  let next = more.dataset.next;
+  let loading = false;
+  let asked = 0;
+
+  function query() {
+    const values = new URLSearchParams();
+    for (const [name, value] of new FormData(form)) if (value) values.set(name, name === "since" ? `${value}T00:00:00Z` : value);
+    return values;
+  }
+
+  async function load({ fresh = false } = {}) {
+    if (!fresh && (loading || !next)) return;
+    loading = true;
+    const mine = ++asked;
+    const values = query();
+    values.set("limit", "60");
+    if (!fresh) values.set("after", next);
+    try {
+      const page = await api("GET", `/v1/images?${values}`);
+      if (mine !== asked) return;
+      const tiles = page.items.map(tile);
+      if (fresh) gallery.replaceChildren(...tiles);
+      else gallery.append(...tiles);
+      next = page.next ?? "";
+      more.textContent = next ? "Loading …" : gallery.children.length ? "That is all." : "No image fits these filters.";
+    } catch (problem) {
+      toast(problem.message);
+    } finally {
+      if (mine === asked) loading = false;
+    }
+    if (next && more.getBoundingClientRect().top < innerHeight + 600) load();
+  }
+
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("change", () => {
+    const shown = query();
+    history.replaceState(null, "", shown.size ? `?${shown}` : location.pathname);
+    load({ fresh: true });
+  });
+  new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && load(), { rootMargin: "800px" }).observe(more);
+  prepareGallery(gallery, $("#shown"), { onNearEnd: () => load() });
+  const given = new URLSearchParams(location.search);
+  let changed = false;
+  for (const name of ["order", "max_distance", "since"]) {
+    if (!given.has(name)) continue;
+    form.elements.namedItem(name).value = given.get(name).slice(0, 10);
+    changed = true;
+  }
+  if (changed) load({ fresh: true });
+}

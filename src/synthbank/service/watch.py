@@ -1,0 +1,83 @@
+"""Waiting for jobs: one look at the catalogue serves everybody who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from synthbank.catalogue import queries
+from synthbank.catalogue.rows import JobRow
+from synthbank.errors import EnvironmentProblem
+from synthbank.records import JobStatus
+from synthbank.workflows.bank import Bank
+
+_LOOK_SEC = 0.02
+_AWAY_SEC = 1.0
+OPEN = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+
+
+class JobWatch:
+    """Follows jobs on behalf of requests; looks at the catalogue only while somebody waits."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+        self._waiting: dict[str, set[asyncio.Queue[JobRow]]] = defaultdict(set)
+        self._someone = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, inside the running event loop."""
+        self._task = asyncio.create_task(self._look_again_and_again())
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def follow(self, job: JobRow, *, timeout: float) -> AsyncIterator[JobRow | None]:
+        """The job now, then at every change until it has ended; `None` after `timeout` seconds without a change."""
+        yield job
+        if job.status not in OPEN:
+            return
+        queue: asyncio.Queue[JobRow] = asyncio.Queue()
+        self._waiting[job.id].add(queue)
+        self._someone.set()
+        try:
+            while job.status in OPEN:
+                try:
+                    latest = await asyncio.wait_for(queue.get(), timeout)
+                except TimeoutError:
+                    yield None
+                    continue
+                if latest != job:
+                    job = latest
+                    yield job
+        finally:
+            self._waiting[job.id].discard(queue)
+            if not self._waiting[job.id]:
+                del self._waiting[job.id]
+
+    async def _look_again_and_again(self) -> None:
+        seen: dict[str, JobRow] = {}
+        while True:
+            if not self._waiting:
+                self._someone.clear()
+                seen.clear()
+                await self._someone.wait()
+            try:
+                rows = await asyncio.to_thread(self._rows, list(self._waiting))
+            except EnvironmentProblem:
+                await asyncio.sleep(_AWAY_SEC)
+                continue
+            for identity, row in rows.items():
+                for queue in self._waiting.get(identity, ()):
+                    queue.put_nowait(row)
+            await asyncio.sleep(_LOOK_SEC)
+
+    def _rows(self, job_ids: list[str]) -> dict[str, JobRow]:
+        with self._bank.catalogue.session(read_only=True) as session:
+            return queries.jobs_by_id(job_ids, session=session)

@@ -1,0 +1,283 @@
+"""Workers: shared forward passes, good order at the end, and nothing lost or doubled when one is killed."""
+
+import os
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+
+import httpx
+import pytest
+
+from synthbank.catalogue import queries
+from synthbank.records import JobStatus
+from synthbank.service import ServiceSettings
+from synthbank.service.worker import Worker
+from synthbank.settings import Settings
+from synthbank.workflows.bank import open_bank
+from synthbank.workflows.generate import GenerateRequest, generate
+from synthbank.workflows.inspect import regenerate, verify
+from synthbank.workflows.models import load_model
+from synthbank.workflows.requests import submit
+
+from .conftest import CLASSES, MODEL, OTHER, publish, server
+
+
+@pytest.fixture
+def opened(home):
+    with open_bank(Settings(home=home), create=False) as bank:
+        yield bank
+
+
+def settings_of(home, **options):
+    return ServiceSettings(home=home, lease_sec=5.0, **options)
+
+
+def work(bank, home, *, until=None, **options):
+    """Run a worker in this process until nothing is open."""
+    worker = Worker(bank, settings_of(home, **options), until or (lambda: idle(bank)))
+    worker.run()
+    return worker
+
+
+def idle(bank):
+    with bank.catalogue.session(read_only=True) as session:
+        counts = queries.job_counts(session=session)
+    return not counts.get("queued") and not counts.get("running")
+
+
+def hashes(bank, job_id):
+    with bank.catalogue.session(read_only=True) as session:
+        rows = queries.images(job_id=job_id, limit=10_000, order="id", session=session)
+    return {(row.class_name, row.index): (row.pixel_sha256, row.verdict) for row in rows}
+
+
+REQUESTS = [
+    GenerateRequest(MODEL, n, seed=50 + n, class_name=CLASSES[n % 2], truncation=1.0 if n % 3 else 0.6)
+    for n in range(1, 9)
+]
+
+
+def test_shared_blocks_hold_the_same_images_as_lone_ones(opened, home, monkeypatch):
+    forwards = Counter()
+    model = load_model(opened, MODEL)
+    if not model.sampler.mixes:
+        pytest.skip("this device rounds differently at other places of a block")
+    original = type(model.sampler)._forward
+
+    def count(sampler, draws):
+        forwards["all"] += 1
+        return original(sampler, draws)
+
+    monkeypatch.setattr(type(model.sampler), "_forward", count)
+    jobs = [submit(opened, request)[1] for request in REQUESTS]
+    work(opened, home)
+    shared = forwards["all"]
+    mixed = [hashes(opened, job.id) for job in jobs]
+    assert shared < len(REQUESTS) + 3  # three tell whether blocks may be shared
+    with open_bank(Settings(home=home.parent / "alone")) as alone:
+        publish_again(opened, alone)
+        for request, expected in zip(REQUESTS, mixed, strict=True):
+            assert hashes(alone, generate(alone, request).job.id) == expected
+    assert verify(opened).sound
+    some = next(iter(mixed[-1]))
+    assert regenerate(opened, f"{jobs[-1].id}-{CLASSES.index(some[0])}-{some[1]:06d}").equal
+
+
+def publish_again(source, target):
+    """The same model in another bank."""
+    from synthbank.workflows.adopt import adopt_model
+
+    adopt_model(target, source.store.url(f"models/{MODEL}"))
+
+
+def test_where_places_matter_blocks_are_not_shared(opened, home, monkeypatch):
+    from synthbank.generation import Sampler
+
+    monkeypatch.setattr(Sampler, "mixes", False)
+    jobs = [submit(opened, request)[1] for request in REQUESTS[:3]]
+    work(opened, home)
+    for job, request in zip(jobs, REQUESTS, strict=False):
+        assert sum(verdict == "accepted" for _, verdict in hashes(opened, job.id).values()) == request.n
+
+
+def test_more_may_be_wanted_of_a_job_while_it_runs(opened, home):
+    request = GenerateRequest(MODEL, 4, seed=70, class_name=CLASSES[0])
+    _, job = submit(opened, request)
+    with opened.catalogue.session() as session:
+        assert queries.claim("test:1:x", lease_sec=0.5, session=session)
+    submit(opened, GenerateRequest(MODEL, 9, seed=70, class_name=CLASSES[1]))
+    time.sleep(0.6)
+    work(opened, home)
+    found = Counter(name for (name, _), (_, verdict) in hashes(opened, job.id).items() if verdict == "accepted")
+    assert found == {CLASSES[0]: 4, CLASSES[1]: 9}
+
+
+def test_a_stopped_worker_gives_its_jobs_back(opened, home):
+    _, job = submit(opened, GenerateRequest(MODEL, 1500, seed=71))
+
+    def some_are_there():
+        with opened.catalogue.session(read_only=True) as session:
+            return queries.get_job(job.id, session=session).n_accepted > 0
+
+    work(opened, home, until=some_are_there)
+    with opened.catalogue.session(read_only=True) as session:
+        row = queries.get_job(job.id, session=session)
+    assert (row.status, row.worker, row.claims) == (JobStatus.QUEUED, None, 0)
+    assert 0 < row.n_accepted < 3000
+    assert verify(opened).sound
+
+
+def test_a_short_job_is_not_held_up_by_a_long_one(opened, home):
+    _, long = submit(opened, GenerateRequest(MODEL, 1000, seed=72, screen=False))
+    _, short = submit(opened, GenerateRequest(MODEL, 1, seed=73))
+
+    def short_is_done():
+        with opened.catalogue.session(read_only=True) as session:
+            return queries.get_job(short.id, session=session).status == JobStatus.DONE
+
+    work(opened, home, until=short_is_done)
+    with opened.catalogue.session(read_only=True) as session:
+        assert queries.get_job(long.id, session=session).status == JobStatus.QUEUED
+
+
+def test_a_job_whose_model_is_damaged_fails_and_others_go_on(opened, home):
+    with opened.catalogue.session(read_only=True) as session:
+        row = queries.get_model(MODEL, session=session)
+    from synthbank.workflows.ingest import load_split, require_dataset
+
+    originals = load_split(opened, require_dataset(opened, "ihc"), "train").images
+    publish(opened, OTHER, row.dataset_id, originals, seed=1)
+    opened.store.put(f"models/{OTHER}/generator.safetensors", b"damaged")
+    _, bad = submit(opened, GenerateRequest(OTHER, 1))
+    _, good = submit(opened, GenerateRequest(MODEL, 1, seed=74))
+    work(opened, home)
+    with opened.catalogue.session(read_only=True) as session:
+        failed = queries.get_job(bad.id, session=session)
+        assert failed.status == JobStatus.FAILED
+        assert "hash" in failed.message
+        assert queries.get_job(good.id, session=session).status == JobStatus.DONE
+
+
+def test_a_worker_that_lost_its_lease_enters_nothing(opened):
+    from synthbank.workflows.produce import Production
+
+    _, job = submit(opened, GenerateRequest(MODEL, 3, seed=75))
+    with opened.catalogue.session() as session:
+        (taken,) = queries.claim("slow:1:x", lease_sec=-1.0, session=session)
+    with Production(opened, load_model(opened, MODEL), worker="slow:1:x", lease_sec=5.0) as production:
+        production.take(taken)
+        with opened.catalogue.session() as session:
+            assert queries.claim("fast:2:y", lease_sec=60.0, session=session)
+        production.step()
+        production.commit()
+        assert production.works == {}
+    assert hashes(opened, job.id) == {}
+
+
+def test_a_server_survives_the_killing_of_its_workers_under_load(home):
+    """No image lost, none doubled, and the same ones that a quiet machine makes."""
+    wanted = dict.fromkeys(range(900, 924), 3)
+    answers, killed = {}, []
+
+    def ask(address, seed):
+        body = {"model": MODEL, "count": wanted[seed], "seed": seed}
+        answers[seed] = httpx.post(f"{address}/v1/generate", json=body, timeout=120).json()
+
+    with server(home) as (address, process):
+        stop = threading.Event()
+
+        def kill():
+            while not stop.wait(1.5) and len(killed) < 3:
+                for pid in children(process.pid):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        threads = [threading.Thread(target=ask, args=(address, seed)) for seed in wanted]
+        big = httpx.post(f"{address}/v1/jobs", json={"model": MODEL, "count": 300, "seed": 999}).json()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stop.set()
+        killer.join()
+        deadline = time.monotonic() + 120
+        while (job := httpx.get(f"{address}{big['links']['self']}").json())["status"] != "done":
+            assert time.monotonic() < deadline, job
+            time.sleep(0.2)
+    assert killed
+    with open_bank(Settings(home=home), create=False) as bank:
+        assert verify(bank).sound
+        for seed, n in {**wanted, 999: 300}.items():
+            found = hashes(bank, GenerateRequest(MODEL, n, seed=seed).job_id())
+            for name in CLASSES:
+                indices = sorted(index for kind, index in found if kind == name)
+                assert indices == list(range(len(indices)))
+                assert sum(v == "accepted" for (kind, _), (_, v) in found.items() if kind == name) == n
+    assert all(len(answer["images"]) == 2 * wanted[seed] for seed, answer in answers.items())
+
+
+@pytest.fixture
+def shared_database(postgres_server, postgres_template):
+    """URL of a database for one test."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    yield postgres_server.create(name, template=postgres_template)
+    postgres_server.drop(name)
+
+
+@pytest.mark.postgres
+def test_two_servers_on_one_postgresql_share_the_queue(home, tmp_path, shared_database):
+    """Both work, no job is done twice, and one goes on with what the other's killed worker held."""
+    shared = {"SYNTHBANK_DATABASE_URL": shared_database, "SYNTHBANK_STORAGE_URL": (tmp_path / "objects").as_uri()}
+    where = {"database_url": shared_database, "storage_url": shared["SYNTHBANK_STORAGE_URL"]}
+    settings = Settings(home=tmp_path / "shared", **where)
+    with open_bank(Settings(home=home)) as source, open_bank(settings) as bank:
+        publish_again(source, bank)
+    seeds = range(600, 616)
+    with (
+        server(tmp_path / "a", environment=shared) as (one, first),
+        server(tmp_path / "b", environment=shared) as (two, _),
+    ):
+        big = httpx.post(f"{one}/v1/jobs", json={"model": MODEL, "count": 200, "seed": 599}).json()
+        for i, seed in enumerate(seeds):
+            body = {"model": MODEL, "class": CLASSES[0], "count": 4, "seed": seed}
+            assert httpx.post(f"{(one, two)[i % 2]}/v1/jobs", json=body).status_code == 202
+        for pid in children(first.pid):
+            os.kill(pid, signal.SIGKILL)
+        with open_bank(settings) as bank:
+            deadline = time.monotonic() + 120
+            while not idle(bank):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+    with open_bank(settings) as bank:
+        assert verify(bank).sound
+        for seed in seeds:
+            request = GenerateRequest(MODEL, 4, seed=seed, class_name=CLASSES[0])
+            found = hashes(bank, request.job_id())
+            assert sum(verdict == "accepted" for _, verdict in found.values()) == 4
+            assert sorted(index for _, index in found) == list(range(len(found)))
+        assert sum(verdict == "accepted" for _, verdict in hashes(bank, big["id"]).values()) == 400
+
+
+def children(pid):
+    path = f"/proc/{pid}/task/{pid}/children"
+    return [int(child) for child in open(path).read().split()] if os.path.exists(path) else []
+
+
+def test_jobs_survive_a_restart_and_a_terminated_server_leaves_no_worker(home):
+    with server(home) as (address, process):
+        job = httpx.post(f"{address}/v1/jobs", json={"model": MODEL, "count": 500, "seed": 80}).json()
+        (worker,) = children(process.pid)
+    assert process.returncode == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    with server(home) as (address, _):
+        deadline = time.monotonic() + 120
+        while httpx.get(f"{address}{job['links']['self']}").json()["status"] != "done":
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    with open_bank(Settings(home=home), create=False) as bank:
+        assert verify(bank).sound
