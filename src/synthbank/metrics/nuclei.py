@@ -23,8 +23,8 @@ class NucleiDistance:
     """Number, mean area and spread of areas of dark blue bodies an image, compared as distributions.
 
     Haematoxylin takes away red light: an image's red channel is smoothed, cut at its Otsu threshold, and the dark
-    side's connected bodies of 12 pixels to half of the image are counted. Touching nuclei count as one: this compares sets
-    and counts nothing for a person.
+    side's connected bodies of 12 pixels to half of the image are counted. Touching nuclei count as one: this compares
+    sets and counts nothing for a person.
 
     Source: Otsu 1979; the areas are compared by their Wasserstein distance in standard deviations of the originals.
     """
