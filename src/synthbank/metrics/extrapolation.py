@@ -37,7 +37,7 @@ def _frechet_infinity_of_resamples(products: Products, kept_real: Kept, kept_fak
     against="test",
     looks_at="both",
     proportion_of=None,
-    biased=False,
+    biased=True,
     resampled=_frechet_infinity_of_resamples,
     citation="Chong and Forsyth 2020, arXiv 1911.07023",
     note=f"extrapolated over 1/n from at most {_MOST_IMAGES} images of each set",
