@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import write_json
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from synthbank.data import IngestOptions, ingest_source
@@ -46,7 +47,11 @@ def main() -> None:
     first = np.isin(groups, sorted(set(groups))[::2])
     held_out, fresh = (test.take(np.flatnonzero(part)) for part in (first, ~first))
     made = cases(train, held_out, fresh, options.images)
-    table = {case: {s.metric.rsplit("-", 2)[0]: s for s in judge(train, held_out, made[case])} for case in CASES}
+    known = embed(held_out), embed(train)
+    table = {}
+    for case in CASES:
+        print("judging", case, flush=True)
+        table[case] = {s.metric.rsplit("-", 2)[0]: s for s in judge(train, held_out, made[case], *known)}
     names = sorted(table["fresh"], key=lambda name: metrics.facts(name)["order"])
     show(table, names)
     wrong = [line for name in names for line in complaints(name, table)]
@@ -82,21 +87,28 @@ def cases(train: LabelledImages, held_out: LabelledImages, fresh: LabelledImages
     }
 
 
-def judge(train: LabelledImages, held_out: LabelledImages, fake: LabelledImages) -> list[Score]:
+def embed(images: LabelledImages) -> NDArray[np.float32]:
+    return load_feature_network("lite1").embed(batched(images.images), input_size=judged_at(64))
+
+
+def judge(
+    train: LabelledImages,
+    held_out: LabelledImages,
+    fake: LabelledImages,
+    held_out_features: NDArray[np.float32],
+    train_features: NDArray[np.float32],
+) -> list[Score]:
     """Every metric over all classes."""
-    network, side = load_feature_network("lite1"), judged_at(64)
-    embedded = {
-        key: network.embed(batched(images.images), input_size=side)
-        for key, images in (("real", held_out), ("fake", fake), ("floor_real", train))
-    }
     scores = evaluate_features(
-        **embedded,
+        real=held_out_features,
+        fake=embed(fake),
+        floor_real=train_features,
         real_labels=held_out.labels,
         fake_labels=fake.labels,
         floor_labels=train.labels,
         class_names=train.class_names,
-        network=network.name,
-        input_size=side,
+        network="lite1",
+        input_size=judged_at(64),
         rng=np.random.default_rng(0),
         n_resamples=4,
     )
@@ -110,7 +122,7 @@ def expected(name: str) -> dict[str, str]:
     if facts["looks_at"] == "fake":
         return {"collapsed": "worse", "identical": "alike", "copies": "alike"}
     if facts["against"] == "train":
-        return {"copies": "worse", "identical": "alike"}
+        return {"copies": "worse"}
     return {"identical": "no worse", "noise": "worse", "blurred": "worse", "class missing": "worse", "copies": "alike"}
 
 

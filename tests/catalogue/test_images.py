@@ -186,3 +186,16 @@ def test_nothing_new_comes_from_a_withdrawn_model(filled, image_rows, original_h
                 )
         with pytest.raises(NotFoundError):
             queries.withdraw_original("0" * 64, session=session)
+
+
+def test_scores_of_single_images_are_added_beside_those_that_are_there(filled, image_rows):
+    with filled.session() as session:
+        queries.add_images(image_rows("job-alpha", 2), session=session)
+        first, second = (row.id for row in queries.images(job_id="job-alpha", order="id", limit=2, session=session))
+        queries.add_image_scores({first: {"novelty": 0.25}, second: {"novelty": 1.0}}, session=session)
+        queries.add_image_scores({first: {"novelty": 0.5, "other": 3.0}}, session=session)
+    with filled.session() as session:
+        assert queries.get_image(first, session=session).scores == {"novelty": 0.5, "other": 3.0}
+        assert queries.get_image(second, session=session).scores == {"novelty": 1.0}
+        with pytest.raises(NotFoundError):
+            queries.add_image_scores({"nobody": {"novelty": 0.0}}, session=session)

@@ -211,6 +211,9 @@ def test_values_are_finite_and_within_bounds(name, case):
     value = value_of(name, real, fake)
     smallest, largest = metrics.facts(name)["bounds"]
     assert isinstance(value, float)
+    if math.isnan(value):  # says that it does not hold: only allowed where images are fewer than feature values
+        assert real.shape[1] >= len(real)
+        return
     assert math.isfinite(value)
     assert smallest is None or value >= smallest
     assert largest is None or value <= largest

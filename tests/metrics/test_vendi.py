@@ -40,3 +40,8 @@ def test_extrapolation_keeps_a_true_distance():
     fake = rng.normal(size=(300, 10)) + 1.0  # truth: 10
     products = products_of(real=rng.normal(size=(300, 10)), fake=fake)
     assert metrics.get("fd-inf")(products) == pytest.approx(10.0, abs=1.5)
+
+
+def test_extrapolation_does_not_hold_for_fewer_images_than_features():
+    rng = np.random.default_rng(3)
+    assert np.isnan(metrics.get("fd-inf")(products_of(real=rng.normal(size=(70, 90)), fake=rng.normal(size=(80, 90)))))

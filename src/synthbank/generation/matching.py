@@ -31,7 +31,6 @@ _BLUR = 3.0
 _CUT = 12
 """Highest frequency that step 1 looks at, in cycles an image; above lie noise and compression."""
 _CANDIDATES = 8
-_LUMA = [0.299, 0.587, 0.114]
 _MOST_SHIFT = SIDE // 8
 _CHUNK = 64
 _QUARTERS = ((False, 0), (False, 1), (True, 0), (True, 1))
@@ -112,10 +111,8 @@ def _best_place(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _grey(images: UInt8Images) -> Tensor:
-    """`[N, 1, S, S]`: luma of RGB, which JPEG keeps best; else the mean over channels."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).float()
-    weights = torch.tensor(_LUMA if x.shape[1] == 3 else [1.0 / x.shape[1]] * x.shape[1])
-    return (x * weights[:, None, None]).sum(dim=1, keepdim=True)
+    """`[N, 1, S, S]`, mean over channels: luma hides what stains differ in, and caught fewer moved copies."""
+    return torch.from_numpy(np.ascontiguousarray(images)).float().mean(dim=1, keepdim=True)
 
 
 def _seen(grey: Tensor, zoom: float, tilt: float) -> Tensor:

@@ -12,6 +12,7 @@ from synthbank.records import UInt8Images
 from synthbank.registry import Registry
 
 ProductsFunction = Callable[[Products], float]
+"""NaN where the metric does not hold for these sets."""
 ResampledFunction = Callable[[Products, Kept, Kept], Values]
 
 

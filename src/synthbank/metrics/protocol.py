@@ -203,6 +203,9 @@ def _measure(against: str, products: Products, rng: np.random.Generator, n_resam
     for name in (name for name in names if enough[name]):
         start = time.perf_counter()
         value = metrics.get(name)(products)
+        if np.isnan(value) or (name in draws and np.isnan(draws[name]).all()):
+            measured[name] = _Measured(None, note=f"does not hold for so few images of {products.dimensions} features")
+            continue
         low, high = interval_of(name, value, draws.get(name), *products.cross.shape)
         n_draws = int(np.isfinite(draws[name]).sum()) if name in draws else None
         measured[name] = _Measured(value, low, high, seconds.get(name, 0.0) + time.perf_counter() - start, n_draws)

@@ -43,6 +43,15 @@ class EvaluateReport:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Sets:
+    """Held-out originals, synthetic images and training originals."""
+
+    test: LabelledImages
+    fake: LabelledImages
+    floor: LabelledImages
+
+
 def evaluate(
     bank: Bank,
     job_id: str,
@@ -85,33 +94,11 @@ def evaluate(
     fake = load_synthetic(bank, job_id, dataset.class_names, max_images=max_images)
     if not len(fake):
         raise StateError("The job has no accepted images", got=job_id, next_step="synthbank generate")
+    sets = _Sets(test, fake, floor)
     scores: list[Score] = []
-    cache = feature_cache(bank)
     for network, inside in _spaces(model, encoder or bank.settings.encoder):
         on_stage(f"features and scores in {network.name}")
-        side = getattr(network, "input_size", judged_at(dataset.size))
-        real, synthetic, train = (
-            cached_features(cache, network, batched(images.images), input_size=side) for images in (test, fake, floor)
-        )
-        scores += evaluate_features(
-            real=real,
-            fake=synthetic,
-            floor_real=train,
-            real_labels=test.labels,
-            fake_labels=fake.labels,
-            floor_labels=floor.labels,
-            class_names=dataset.class_names,
-            network=network.name,
-            input_size=side,
-            rng=np.random.default_rng(stable_seed(seed, network.name)),
-            n_resamples=n_resamples,
-            inside_discriminator=inside,
-        )
-        if network.name == JUDGE and len(floor):
-            new = novelty(train=train, held_out=real, fake=synthetic)
-            with bank.catalogue.session() as session:
-                by_image = {i: {"novelty": float(v)} for i, v in zip(fake.ids, new, strict=True)}
-                queries.add_image_scores(by_image, session=session)
+        scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed)
     on_stage("pixels")
     rng = np.random.default_rng(stable_seed(seed, "pixels"))
     scores += evaluate_pixels(real=test, fake=fake, floor_real=floor, rng=rng, n_resamples=n_resamples)
@@ -126,6 +113,37 @@ def evaluate(
             session=session,
         )
     return EvaluateReport(job, dataset, tuple(scores), len(test), len(fake), time.perf_counter() - start)
+
+
+def _in_space(
+    bank: Bank, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int
+) -> list[Score]:
+    """Scores in one feature space; in the judge's own, every synthetic image learns how new it is as well."""
+    cache = feature_cache(bank)
+    side = getattr(network, "input_size", judged_at(sets.test.images.shape[-1]))
+    real, synthetic, train = (
+        cached_features(cache, network, batched(images.images), input_size=side)
+        for images in (sets.test, sets.fake, sets.floor)
+    )
+    if network.name == JUDGE and len(train):
+        new = novelty(train=train, held_out=real, fake=synthetic)
+        by_image = {i: {"novelty": float(v)} for i, v in zip(sets.fake.ids, new, strict=True)}
+        with bank.catalogue.session() as session:
+            queries.add_image_scores(by_image, session=session)
+    return evaluate_features(
+        real=real,
+        fake=synthetic,
+        floor_real=train,
+        real_labels=sets.test.labels,
+        fake_labels=sets.fake.labels,
+        floor_labels=sets.floor.labels,
+        class_names=sets.test.class_names,
+        network=network.name,
+        input_size=side,
+        rng=np.random.default_rng(stable_seed(seed, network.name)),
+        n_resamples=n_resamples,
+        inside_discriminator=inside,
+    )
 
 
 def _spaces(model: ModelRow, encoder: Path | None) -> list[tuple[FeatureNetwork, bool]]:
