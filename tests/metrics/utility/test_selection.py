@@ -23,8 +23,8 @@ def test_about_the_asked_share_of_each_class_passes(selector, share):
 
 
 def test_wrong_labels_and_strange_images_go_first(selector):
-    made = squares(200, seed=2, wrong=0.3)
-    truth = squares(200, seed=2).labels
+    made = squares(200, seed=2, wrong=0.3, classes=3)
+    truth = squares(200, seed=2, classes=3).labels
     features = column_means(made.images)
     kept = selector.calibrated(features, made.labels, 0.6).accepts(features, made.labels)
     assert (made.labels != truth)[kept].mean() < 0.1

@@ -94,9 +94,8 @@ class _Table:
     ) -> None:
         self.trials, self.folds, self.classifier, self.plan = trials, folds, classifier, plan
         self.class_names = folds[0].train.class_names
-        self.rng = np.random.default_rng(plan.seed)
         groups = np.concatenate([fold.test_groups for fold in folds])
-        self.draws = group_weights(groups, n_resamples=n_resamples, rng=self.rng)
+        self.draws = group_weights(groups, n_resamples=n_resamples, rng=np.random.default_rng(plan.seed))
         self.labels = np.concatenate([fold.test.labels for fold in folds])
         self.crossed = len(folds) > 1
         self.method = _CORRECTED if self.crossed else _BOOTSTRAP
@@ -133,7 +132,7 @@ class _Table:
 
     def _pooled(self, cell: str, *, gain: bool = False) -> Score:
         """Macro-F1 over the answers of all folds together: better defined where a fold tests hardly any of a class."""
-        found = resampled(*self._pooled_draws(cell, minus_control=gain), rng=self.rng)
+        found = self._resampled(*self._pooled_draws(cell, minus_control=gain))
         name = f"{'gain' if gain else 'utility'}-pooled-{LEAD}-{self.classifier}-{cell}"
         return self._row(name, cell, found, True, gain, None, method=_POOLED)
 
@@ -180,10 +179,14 @@ class _Table:
             base_values, base_draws = self._of(name, CONTROL, label)
             values, draws = values - base_values, draws - base_draws
         if not self.crossed:
-            return None if np.isnan(values).any() else resampled(values[:, 0], draws, rng=self.rng)
+            return None if np.isnan(values).any() else self._resampled(values[:, 0], draws)
         of_folds = values.mean(axis=0)
         of_folds = of_folds[~np.isnan(of_folds)]
         return corrected_t(of_folds, test_share=self._test_share()) if len(of_folds) > 1 else None
+
+    def _resampled(self, of_seeds: Floats, drawn: Floats) -> Difference:
+        """The same seeds are drawn for every score, so that a number is the same wherever it stands."""
+        return resampled(of_seeds, drawn, rng=np.random.default_rng(self.plan.seed))
 
     def _of(self, name: str, cell: str, label: int | None) -> tuple[Floats, Floats]:
         """Values by seed and fold, and (for one test set) by seed and draw."""
