@@ -49,6 +49,16 @@ def test_every_regime_has_every_score_and_gains_agree_with_values():
     assert not by_id(scores, "utility-ece-probe-real").higher_is_better
 
 
+def test_a_handful_of_test_groups_still_gives_an_interval_and_a_caution():
+    fold = dataclasses.replace(make_fold(noise=220, n_test=40), test_groups=np.full(80, 10_000))
+    scores, (judgement,) = judged([fold])
+    gain = by_id(scores, "gain-macro-f1-probe-both")
+    assert gain.low < gain.value < gain.high
+    assert "too few test groups" in gain.details["method"]
+    assert "1 group(s) alone" in judgement.sentence
+    assert "alone" not in judged([make_fold()])[1][0].sentence
+
+
 def test_curves_and_ratios_become_cells_of_their_own():
     plan = dataclasses.replace(PROBE, n_seeds=1, real_shares=(0.5, 1.0), ratios=(1.0,))
     scores, _ = judged([make_fold(n_train=8)], plan)
