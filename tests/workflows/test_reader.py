@@ -9,8 +9,8 @@ from PIL import Image
 from synthbank.catalogue import queries
 from synthbank.errors import InputError, OptionError, StateError, UnknownNameError
 from synthbank.workflows.generate import newest_job
-from synthbank.workflows.report import job_scorecard
 from synthbank.workflows.reader import FORMAT, import_answers, make_study, newest_study, study_scores
+from synthbank.workflows.report import job_scorecard
 
 
 @pytest.fixture
@@ -74,7 +74,9 @@ def test_answers_come_in_once_and_are_scored(trained, study, tmp_path):
         rows = queries.scores(subject_kind="job", subject_id=study.study.job_id, session=session)
     (row,) = [r for r in rows if r.metric.startswith("reader-accuracy") and r.class_name is None]
     assert (row.value, row.n_real) == (0.75, 32)
-    assert "Accuracy of readers" in {x.measure for c in job_scorecard(trained, row.subject_id).criteria for x in c.lines}
+    assert "Accuracy of readers" in {
+        x.measure for c in job_scorecard(trained, row.subject_id).criteria for x in c.lines
+    }
 
 
 def test_answers_that_do_not_fit_are_refused_whole(trained, study, tmp_path):
