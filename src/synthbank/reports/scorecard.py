@@ -243,7 +243,7 @@ def _consistency(data: ReportData) -> Criterion:
             )
         )
     lines += [
-        _gain_line(s, f"Gain in macro-F1 under {parts_of(s.metric)[0].partition('@')[2]}")
+        _gain_line(s, f"Gain under {parts_of(s.metric)[0].partition('@')[2]}, {parts_of(s.metric)[1]}")
         for s in data.evidence
         if s.metric.startswith("gain-macro-f1@") and parts_of(s.metric)[2] == "both"
     ]

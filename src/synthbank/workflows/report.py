@@ -354,10 +354,12 @@ def _embed(images: UInt8Images) -> NDArray[np.float32]:
 
 
 def _scores(rows: _Rows) -> tuple[Score, ...]:
-    """The newest scores against this data set's test split, else all there are."""
+    """The newest scores against this data set's test split, else all there are; and those of readers."""
     reference = rows.dataset.split_fingerprints.get(Split.TEST.value) if rows.dataset else None
-    ours = [row for row in rows.scores if row.reference_fingerprint == reference]
-    return tuple(row.score() for row in (ours or rows.scores))
+    readers = [row for row in rows.scores if row.metric.startswith("reader-")]
+    measured = [row for row in rows.scores if row not in readers]
+    ours = [row for row in measured if row.reference_fingerprint == reference]
+    return tuple(row.score() for row in (*(ours or measured), *readers))
 
 
 def _of_classes(rows: _Rows, split: Split) -> int:

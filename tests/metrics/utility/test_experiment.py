@@ -5,7 +5,7 @@ import pytest
 
 from synthbank.errors import InputError, OptionError, UnknownNameError
 from synthbank.metrics.utility import Fold, UtilityPlan, each_group_out, run_trials, split_folds, utility_scores
-from synthbank.metrics.utility.experiment import Cell, training_set
+from synthbank.metrics.utility.experiment import Cell, selected_index, training_set
 
 from .conftest import column_means, make_fold, squares
 
@@ -49,6 +49,16 @@ def test_every_regime_has_every_score_and_gains_agree_with_values():
     assert not by_id(scores, "utility-ece-probe-real").higher_is_better
 
 
+def test_a_handful_of_test_groups_still_gives_an_interval_and_a_caution():
+    fold = dataclasses.replace(make_fold(noise=220, n_test=40), test_groups=np.full(80, 10_000))
+    scores, (judgement,) = judged([fold])
+    gain = by_id(scores, "gain-macro-f1-probe-both")
+    assert gain.low < gain.value < gain.high
+    assert "too few test groups" in gain.details["method"]
+    assert "1 group(s) alone" in judgement.sentence
+    assert "alone" not in judged([make_fold()])[1][0].sentence
+
+
 def test_curves_and_ratios_become_cells_of_their_own():
     plan = dataclasses.replace(PROBE, n_seeds=1, real_shares=(0.5, 1.0), ratios=(1.0,))
     scores, _ = judged([make_fold(n_train=8)], plan)
@@ -70,13 +80,17 @@ def test_smaller_shares_lie_inside_larger_ones_and_keep_groups_whole():
     assert (np.bincount(kept[0.25].labels) >= 3).all()
 
 
-def test_selection_keeps_well_labelled_images_and_gains_by_it():
+def test_selection_keeps_well_labelled_images_as_a_regime_of_its_own():
     fold = make_fold(n_train=15, noise=50, wrong=0.4, n_synthetic=100)
     plan = dataclasses.replace(PROBE, select=0.5)
     chosen = training_set(fold, Cell("selected"), plan, column_means, seed=0)
     assert abs((~chosen.real).sum() - 100) <= 4
+    kept = selected_index(fold.train, fold.synthetic, 0.5, column_means)
+    truth = np.repeat([0, 1], 100)
+    assert (fold.synthetic.labels != truth).mean() > 0.3
+    assert (fold.synthetic.labels != truth)[kept].mean() < 0.1
     scores, _ = judged([fold], plan)
-    assert by_id(scores, "utility-macro-f1-probe-selected").value > by_id(scores, "utility-macro-f1-probe-both").value
+    assert by_id(scores, "gain-macro-f1-probe-selected").details["training_synthetic"] == len(kept)
 
 
 def test_shifted_test_images_are_scored_as_well():

@@ -15,7 +15,7 @@ def world():
     def draw(n, n_island):
         return np.r_[rng.normal(0, 1, (n, 6)), rng.normal(12, 1, (n_island, 6))]
 
-    return draw(80, 7), draw(40, 4), draw
+    return draw(80, 5), draw(40, 4), draw
 
 
 def scores_for(real, held_out, fake, groups=None):
@@ -27,8 +27,8 @@ def scores_for(real, held_out, fake, groups=None):
 def test_the_island_is_found_and_its_absence_is_seen(world):
     real, held_out, draw = world
     modes = find_modes(real, seed=0)
-    assert modes.rare[-7:].all()
-    assert sum(modes.sizes) == 87
+    assert modes.rare[-5:].all()
+    assert sum(modes.sizes) == 85
     without = scores_for(real, held_out, draw(300, 0))
     with_it = scores_for(real, held_out, draw(300, 25))
     assert without["common-coverage", None].value > 0.9
@@ -40,17 +40,18 @@ def test_the_island_is_found_and_its_absence_is_seen(world):
 
 def test_a_group_that_nothing_resembles_stands_out(world):
     real, held_out, draw = world
-    groups = ["main"] * 80 + ["island"] * 7
+    groups = ["main"] * 80 + ["island"] * 5
     found = scores_for(real, held_out, draw(300, 0), groups)
     assert found["group-coverage", "island"].value == 0.0
     assert found["group-coverage", "main"].value > 0.9
-    assert found["group-coverage", "island"].n_real == 7
-    assert set(scores_for(real, held_out, draw(9, 0), ["a"] * 84 + ["b"] * 3)) >= {("group-coverage", "a")}
+    assert found["group-coverage", "island"].n_real == 5
+    assert set(scores_for(real, held_out, draw(9, 0), ["a"] * 82 + ["b"] * 3)) >= {("group-coverage", "a")}
 
 
 def test_coverage_by_hand():
-    real = np.arange(10.0)[:, None]  # the fifth neighbour lies 3 away in the middle, 5 at the ends
-    assert covered(real=real, fake=np.array([[13.5]])).tolist() == [False] * 9 + [True]
+    real = np.arange(10.0)[:, None]  # the fifth neighbour lies 3 away in the middle, 5 at the ends: 3 typically
+    assert covered(real=real, fake=np.array([[11.5]])).tolist() == [False] * 9 + [True]
+    assert not covered(real=real, fake=np.array([[13.5]])).any()
     with pytest.raises(OptionError, match="too few originals"):
         find_modes(real[:5], seed=0)
 

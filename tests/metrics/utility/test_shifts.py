@@ -8,7 +8,8 @@ from synthbank.metrics.utility import shifts
 def field(channels=3, n=2):
     y, x = np.mgrid[0:32, 0:32] / 32
     planes = [60 + 150 * y, 90 + 90 * np.sin(9 * x) ** 2, 200 - 80 * x * y][:channels]
-    return np.stack([np.stack(planes)] * n).astype(np.uint8)
+    grain = np.random.default_rng(0).normal(0, 12, (n, channels, 32, 32))
+    return np.clip(np.stack([np.stack(planes)] * n) + grain, 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("name", shifts.names())

@@ -56,7 +56,10 @@ def find_modes(features: NDArray[Any], *, seed: int) -> Modes:
 
 
 def covered(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which originals have a synthetic image as near as their own fifth neighbour among the originals.
+    """Which originals have a synthetic image as near as originals typically have their fifth neighbour.
+
+    One radius for all: a radius of each original's own, as in the usual coverage, is widest for the lonely ones, and
+    would count the members of a rare mode as covered by whatever lies between it and the rest.
 
     Args:
         real: `[N, D]`, N > 5.
@@ -65,11 +68,13 @@ def covered(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]:
     Returns:
         `[N]`.
 
-    Source: Naeem et al. 2020, arXiv 2002.09797, eq. 6 (coverage, here image by image).
+    Source: Naeem et al. 2020, arXiv 2002.09797, eq. 6.
+    Deviates: the median of the radii in the place of each one's own.
     """
     radius, _ = nearest_neighbours(query=real, reference=real, k=NEIGHBOURS, exclude_self=True)
     nearest, _ = nearest_neighbours(query=real, reference=fake)
-    return nearest[:, 0] <= radius[:, -1]
+    near: NDArray[np.bool_] = nearest[:, 0] <= np.median(radius[:, -1])
+    return near
 
 
 def mode_scores(

@@ -25,7 +25,10 @@ LEAD = "macro-f1"
 FEWEST_OF_GROUP = 5
 """A group with fewer test images gets no accuracy of its own."""
 _MOST_GROUPS = 40
+_FEWEST_DRAWN = 8
+"""With fewer test groups, images are drawn instead: groups drawn from a handful hardly differ from draw to draw."""
 _BOOTSTRAP = "bootstrap of test groups and seeds (one held-out test set)"
+_IMAGES = "bootstrap of test images and seeds: too few test groups to draw groups"
 _CORRECTED = "corrected t-test over folds (Nadeau and Bengio 2003), seeds averaged"
 _POOLED = "bootstrap of groups and seeds over pooled out-of-fold answers; training sets are taken as fixed"
 _KNOWS_ALL = "the generator was trained on all training originals, not on this share alone"
@@ -40,6 +43,8 @@ class Judgement:
     """helps, no difference shown or harms."""
     gain: Difference
     method: str
+    caution: str = ""
+    """What the sentence must add, such as too few test groups."""
 
     @property
     def sentence(self) -> str:
@@ -51,7 +56,7 @@ class Judgement:
         g = self.gain
         return (
             f"{self.classifier}: {self.word}. Macro-F1 changes by {g.value:+.3f} (95% interval {g.low:+.3f} to "
-            f"{g.high:+.3f}, p = {g.p_value:.2g}) over the affine control."
+            f"{g.high:+.3f}, p = {g.p_value:.2g}) over the affine control.{self.caution}"
         )
 
 
@@ -94,12 +99,14 @@ class _Table:
     ) -> None:
         self.trials, self.folds, self.classifier, self.plan = trials, folds, classifier, plan
         self.class_names = folds[0].train.class_names
-        self.rng = np.random.default_rng(plan.seed)
         groups = np.concatenate([fold.test_groups for fold in folds])
-        self.draws = group_weights(groups, n_resamples=n_resamples, rng=self.rng)
+        self.n_groups = len(np.unique(groups))
+        few = self.n_groups < _FEWEST_DRAWN
+        units = np.arange(len(groups)) if few else groups
+        self.draws = group_weights(units, n_resamples=n_resamples, rng=np.random.default_rng(plan.seed))
         self.labels = np.concatenate([fold.test.labels for fold in folds])
         self.crossed = len(folds) > 1
-        self.method = _CORRECTED if self.crossed else _BOOTSTRAP
+        self.method = _CORRECTED if self.crossed else _IMAGES if few else _BOOTSTRAP
         self.cells = [cell.name for cell in plan.cells()]
         self._values = {
             (cell, shift): self._cell_values(cell, shift) for cell in self.cells for shift in ("", *plan.shifts)
@@ -125,7 +132,9 @@ class _Table:
         if PRIMARY not in self.cells:
             return None
         gain = self._difference(LEAD, PRIMARY, gain=True)
-        return None if gain is None else Judgement(self.classifier, gain.words, gain, self.method)
+        few = self.method == _IMAGES
+        caution = f" The test images are of {self.n_groups} group(s) alone: nothing is said of others." if few else ""
+        return None if gain is None else Judgement(self.classifier, gain.words, gain, self.method, caution)
 
     def _score(self, kind: str, name: str, cell: str, better: bool, label: int | None = None) -> Score:
         found = self._difference(name, cell, gain=kind == "gain", label=label)
@@ -133,7 +142,7 @@ class _Table:
 
     def _pooled(self, cell: str, *, gain: bool = False) -> Score:
         """Macro-F1 over the answers of all folds together: better defined where a fold tests hardly any of a class."""
-        found = resampled(*self._pooled_draws(cell, minus_control=gain), rng=self.rng)
+        found = self._resampled(*self._pooled_draws(cell, minus_control=gain))
         name = f"{'gain' if gain else 'utility'}-pooled-{LEAD}-{self.classifier}-{cell}"
         return self._row(name, cell, found, True, gain, None, method=_POOLED)
 
@@ -180,10 +189,14 @@ class _Table:
             base_values, base_draws = self._of(name, CONTROL, label)
             values, draws = values - base_values, draws - base_draws
         if not self.crossed:
-            return None if np.isnan(values).any() else resampled(values[:, 0], draws, rng=self.rng)
+            return None if np.isnan(values).any() else self._resampled(values[:, 0], draws)
         of_folds = values.mean(axis=0)
         of_folds = of_folds[~np.isnan(of_folds)]
         return corrected_t(of_folds, test_share=self._test_share()) if len(of_folds) > 1 else None
+
+    def _resampled(self, of_seeds: Floats, drawn: Floats) -> Difference:
+        """The same seeds are drawn for every score, so that a number is the same wherever it stands."""
+        return resampled(of_seeds, drawn, rng=np.random.default_rng(self.plan.seed))
 
     def _of(self, name: str, cell: str, label: int | None) -> tuple[Floats, Floats]:
         """Values by seed and fold, and (for one test set) by seed and draw."""
