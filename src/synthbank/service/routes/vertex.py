@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ImageRow
-from synthbank.errors import BusyError, OptionError, StateError
+from synthbank.errors import AccessError, BusyError, OptionError, StateError
 from synthbank.service.access import Caller, Reader
 from synthbank.service.making import Made, as_request, make
 from synthbank.service.problems import ERRORS
@@ -89,7 +89,7 @@ def _health(service: ServiceDep) -> JSONResponse:
 async def _predict(body: PredictBody, service: ServiceDep, caller: Reader) -> Response:
     """Images for each instance; an answer that would be too large names stored files instead."""
     if not caller.may("generate"):
-        raise OptionError("This key may not generate", got=caller.scopes, allowed=["generate", "admin"])
+        raise AccessError("This key may not generate", got=caller.scopes, allowed=["generate", "admin"], known=True)
     return await _answer(service, body, caller)
 
 
