@@ -46,6 +46,36 @@ def test_up_down_and_up_again(empty):
         assert set(queries.counts(session=session).values()) == {0}
 
 
+THEN = "2026-01-01 00:00:00"
+FIRST_RELEASE = (
+    f"""INSERT INTO model VALUES
+    ('alpha', NULL, NULL, NULL, 'sagan', '["a"]', 8, 3, 'models/alpha', 'x', '{{}}', 'published', '{THEN}')""",
+    f"""INSERT INTO generation_job VALUES
+    ('j1', 'alpha', '{{}}', 7, 'done', 1, 1, 0, 1, true, '{THEN}', NULL, 0.5, NULL)""",
+    f"""INSERT INTO image VALUES
+    ('j1-0-000000', 'j1', 'alpha', 0, 'a', 0, 7, 1.0, 'k', 'x', 'y', 9, '{{}}', NULL, 2.5, 'accepted', NULL, true,
+    '{THEN}')""",
+)
+
+
+def test_a_bank_of_the_first_release_comes_up_and_goes_back_with_all_its_rows(empty):
+    empty.migrate("0001")
+    with empty.engine.begin() as connection:
+        for statement in FIRST_RELEASE:
+            connection.exec_driver_sql(statement)
+    empty.migrate()
+    with empty.session() as session:
+        job = queries.get_job("j1", session=session)
+        assert (job.n_accepted, job.targets, job.revision, job.claims, job.worker) == (1, None, 0, 0, None)
+        assert [row.id for row in queries.images(session=session, model_id="alpha")] == ["j1-0-000000"]
+        assert not queries.claimable(session=session)
+    empty.downgrade("0001")
+    with empty.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT job_id, nearest_distance FROM image").all()
+    assert [tuple(row) for row in rows] == [("j1", 2.5)]
+    empty.migrate()
+
+
 def test_two_processes_may_migrate_at_once(empty_database_url, empty):
     code = (
         "import sys; from synthbank.catalogue import Catalogue\n"
@@ -147,7 +177,8 @@ def test_a_server_that_is_not_there_is_told(tmp_path):
 def test_rows_name_every_column():
     pairs = {name: name for name in ("Dataset", "Original", "Expansion", "Snapshot", "Model", "Image")}
     pairs |= {"TrainingRun": "Run", "GenerationJob": "Job", "Evaluation": "Evaluation", "Export": "Export"}
-    pairs |= {name: name for name in ("ReaderAnswer", "ReaderStudy", "ReaderItem")}
+    pairs |= {name: name for name in ("ReaderAnswer", "ReaderStudy", "ReaderItem", "ApiKey")}
+    pairs |= {"AuditEvent": "Audit"}
     for table, row in pairs.items():
         fields = [field.name for field in dataclasses.fields(getattr(rows, f"{row}Row"))]
         assert fields == list(getattr(tables, table).__table__.c.keys())

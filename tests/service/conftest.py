@@ -37,14 +37,15 @@ FAST = {"threads": 1, "lease_sec": 3.0, "max_at_once": 16, "max_images": 2000, "
 
 
 def publish(bank, name, dataset_id, originals, *, seed=0):
-    """An untrained generator with the gate of real originals, set so that it keeps out one image in twenty."""
+    """An untrained generator with the gate of real originals, set so that it keeps out at most one image in twenty."""
     spec = ModelSpec("projected", 32, 3, CLASSES, options={"width": 0.25})
     torch.manual_seed(seed)
     weights = save_tensors(baked_state(architectures.get("projected").generator(spec).eval()))
     gate = build_gate(originals)
     sampler = Sampler(load_baked(spec, load_tensors(weights)))
-    distance = gate.judge(sampler.draw_block(job_seed=seed, class_index=0, block=0)).distance
-    limits = GateThresholds(copy_distance=float(np.quantile(distance, 0.05)), blank_deviation=0.0)
+    blocks = [sampler.draw_block(job_seed=seed, class_index=c, block=0) for c in range(len(CLASSES))]
+    nearest = min(float(np.quantile(gate.judge(images).distance, 0.05)) for images in blocks)
+    limits = GateThresholds(copy_distance=nearest, blank_deviation=0.0)
     gate = Gate(gate.features, gate.hashes, limits, size=gate.size).to_bytes()
     card = {
         "name": name,

@@ -54,7 +54,7 @@ def test_a_wrong_key_opens_nothing(guarded, value):
     [
         ("read", "GET", "/v1/models", None, 200),
         ("read", "POST", "/v1/generate", {"model": MODEL}, 403),
-        ("read", "POST", "/predict", {"instances": [{}]}, 422),
+        ("read", "POST", "/predict", {"instances": [{}]}, 403),
         ("generate", "POST", "/v1/generate", {"model": MODEL}, 202),
         ("generate", "GET", "/v1/models", None, 200),
         ("generate", "GET", "/v1/keys", None, 403),

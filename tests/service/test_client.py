@@ -142,6 +142,7 @@ def test_shuffling_keeps_every_image_and_follows_the_seed(client):
     assert order(2)[0] != first
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on machines with one core
 def test_workers_share_the_images_out(client):
     home = client.app.state.service.settings.home
     dataset = synthbank.as_torch_dataset(home, model=MODEL, class_names=[CLASSES[1]])

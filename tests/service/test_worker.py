@@ -6,12 +6,14 @@ import threading
 import time
 import uuid
 from collections import Counter
+from pathlib import Path
 
 import httpx
 import pytest
 
+import synthbank
 from synthbank.catalogue import queries
-from synthbank.records import JobStatus
+from synthbank.records import JobStatus, Split
 from synthbank.service import ServiceSettings
 from synthbank.service.worker import Worker
 from synthbank.settings import Settings
@@ -57,6 +59,7 @@ REQUESTS = [
     GenerateRequest(MODEL, n, seed=50 + n, class_name=CLASSES[n % 2], truncation=1.0 if n % 3 else 0.6)
     for n in range(1, 9)
 ]
+REQUESTS.append(GenerateRequest(MODEL, 70, seed=90))  # fills blocks of its own, from places that are not their start
 
 
 def test_shared_blocks_hold_the_same_images_as_lone_ones(opened, home, monkeypatch):
@@ -81,8 +84,7 @@ def test_shared_blocks_hold_the_same_images_as_lone_ones(opened, home, monkeypat
         for request, expected in zip(REQUESTS, mixed, strict=True):
             assert hashes(alone, generate(alone, request).job.id) == expected
     assert verify(opened).sound
-    some = next(iter(mixed[-1]))
-    assert regenerate(opened, f"{jobs[-1].id}-{CLASSES.index(some[0])}-{some[1]:06d}").equal
+    assert regenerate(opened, f"{jobs[-1].id}-1-000066").equal
 
 
 def publish_again(source, target):
@@ -147,7 +149,7 @@ def test_a_job_whose_model_is_damaged_fails_and_others_go_on(opened, home):
         row = queries.get_model(MODEL, session=session)
     from synthbank.workflows.ingest import load_split, require_dataset
 
-    originals = load_split(opened, require_dataset(opened, "ihc"), "train").images
+    originals = load_split(opened, require_dataset(opened, "ihc"), Split.TRAIN).images
     publish(opened, OTHER, row.dataset_id, originals, seed=1)
     opened.store.put(f"models/{OTHER}/generator.safetensors", b"damaged")
     _, bad = submit(opened, GenerateRequest(OTHER, 1))
@@ -182,8 +184,8 @@ def test_a_server_survives_the_killing_of_its_workers_under_load(home):
     answers, killed = {}, []
 
     def ask(address, seed):
-        body = {"model": MODEL, "count": wanted[seed], "seed": seed}
-        answers[seed] = httpx.post(f"{address}/v1/generate", json=body, timeout=120).json()
+        with synthbank.Client(address) as client:
+            answers[seed] = client.generate(MODEL, count=wanted[seed], seed=seed).images
 
     with server(home) as (address, process):
         stop = threading.Event()
@@ -205,9 +207,10 @@ def test_a_server_survives_the_killing_of_its_workers_under_load(home):
         stop.set()
         killer.join()
         deadline = time.monotonic() + 120
-        while (job := httpx.get(f"{address}{big['links']['self']}").json())["status"] != "done":
+        while (job := httpx.get(f"{address}{big['links']['self']}").json())["status"] in ("queued", "running"):
             assert time.monotonic() < deadline, job
             time.sleep(0.2)
+    assert job["status"] == "done"
     assert killed
     with open_bank(Settings(home=home), create=False) as bank:
         assert verify(bank).sound
@@ -217,7 +220,7 @@ def test_a_server_survives_the_killing_of_its_workers_under_load(home):
                 indices = sorted(index for kind, index in found if kind == name)
                 assert indices == list(range(len(indices)))
                 assert sum(v == "accepted" for (kind, _), (_, v) in found.items() if kind == name) == n
-    assert all(len(answer["images"]) == 2 * wanted[seed] for seed, answer in answers.items())
+    assert {seed: len(images) for seed, images in answers.items()} == {seed: 2 * n for seed, n in wanted.items()}
 
 
 @pytest.fixture
@@ -263,15 +266,15 @@ def test_two_servers_on_one_postgresql_share_the_queue(home, tmp_path, shared_da
 
 
 def children(pid):
-    path = f"/proc/{pid}/task/{pid}/children"
-    return [int(child) for child in open(path).read().split()] if os.path.exists(path) else []
+    """Processes that any thread of a process has started."""
+    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
 
 
 def test_jobs_survive_a_restart_and_a_terminated_server_leaves_no_worker(home):
     with server(home) as (address, process):
         job = httpx.post(f"{address}/v1/jobs", json={"model": MODEL, "count": 500, "seed": 80}).json()
         (worker,) = children(process.pid)
-    assert process.returncode == 0
+    assert process.returncode in (0, -signal.SIGTERM)
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
     with server(home) as (address, _):

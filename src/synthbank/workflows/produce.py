@@ -182,6 +182,7 @@ class Production:
         if parts:
             with self.stages("forward"):
                 images = self._draw(parts)
+            assert len(images) == sum(part.n for part in parts)
             verdicts = self._judge(parts, images)
             first = 0
             for part in parts:
@@ -276,10 +277,11 @@ class Production:
     def _draw(self, parts: Sequence[_Part]) -> UInt8Images:
         sampler = self.model.sampler
         draws = [p.strand.work.recipe.draw(p.strand.class_index, p.first + i) for p in parts for i in range(p.n)]
-        if len(parts) > 1:
-            return sampler.draw(draws)
-        (part,) = parts
+        part = parts[0]
         number, offset = divmod(part.first, sampler.block)
+        if len(parts) > 1 or offset + part.n > sampler.block:
+            return sampler.draw(draws)
+        # alone: at its own place, so that nothing depends on `mixes`
         recipe, class_index = part.strand.work.recipe, part.strand.class_index
         whole = [recipe.draw(class_index, number * sampler.block + i) for i in range(sampler.block)]
         return sampler.draw(whole)[offset : offset + part.n]

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ImageRow
-from synthbank.errors import BusyError, OptionError, StateError
+from synthbank.errors import AccessError, BusyError, OptionError, StateError
 from synthbank.service.access import Caller, Reader
 from synthbank.service.making import Made, as_request, make
 from synthbank.service.problems import ERRORS
@@ -89,7 +89,7 @@ def _health(service: ServiceDep) -> JSONResponse:
 async def _predict(body: PredictBody, service: ServiceDep, caller: Reader) -> Response:
     """Images for each instance; an answer that would be too large names stored files instead."""
     if not caller.may("generate"):
-        raise OptionError("This key may not generate", got=caller.scopes, allowed=["generate", "admin"])
+        raise AccessError("This key may not generate", got=caller.scopes, allowed=["generate", "admin"], known=True)
     return await _answer(service, body, caller)
 
 
@@ -152,7 +152,10 @@ def _merged(instance: Instance, shared: Parameters, model: str | None) -> Genera
     values = shared.model_dump(exclude_none=True, exclude={"format"}) | own
     if "model" not in values and model is None:
         raise OptionError("The bank holds several models", next_step='name one: {"parameters": {"model": …}}')
-    return GenerateBody(**{"model": model, "count": 1} | values)
+    try:
+        return GenerateBody(**{"model": model, "count": 1} | values)
+    except ValidationError as error:  # each part is good by itself, but not together
+        raise OptionError("An instance asks for what cannot be", got=error.errors()[0]["msg"]) from error
 
 
 def _only_model(service: Service) -> str | None:

@@ -38,7 +38,8 @@ function start() {
     } finally {
       if (mine === asked) loading = false;
     }
-    if (next && more.getBoundingClientRect().top < innerHeight + 600) load();
+    // a wider margin than the observer's, which speaks up only when the end of the list comes near anew
+    if (next && more.getBoundingClientRect().top < innerHeight + 1000) load();
   }
 
   form.addEventListener("submit", (event) => event.preventDefault());
