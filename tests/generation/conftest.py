@@ -8,7 +8,14 @@ from synthbank.fingerprint import pixel_sha256
 from synthbank.models import ModelSpec, architectures, baked_state, load_baked
 from synthbank.records import LabelledImages
 
-OPTIONS = {"sagan": {"base": 4}, "projected": {"width": 0.125}}
+OPTIONS = {
+    "dcgan": {"base": 4},
+    "diffusion": {"base": 4, "sampling_steps": 4},
+    "projected": {"width": 0.125},
+    "r3gan": {"base": 4, "depth": 1},
+    "sagan": {"base": 4},
+    "stylegan2": {"base": 4},
+}
 
 
 def make_generator(architecture="projected", *, seed=0, size=32, channels=3, class_names=("a", "b")):
