@@ -278,6 +278,7 @@ class ReaderItemRow:
     original_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
 class ApiKeyRow:
     """A key of the service, without its secret."""
 
