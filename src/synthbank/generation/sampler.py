@@ -118,7 +118,8 @@ class Sampler:
         mine = [Draw(seed, seed % classes) for seed in range(n)]
         in_order = self._forward(mine)
         shifted = self._forward(mine[1:] + mine[:1])
-        strangers = [Draw(n + seed, (seed + 1) % classes, truncation=0.5) for seed in range(n // 2)]
+        truncation = 0.5 if self._truncates else 1.0
+        strangers = [Draw(n + seed, (seed + 1) % classes, truncation=truncation) for seed in range(n // 2)]
         backwards = self._forward(strangers + mine[: n - n // 2][::-1])
         return bool(
             (shifted[: n - 1] == in_order[1:]).all() and (backwards[n // 2 :][::-1] == in_order[: n - n // 2]).all()
@@ -138,13 +139,17 @@ class Sampler:
             hidden = torch.lerp(means, hidden, kept.view(-1, *[1] * (hidden.ndim - 1)))
         return to_uint8(turn(self.generator.body(hidden, labels, noise), codes))
 
+    @property
+    def _truncates(self) -> bool:
+        return bool(architectures.facts(self.spec.architecture).get("truncation", True))
+
     def check(self, class_index: int, truncation: float) -> None:
         """Raise `OptionError` for what this model cannot draw."""
         if not 0 <= class_index < self.spec.n_classes:
             raise OptionError("No such class", got=class_index, allowed=f"0 to {self.spec.n_classes - 1}")
         if not 0 <= truncation <= 1:
             raise OptionError("Truncation is out of range", got=truncation, allowed="0 (class mean) to 1 (everything)")
-        if truncation < 1 and not architectures.facts(self.spec.architecture).get("truncation", True):
+        if truncation < 1 and not self._truncates:
             raise OptionError(
                 f"Truncation does not act on '{self.spec.architecture}' models: their images follow from noise alone",
                 got=truncation,
