@@ -186,7 +186,7 @@ def test_an_occupied_target_is_refused(made, tmp_path):
     with pytest.raises(StateError, match="--overwrite"):
         export_images(**made, target=tmp_path / "empty")
     export_images(**made, target=tmp_path / "empty", overwrite=True, limit=1)
-    assert len(files_below(tmp_path / "empty")) == 4
+    assert len(files_below(tmp_path / "empty")) == 5
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     with pytest.raises(StateError, match="did not write"):

@@ -13,6 +13,8 @@ from synthbank.reports import plots, render_report
 
 SECTIONS = [
     "verdict",
+    "scorecard",
+    "utility",
     "data",
     "split",
     "training",
