@@ -68,6 +68,8 @@ def test_an_empty_registry_says_so():
         (StateError, SynthBankError),
         (NotFoundError, StateError),
         (IntegrityError, StateError),
+        (errors.BusyError, StateError),
+        (errors.AccessError, SynthBankError),
         (TrainingError, SynthBankError),
         (EnvironmentProblem, SynthBankError),
     ],
@@ -79,7 +81,7 @@ def test_the_tree_is_the_documented_one(child, parent):
 
 def test_every_error_is_in_the_one_tree():
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, Exception)]
-    assert len(classes) == 11
+    assert len(classes) == 13
     assert all(issubclass(c, SynthBankError) for c in classes)
 
 

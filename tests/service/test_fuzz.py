@@ -1,8 +1,11 @@
 """The API against requests that a machine makes up from its own document: nothing may answer above 499."""
 
+from contextlib import suppress
+
 import httpx
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 
@@ -35,7 +38,8 @@ def test_nothing_that_fits_or_breaks_the_document_is_a_server_error(home):
                 def one(case):
                     statuses.add(case.call_and_validate(checks=[not_a_server_error]).status_code)
 
-                one()
+                with suppress(Unsatisfiable):  # nothing about a request without parameters can be wrong
+                    one()
         assert len(tried) >= 25
         assert {200, 404, 422} <= statuses
         assert httpx.get(f"{address}/ready").status_code == 200

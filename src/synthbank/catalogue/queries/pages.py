@@ -83,14 +83,17 @@ def page_images(
         raise OptionError("Images have no such order", got=order, allowed=ORDERS)
     seen = None if after is None else get_image(after, session=session)
     where = [*_ranges(wanted, order), *([] if seen is None else [_beyond(seen, order)])]
-    branches = [
-        select(_IMAGE).where(*where, *equal).order_by(*_key(_IMAGE.c, order)).limit(limit)
-        for equal in _branches(wanted, order, session)
-    ]
+    branches = _branches(wanted, order, session)
     if len(branches) == 1:
-        return records(session, ImageRow, branches[0])
-    merged = union_all(*(select(branch.subquery()) for branch in branches)).subquery()
-    return records(session, ImageRow, select(merged).order_by(*_key(merged.c, order)).limit(limit))
+        statement = select(_IMAGE).where(*where, *branches[0])
+        return records(session, ImageRow, statement.order_by(*_key(_IMAGE.c, order)).limit(limit))
+    place = _IMAGE.c.nearest_distance if order == "nearest" else _IMAGE.c.created_at
+    # of candidates only what the index holds; whole rows are read for the page alone
+    short = (select(_IMAGE.c.id, place).where(*where, *b).order_by(*_key(_IMAGE.c, order)).limit(limit) for b in branches)
+    merged = union_all(*(select(branch.subquery()) for branch in short)).subquery()
+    page = select(merged.c.id).order_by(*_key(merged.c, order)).limit(limit).subquery()
+    statement = select(_IMAGE).join(page, page.c.id == _IMAGE.c.id).order_by(*_key(_IMAGE.c, order))
+    return records(session, ImageRow, statement)
 
 
 def _branches(wanted: ImageFilter, order: str, session: Session) -> list[list[ColumnElement[bool]]]:
