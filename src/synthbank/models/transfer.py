@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from synthbank.models.bake import baked_state
 from synthbank.models.base import Discriminator
 
-_POWER_ITERATIONS = 20
+_POWER_ITERATIONS = 50
 _CLASS_TABLES = ("offset.weight", "class_code.weight")
 """Embeddings whose rows are classes: new classes start from the mean of the old ones."""
 
