@@ -109,4 +109,4 @@ def test_no_page_sorts_or_scans_the_table(filled, rows, order, database):
         for page in pages:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {page}")]
             assert not [line for line in plan if line == "SCAN image"], (page, plan)
-            assert [line for line in plan if "USING INDEX ix_image_" in line], plan
+            assert [line for line in plan if "INDEX ix_image_" in line], (page, plan)

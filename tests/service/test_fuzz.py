@@ -11,7 +11,7 @@ from schemathesis.checks import not_a_server_error
 
 from .conftest import served
 
-EXAMPLES = 8
+EXAMPLES = 5
 SLOW = ("/events", "/regenerate")  # a stream, and a process that loads a network
 QUIET = settings(
     max_examples=EXAMPLES,
