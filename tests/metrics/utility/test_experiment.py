@@ -131,6 +131,8 @@ def test_cross_validation_uses_the_corrected_test_and_pools_answers():
     pooled = by_id(scores, "utility-pooled-macro-f1-probe-real")
     assert pooled.low <= pooled.value <= pooled.high
     assert judgement.method == gain.details["method"]
+    values = [s for s in scores if s.metric.startswith("utility-") and s.value is not None]
+    assert all(0.0 <= s.low <= s.value <= s.high <= 1.0 for s in values)  # shares, whatever the t-interval says
 
 
 def test_folds_keep_groups_whole_and_classes_everywhere():

@@ -172,8 +172,8 @@ class _Table:
         return Score(
             metric=metric,
             value=None if found is None else found.value,
-            low=None if found is None else found.low,
-            high=None if found is None else found.high,
+            low=None if found is None else found.low if gain else max(found.low, 0.0),
+            high=None if found is None else found.high if gain else min(found.high, 1.0),
             n_real=n_test,
             n_fake=n_fake,
             class_name=None if label is None else self.class_names[label],
