@@ -46,7 +46,7 @@ def publish(bank, name, dataset_id, originals, *, seed=0):
     blocks = [sampler.draw_block(job_seed=seed, class_index=c, block=0) for c in range(len(CLASSES))]
     nearest = min(float(np.quantile(gate.judge(images).distance, 0.05)) for images in blocks)
     limits = GateThresholds(copy_distance=nearest, blank_deviation=0.0)
-    gate = Gate(gate.features, gate.hashes, limits, size=gate.size).to_bytes()
+    gate = Gate(gate.views, gate.hashes, limits, size=gate.size).to_bytes()
     card = {
         "name": name,
         "spec": spec.to_json(),

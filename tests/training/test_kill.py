@@ -92,7 +92,7 @@ def _describe(folder: Path) -> dict[str, object]:
         "files": files,
         "weights": {p: state_fingerprint(v) if v else None for p, v in parts.items()},
         "step": values["progress"]["step"],
-        "losses": values["progress"]["losses_d"],
+        "losses": values["progress"]["losses"],
         "snapshots": [bytes_sha256(p.read_bytes()) for p in sorted((folder / "snapshots").iterdir())],
         "events": events,
     }
