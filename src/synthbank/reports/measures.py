@@ -31,9 +31,7 @@ MEASURES = {
     "rare-coverage": Measure("Coverage of rare modes", "share of originals of small clusters with one near", 10),
     "common-coverage": Measure("Coverage of common modes", "the same for the other clusters", 11),
     "group-coverage": Measure("Coverage of a group", "the same for one patient, slide or centre", 12),
-    "reader-accuracy": Measure(
-        "Accuracy of readers", "share of images that readers call by their right name", 14
-    ),
+    "reader-accuracy": Measure("Accuracy of readers", "share of images that readers call by their right name", 14),
     "label-agreement": Measure("Label agreement", "share of labels that a real-trained classifier would give too", 13),
 }
 
