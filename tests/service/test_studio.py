@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -133,7 +134,9 @@ def tiles(browser):
 
 
 def wait(browser, condition):
-    return WebDriverWait(browser, 60, poll_frequency=0.05).until(lambda _: condition())
+    # a page that draws itself anew takes elements away between finding and reading them
+    waiting = WebDriverWait(browser, 60, poll_frequency=0.05, ignored_exceptions=[StaleElementReferenceException])
+    return waiting.until(lambda _: condition())
 
 
 @pytest.mark.chromium
@@ -234,8 +237,8 @@ def test_no_page_scrolls_sideways(studio, path, width):
         {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500},
     )
     try:
-        wide, seen = page.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
-        assert seen == width
-        assert wide <= width
+        # the page is laid out anew after the change of size; one that is too wide never gets there
+        wait(page, lambda: page.execute_script("return innerWidth") == width)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
