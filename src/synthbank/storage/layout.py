@@ -3,7 +3,7 @@
 originals/<dataset>/<2 digits>/<sha256>.png
 runs/<run>/snapshots/<step>.safetensors
 runs/<run>/<file>
-models/<model>/generator.safetensors, model.json, screen.safetensors
+models/<model>/generator.safetensors, discriminator.safetensors, screen.safetensors, model.json, card.md
 images/<job>/<class>/<thousand>/<index>.png
 evaluations/<kind>/<subject>/<file>
 reports/<subject>/<file>

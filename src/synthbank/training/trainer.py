@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -99,7 +100,7 @@ def make_trainer(
     return trainers.get(name)(spec, config, train=train, sampler=sampler, fabric=fabric)
 
 
-class BaseTrainer:
+class BaseTrainer(ABC):
     """Data, randomness, schedule, sampling and state; what is trained is up to the subclass.
 
     Every random choice is a function of (seed, rollbacks, step). That is why a resumed run repeats an uninterrupted
@@ -117,13 +118,13 @@ class BaseTrainer:
         self.rollbacks = 0
         self.lr_scale = 1.0
 
+    @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
         """Every network of the state, by the name it has there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def optimizers(self) -> dict[str, tuple[Any, float]]:
         """Every optimiser of the state, with its learning rate at the start."""
-        raise NotImplementedError
 
     def published(self) -> Generator:
         """The averaged generator as a snapshot holds it: in eval mode, its normalisation measured on itself."""

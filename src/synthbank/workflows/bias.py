@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from synthbank.catalogue import JobRow, queries
-from synthbank.errors import StateError
 from synthbank.metrics.utility import agreement_scores, mode_scores
 from synthbank.records import Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.frozen import Embedder
+from synthbank.workflows.models import origin_of
 from synthbank.workflows.train import judged_at
 from synthbank.workflows.utility import MOST_SYNTHETIC, PROBE_NETWORK, fold_of
 
@@ -34,12 +34,7 @@ def bias(bank: Bank, job_id: str, *, max_synthetic: int = MOST_SYNTHETIC, seed: 
     Raises:
         StateError: nothing was accepted, or there is no test original.
     """
-    with bank.catalogue.session(read_only=True) as session:
-        job = queries.get_job(job_id, session=session)
-        model = queries.get_model(job.model_id, session=session)
-        if model.dataset_id is None:
-            raise StateError("The model's data set is not in this bank", got=model.id)
-        dataset = queries.get_dataset_by_id(model.dataset_id, session=session)
+    job, _, dataset = origin_of(bank, job_id)
     fold, names = fold_of(bank, dataset, [job_id], max_synthetic=max_synthetic)
     embed = Embedder(PROBE_NETWORK)
     protocol = f"{PROBE_NETWORK}-{judged_at(dataset.size)}"

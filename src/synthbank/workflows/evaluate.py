@@ -28,6 +28,7 @@ from synthbank.workflows.bank import Bank
 from synthbank.workflows.features import cached_features, feature_cache
 from synthbank.workflows.inception import inception_scores
 from synthbank.workflows.ingest import load_split
+from synthbank.workflows.models import origin_of
 from synthbank.workflows.train import JUDGE, judged_at
 
 
@@ -77,12 +78,7 @@ def evaluate(
         StateError: nothing was accepted, or the data set has no test originals.
     """
     start = time.perf_counter()
-    with bank.catalogue.session() as session:
-        job = queries.get_job(job_id, session=session)
-        model = queries.get_model(job.model_id, session=session)
-        if model.dataset_id is None:
-            raise StateError("The model's data set is not in this bank", got=model.id)
-        dataset = queries.get_dataset_by_id(model.dataset_id, session=session)
+    job, model, dataset = origin_of(bank, job_id)
     test = load_split(bank, dataset, Split.TEST).images
     if len(test) < 2:
         raise StateError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthbank.catalogue import ModelRow, queries
+from synthbank.catalogue import DatasetRow, JobRow, ModelRow, queries
 from synthbank.errors import StateError
 from synthbank.generation import Gate, Sampler, load_gate
 from synthbank.models import ModelSpec, load_baked, load_tensors
@@ -38,3 +38,18 @@ def load_model(bank: Bank, name: str, *, device: str = "cpu") -> LoadedModel:
     weights = load_tensors(bank.store.get(layout.model_key(name, GENERATOR)), sha256=row.sha256)
     gate = load_gate(bank.store.get(layout.model_key(name, SCREEN)), sha256=row.card["screen_sha256"])
     return LoadedModel(row, Sampler(load_baked(spec, weights), device=device), gate)
+
+
+def origin_of(bank: Bank, job_id: str) -> tuple[JobRow, ModelRow, DatasetRow]:
+    """A generation job, its model, and the data set that the model was trained on.
+
+    Raises:
+        UnknownNameError: no such job.
+        StateError: the data set is not in this bank.
+    """
+    with bank.catalogue.session(read_only=True) as session:
+        job = queries.get_job(job_id, session=session)
+        model = queries.get_model(job.model_id, session=session)
+        if model.dataset_id is None:
+            raise StateError("The model's data set is not in this bank", got=model.id)
+        return job, model, queries.get_dataset_by_id(model.dataset_id, session=session)

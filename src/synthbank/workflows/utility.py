@@ -34,6 +34,7 @@ from synthbank.workflows.bank import Bank
 from synthbank.workflows.evaluate import load_synthetic
 from synthbank.workflows.frozen import Embedder
 from synthbank.workflows.ingest import load_split
+from synthbank.workflows.models import origin_of
 
 PROBE_NETWORK = "lite1"
 """Not the network that `projected` looks through, nor the one that selects."""
@@ -89,12 +90,7 @@ def utility(
         StateError: nothing was accepted, or there is no test original.
     """
     start = time.perf_counter()
-    with bank.catalogue.session(read_only=True) as session:
-        job = queries.get_job(job_id, session=session)
-        model = queries.get_model(job.model_id, session=session)
-        if model.dataset_id is None:
-            raise StateError("The model's data set is not in this bank", got=model.id)
-        dataset = queries.get_dataset_by_id(model.dataset_id, session=session)
+    job, model, dataset = origin_of(bank, job_id)
     fold, names = fold_of(bank, dataset, [job_id], max_synthetic=max_synthetic)
     plan = replace(plan or UtilityPlan(), affine=control_draws(model))
     scores, judgements, left_out = judge_folds(

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from synthbank.catalogue import DatasetRow, NewOriginal, OriginalRow, queries
 from synthbank.config import TrainConfig
 from synthbank.data import assign_splits
-from synthbank.errors import OptionError, StateError
+from synthbank.errors import OptionError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.metrics.utility import Fold, Judgement, UtilityPlan, each_group_out, split_folds
 from synthbank.records import ImageSpec, Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.generate import GenerateRequest, generate
 from synthbank.workflows.ingest import require_dataset
+from synthbank.workflows.models import origin_of
 from synthbank.workflows.train import train
 from synthbank.workflows.utility import control_draws, fold_of, judge_folds
 
@@ -139,13 +140,8 @@ def cross_utility_of_job(
         budget_sec: of the classifiers.
         on_stage: told what is going on.
     """
-    with bank.catalogue.session(read_only=True) as session:
-        job = queries.get_job(job_id, session=session)
-        model = queries.get_model(job.model_id, session=session)
-        if model.dataset_id is None:
-            raise StateError("The model's data set is not in this bank", got=model.id)
-        dataset = queries.get_dataset_by_id(model.dataset_id, session=session)
-        per_class = max(job.n_requested // max(len(model.class_names), 1), 1)
+    job, model, dataset = origin_of(bank, job_id)
+    per_class = max(job.n_requested // max(len(model.class_names), 1), 1)
     values = {**model.card["training"], "augment_d": tuple(model.card["training"]["augment_d"])}
     if generator_sec is not None:
         values |= {"steps": None, "time_budget_sec": generator_sec}

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
-from synthbank.models.blocks import ConditionalBatchNorm, sn_conv, to_sphere
+from synthbank.models.blocks import ConditionalBatchNorm, smooth_up, sn_conv, to_sphere
 from synthbank.models.features import load_feature_network
 
 _NETWORK = "lite0"
@@ -50,7 +50,7 @@ class _UpBlock(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
         # nearest up-sampling leaves hatching that the frozen network hardly sees
-        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = smooth_up(x)
         for conv in self.convs:
             x = conv(x, labels, noise)
         return x
