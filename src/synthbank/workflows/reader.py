@@ -22,6 +22,21 @@ from synthbank.reports import SheetItem, render_reader_sheet
 from synthbank.storage import decode_png, encode_png, write_atomic
 from synthbank.workflows.bank import Bank
 
+__all__ = [
+    "FORMAT",
+    "ImportReport",
+    "ReaderScore",
+    "StudyReport",
+    "enter_study",
+    "give_answer",
+    "import_answers",
+    "make_study",
+    "newest_study",
+    "open_tokens",
+    "study_image",
+    "study_scores",
+]
+
 FORMAT = "synthbank-reader-1"
 _LONGEST_NAME = 80
 _MOST_BYTES = 16 * 2**20
@@ -209,15 +224,29 @@ def _enter(
     return n_new, len(known)
 
 
-def study_scores(bank: Bank, study_id: str) -> list[ReaderScore]:
-    """Accuracy with interval of each reader and of all, overall and by class; errors as of `reader_scores`."""
+def study_scores(bank: Bank, study_id: str, *, whole: bool = False) -> list[ReaderScore]:
+    """Accuracy with interval of each reader and of all, overall and by class.
+
+    Args:
+        bank: where the study is.
+        study_id: names it.
+        whole: only readers who have answered every image, over all classes; none of them: an empty list.
+
+    Raises:
+        OptionError: no answer at all (unless `whole`).
+    """
     with bank.catalogue.session(read_only=True) as session:
         queries.get_study(study_id, session=session)
         items = queries.study_items(study_id, session=session)
         rows = queries.reader_answers(reading=study_id, session=session)
+    if whole:
+        done = {name for name in {r.reader for r in rows} if not open_tokens(bank, study_id, name)}
+        rows = [r for r in rows if r.reader in done]
+        if not rows:
+            return []
     class_of = {(item.image_id, item.original_id): item.class_name for item in items}
     answers = [Answer(r.reader, class_of[r.image_id, r.original_id], r.truth, r.answer) for r in rows]
-    return reader_scores(answers)
+    return [score for score in reader_scores(answers) if not whole or score.class_name is None]
 
 
 def _record_scores(bank: Bank, study: ReaderStudyRow) -> None:
