@@ -14,6 +14,7 @@ from synthbank.service import problems
 from synthbank.service.access import RateLimiter
 from synthbank.service.guard import Guard
 from synthbank.service.helper import Helper
+from synthbank.service.judge import Judge
 from synthbank.service.measures import Measures
 from synthbank.service.pages import access, insight, reading, studio
 from synthbank.service.routes import bank, health, images, jobs, keys, readers, runs
@@ -66,14 +67,16 @@ async def _life(app: FastAPI, settings: ServiceSettings, measures: Measures) -> 
         if settings.vertex.storage_uri is not None:
             adopt_model(found, settings.vertex.storage_uri)
         watch, supervisor = JobWatch(found), Supervisor(settings)
-        helper = Helper(settings)
+        helper, judge = Helper(settings), Judge(settings)
         limiter = RateLimiter(settings.rate_per_minute)
-        app.state.service = Service(settings, found, secret, limiter, measures, supervisor, watch, helper)
+        app.state.service = Service(settings, found, secret, limiter, measures, supervisor, watch, helper, judge)
         supervisor.start()
         watch.start()
+        judge.start()
         try:
             yield
         finally:
             await watch.stop()
             supervisor.stop()
             helper.stop()
+            judge.stop()

@@ -105,6 +105,14 @@ class KeyBody(_Strict):
     days: int | None = Field(None, ge=1, le=3650)
 
 
+class EvaluationBody(_Strict):
+    """What to evaluate."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"job": "j0123456789"}]})
+
+    job: Identity
+
+
 class StudyBody(_Strict):
     """A new reader study."""
 
@@ -173,6 +181,15 @@ class ModelOut(BaseModel):
             card=row.card,
             created_at=row.created_at,
         )
+
+
+class JudgingOut(BaseModel):
+    """How far an evaluation is; `none`: not asked since the service started."""
+
+    job: str
+    state: Literal["none", "queued", "running", "done", "failed"]
+    message: str | None = None
+    seconds: float = 0.0
 
 
 class StudyOut(BaseModel):

@@ -13,6 +13,7 @@ from synthbank.workflows.bank import Bank
 if TYPE_CHECKING:
     from synthbank.service.access import RateLimiter
     from synthbank.service.helper import Helper
+    from synthbank.service.judge import Judge
     from synthbank.service.measures import Measures
     from synthbank.service.supervisor import Supervisor
     from synthbank.service.watch import JobWatch
@@ -30,6 +31,7 @@ class Service:
     supervisor: Supervisor
     watch: JobWatch
     helper: Helper
+    judge: Judge
 
 
 def _service(request: Request) -> Service:

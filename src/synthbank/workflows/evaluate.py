@@ -25,6 +25,7 @@ from synthbank.models import (
 from synthbank.records import LabelledImages, Score, Split
 from synthbank.storage import decode_png
 from synthbank.workflows.bank import Bank
+from synthbank.workflows.feature_map import store_map
 from synthbank.workflows.features import cached_features, feature_cache
 from synthbank.workflows.inception import inception_scores
 from synthbank.workflows.ingest import load_split
@@ -94,7 +95,7 @@ def evaluate(
     scores: list[Score] = []
     for network, inside in _spaces(model, encoder or bank.settings.encoder):
         on_stage(f"features and scores in {network.name}")
-        scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed)
+        scores += _in_space(bank, job_id, network, sets, inside=inside, n_resamples=n_resamples, seed=seed)
     on_stage("pixels")
     rng = np.random.default_rng(stable_seed(seed, "pixels"))
     scores += evaluate_pixels(real=test, fake=fake, floor_real=floor, rng=rng, n_resamples=n_resamples)
@@ -112,9 +113,9 @@ def evaluate(
 
 
 def _in_space(
-    bank: Bank, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int
+    bank: Bank, job_id: str, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int
 ) -> list[Score]:
-    """Scores in one feature space; in the judge's own, every synthetic image learns how new it is as well."""
+    """Scores in one feature space; in the judge's own, a map is kept and every synthetic image learns how new it is."""
     cache = feature_cache(bank)
     side = getattr(network, "input_size", judged_at(sets.test.images.shape[-1]))
     real, synthetic, train = (
@@ -126,6 +127,10 @@ def _in_space(
         by_image = {i: {"novelty": float(v)} for i, v in zip(sets.fake.ids, new, strict=True)}
         with bank.catalogue.session() as session:
             queries.add_image_scores(by_image, session=session)
+        features = {"train": train, "test": real, "synthetic": synthetic}
+        store_map(
+            bank, job_id, network.name, features, {"train": sets.floor, "test": sets.test, "synthetic": sets.fake}
+        )
     return evaluate_features(
         real=real,
         fake=synthetic,

@@ -18,10 +18,12 @@ from synthbank.reports.verdict import interval, number
 from synthbank.service.access import Reader
 from synthbank.service.pages.render import page
 from synthbank.service.schemas import Identity, Name
-from synthbank.service.state import ServiceDep
+from synthbank.service.state import Service, ServiceDep
+from synthbank.workflows.feature_map import read_map
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _WIDTH = 300.0
+_MAP, _HUES = 560.0, 5
 
 
 @router.get("/training")
@@ -57,6 +59,9 @@ def evidence(service: ServiceDep, caller: Reader, job: Annotated[Identity | None
         jobs=jobs,
         job=chosen,
         groups=_groups(rows),
+        map=_map(service, chosen.id) if chosen else None,
+        judging=service.judge.state(chosen.id) if chosen else None,
+        may_make=caller.may("generate"),
         notes=sorted({row.note for row in rows if row.note and row.value is not None}),
         nearest=nearest,
     )
@@ -68,6 +73,35 @@ def data(service: ServiceDep, caller: Reader) -> HTMLResponse:
     with service.bank.catalogue.session(read_only=True) as session:
         found = [_dataset(row, session) for row in reversed(queries.list_datasets(session=session))]
     return page("data", title="Data", here="/data", datasets=found, splits=[split.value for split in Split])
+
+
+def _map(service: Service, job_id: str) -> dict[str, Any] | None:
+    """Points of the feature map on a square of `_MAP`, real ones first; classes get a number for their colour."""
+    found = read_map(service.bank, job_id)
+    if found is None:
+        return None
+    points = found["points"]
+    left, right = min(p["x"] for p in points), max(p["x"] for p in points)
+    low, high = min(p["y"] for p in points), max(p["y"] for p in points)
+    names = sorted({p["class"] for p in points})
+    placed = [
+        {
+            **p,
+            "hue": names.index(p["class"]) % _HUES,
+            "x": round(12 + (_MAP - 24) * (p["x"] - left) / ((right - left) or 1.0), 1),
+            "y": round(12 + (_MAP - 24) * (high - p["y"]) / ((high - low) or 1.0), 1),
+        }
+        for p in points
+    ]
+    # a synthetic image of a withdrawn kind keeps its place: its page says what became of it
+    return {
+        "network": found["network"],
+        "explained": [round(100 * share) for share in found["explained"]],
+        "side": round(_MAP),
+        "real": [p for p in placed if p["kind"] != "synthetic"],
+        "synthetic": [p for p in placed if p["kind"] == "synthetic"],
+        "names": [(name, i % _HUES) for i, name in enumerate(names)],
+    }
 
 
 def _judged(jobs: list[Any], session: Session) -> Any:

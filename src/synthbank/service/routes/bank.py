@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -14,10 +15,12 @@ from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import KEEP, PNG
 from synthbank.service.schemas import (
     DatasetOut,
+    EvaluationBody,
     EvaluationOut,
     ExportBody,
     ExportOut,
     Identity,
+    JudgingOut,
     ModelOut,
     Name,
     Sha256,
@@ -81,6 +84,26 @@ def list_evaluations(
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.scores(subject_kind=kind, subject_id=subject, session=session)
     return [EvaluationOut.of(row) for row in rows]
+
+
+@router.post("/evaluations", status_code=202)
+def evaluate_job(body: EvaluationBody, service: ServiceDep, caller: Maker) -> JudgingOut:
+    """Compare a job's images with held-out originals, in a process beside the service; follow it with `/progress`."""
+    with service.bank.catalogue.session() as session:
+        job = queries.get_job(body.job, session=session)
+        queries.add_audit(
+            "evaluate", actor=caller.actor, subject_kind="job", subject_id=job.id, details={}, session=session
+        )
+    return JudgingOut(**asdict(service.judge.ask(job.id)))
+
+
+@router.get("/evaluations/progress")
+def evaluation_progress(
+    service: ServiceDep, caller: Reader, job: Annotated[Identity, Query(description="Id of a job.")]
+) -> JudgingOut:
+    """How far the evaluation of a job is."""
+    found = service.judge.state(job)
+    return JudgingOut(job=job, state="none") if found is None else JudgingOut(**asdict(found))
 
 
 @router.post("/exports", status_code=201)

@@ -1,5 +1,5 @@
-// Evidence: the tiles open their image.
-import { $, element, prepareGallery } from "./common.js";
+// Evidence: tiles and points open their image; a button measures.
+import { $, api, element, prepareGallery, toast } from "./common.js";
 
 const list = $(".tiles");
 if (list) {
@@ -7,3 +7,32 @@ if (list) {
   document.body.append(dialog);
   prepareGallery(list, dialog);
 }
+
+const button = $("#evaluate");
+const said = $("#judging");
+
+async function follow() {
+  button.disabled = true;
+  for (;;) {
+    const found = await api("GET", `/v1/evaluations/progress?job=${button.dataset.job}`);
+    if (found.state === "done") return location.reload();
+    if (found.state === "failed" || found.state === "none") {
+      said.textContent = found.message ?? "The service was started anew; measure again.";
+      button.disabled = false;
+      return;
+    }
+    said.textContent = found.state === "queued" ? "Waiting for its turn …" : "Measuring against held-out originals; this takes a minute or more …";
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+button?.addEventListener("click", async () => {
+  try {
+    await api("POST", "/v1/evaluations", { job: button.dataset.job });
+    await follow();
+  } catch (problem) {
+    toast(problem.message);
+    button.disabled = false;
+  }
+});
+if (button?.dataset.running) follow();
