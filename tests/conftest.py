@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,7 +28,8 @@ CLASSES = ("dab_negative", "dab_positive")
 class PostgresServer:
     """A throw-away server on a Unix socket; as root it runs under another account, as PostgreSQL demands."""
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, *, synchronous: bool = False) -> None:
+        self._binaries, self._synchronous = binaries, synchronous
         self.folder = Path(tempfile.mkdtemp(prefix="sb-pg-"))
         self._account = _account() if os.geteuid() == 0 else {}
         if self._account:
@@ -35,18 +37,32 @@ class PostgresServer:
         data = str(self.folder / "data")
         initdb = [str(binaries / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run(initdb, check=True, capture_output=True, cwd=self.folder, **self._account)
-        options = ("listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off", "synchronous_commit=off")
-        flags = [part for option in options for part in ("-c", option)]
         self._log = (self.folder / "log").open("wb")
+        self._engine = create_engine(self._driver_url("postgres"), isolation_level="AUTOCOMMIT")
+        self.start()
+
+    def start(self) -> None:
+        commit = "on" if self._synchronous else "off"
+        folder = f"unix_socket_directories={self.folder}"
+        options = ("listen_addresses=", folder, "fsync=off", f"synchronous_commit={commit}")
+        flags = [part for option in options for part in ("-c", option)]
         self.process = subprocess.Popen(
-            [str(binaries / "postgres"), "-D", data, *flags],
+            [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), *flags],
             stdout=self._log,
             stderr=self._log,
             cwd=self.folder,
             **self._account,
         )
-        self._engine = create_engine(self._driver_url("postgres"), isolation_level="AUTOCOMMIT")
         self._wait()
+
+    def kill(self) -> None:
+        """As after a crash: no process of it gets to finish anything."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in (self.process.pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+        self._engine.dispose()
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={quote(str(self.folder))}"
@@ -98,15 +114,31 @@ def _postgres_binaries() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server():
-    """The server of this test session; skipped without binaries, but in CI their absence is a failure."""
+def postgres_binaries():
+    """Where initdb and postgres are; skipped without them, but in CI their absence is a failure."""
     binaries = _postgres_binaries()
     if binaries is None:
         reason = "no PostgreSQL server binaries (Debian: apt-get install postgresql)"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    server = PostgresServer(binaries)
+    return binaries
+
+
+@pytest.fixture
+def mortal_postgres(postgres_binaries):
+    """A server of one test, which may kill it and start it again."""
+    server = PostgresServer(postgres_binaries, synchronous=True)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_binaries):
+    """The server of this test session."""
+    server = PostgresServer(postgres_binaries)
     try:
         yield server
     finally:

@@ -1,6 +1,7 @@
 """Keys, scopes, links, limits and headers."""
 
 import re
+import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,9 +12,12 @@ from synthbank.errors import BusyError, OptionError
 from synthbank.service import ServiceSettings
 from synthbank.service.access import RateLimiter, sign
 from synthbank.service.settings import resolve
+from synthbank.settings import Settings
+from synthbank.workflows.bank import open_bank
+from synthbank.workflows.ingest import augment
 from synthbank.workflows.keys import allows, create_key, find_by_token, revoke_key, rotate_key
 
-from .conftest import MODEL, served
+from .conftest import DATASET, MODEL, served
 
 
 @pytest.fixture
@@ -218,3 +222,36 @@ def test_settings_refuse_what_would_be_unsafe(monkeypatch, tmp_path):
     assert (tmp_path / "service.secret").stat().st_mode & 0o077 == 0
     with pytest.raises(OptionError, match="port"):
         resolve(port=70_000)
+
+
+def test_slow_clients_are_cut_and_hold_nobody_up(home):
+    with served(home, workers=0, body_timeout_sec=1.0) as client:
+        address = (client.base_url.host, client.base_url.port)
+        half_a_head = [socket.create_connection(address) for _ in range(20)]
+        for connection in half_a_head:
+            connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        slow_body = socket.create_connection(address)
+        head = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        slow_body.sendall(head + b"Content-Length: 500\r\n\r\n{")
+        slow_body.settimeout(30)
+        job = client.post("/v1/jobs", json={"model": MODEL, "count": 2000, "seed": 88}).json()
+        never_read = socket.create_connection(address)
+        never_read.sendall(f"GET {job['links']['events']} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert b" 408 " in slow_body.recv(200)
+        for _ in range(20):
+            assert client.get("/v1/models", timeout=5).status_code == 200
+        for connection in (*half_a_head, slow_body, never_read):
+            connection.close()
+        assert client.get("/health").status_code == 200
+
+
+def test_the_augmentation_sheet_shows_originals_only_where_switched_on(home):
+    with open_bank(Settings(home=home), create=False) as bank:
+        augment(bank, DATASET)
+    with served(home, workers=0) as client:
+        assert client.get(f"/v1/datasets/{DATASET}/augmentation").status_code == 403
+    with served(home, workers=0, show_originals=True) as client:
+        sheet = client.get(f"/v1/datasets/{DATASET}/augmentation")
+        assert sheet.headers["content-type"] == "image/png"
+        assert client.get(f"/v1/datasets/{DATASET}/augmentation", params={"version": 9}).status_code == 404
+        assert "/augmentation?version=1" in client.get("/data", headers={"Accept": "text/html"}).text

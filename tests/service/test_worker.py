@@ -265,6 +265,41 @@ def test_two_servers_on_one_postgresql_share_the_queue(home, tmp_path, shared_da
         assert sum(verdict == "accepted" for _, verdict in hashes(bank, big["id"]).values()) == 400
 
 
+@pytest.mark.postgres
+def test_the_database_is_killed_under_load(home, tmp_path, mortal_postgres):
+    """It comes back, and the service goes on: no image lost, none doubled, no file without its row."""
+    url = mortal_postgres.create("bank")
+    shared = {"SYNTHBANK_DATABASE_URL": url, "SYNTHBANK_STORAGE_URL": (tmp_path / "objects").as_uri()}
+    settings = Settings(home=tmp_path / "shared", database_url=url, storage_url=shared["SYNTHBANK_STORAGE_URL"])
+    with open_bank(Settings(home=home)) as source, open_bank(settings) as bank:
+        publish_again(source, bank)
+    with server(tmp_path / "shared", environment=shared) as (address, _):
+        big = httpx.post(f"{address}/v1/jobs", json={"model": MODEL, "count": 150, "seed": 700}).json()
+        small = {}
+        for seed in range(701, 709):
+            body = {"model": MODEL, "class": CLASSES[0], "count": 4, "seed": seed}
+            small[seed] = httpx.post(f"{address}/v1/jobs", json=body).json()["id"]
+        for _ in range(2):
+            time.sleep(1.0)
+            mortal_postgres.kill()
+            answer = httpx.get(f"{address}/v1/jobs", timeout=60)
+            assert answer.status_code == 503, answer.text
+            mortal_postgres.start()
+        deadline = time.monotonic() + 120
+        while httpx.get(f"{address}/v1/jobs/{big['id']}", timeout=60).json().get("status") != "done":
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    with open_bank(settings) as bank:
+        assert idle(bank)
+        assert verify(bank).sound
+        for job, n in {big["id"]: 300, **dict.fromkeys(small.values(), 4)}.items():
+            found = hashes(bank, job)
+            assert sum(verdict == "accepted" for _, verdict in found.values()) == n
+            for name in CLASSES:
+                numbers = sorted(index for kind, index in found if kind == name)
+                assert numbers == list(range(len(numbers)))
+
+
 def children(pid):
     """Processes that any thread of a process has started."""
     return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]

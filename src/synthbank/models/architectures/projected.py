@@ -171,7 +171,10 @@ class ProjectedDiscriminator(Discriminator):
 
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
         """See `Discriminator.logits`; the judgements of all scales, each scale weighing the same."""
-        return torch.cat([head(f, labels) for head, f in zip(self.heads, features, strict=True)], dim=1)
+        judged = [head(f, labels) for head, f in zip(self.heads, features, strict=True)]
+        places = max(scale.shape[1] for scale in judged)
+        # a coarse scale has fewer places, and would count for less in the mean: what it sees is what varies most
+        return torch.cat([scale.repeat(1, places // scale.shape[1]) for scale in judged], dim=1)
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:

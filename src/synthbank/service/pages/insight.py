@@ -72,7 +72,14 @@ def data(service: ServiceDep, caller: Reader) -> HTMLResponse:
     """Every data set: how it was split, and what was left out."""
     with service.bank.catalogue.session(read_only=True) as session:
         found = [_dataset(row, session) for row in reversed(queries.list_datasets(session=session))]
-    return page("data", title="Data", here="/data", datasets=found, splits=[split.value for split in Split])
+    return page(
+        "data",
+        title="Data",
+        here="/data",
+        datasets=found,
+        splits=[split.value for split in Split],
+        shows_originals=service.settings.show_originals,
+    )
 
 
 def _map(service: Service, job_id: str) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ from synthbank.service.schemas import (
 from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.deliver import deliver_to_store, stored_key
 from synthbank.workflows.pictures import original_file
+from synthbank.workflows.preview import expansion_sheet
 
 router = APIRouter(prefix="/v1", tags=["bank"], responses=ERRORS)
 _TYPES = {"zip": "application/zip", "npz": "application/octet-stream"}
@@ -63,13 +64,29 @@ def get_dataset(name: Name, service: ServiceDep, caller: Reader) -> DatasetOut:
         return DatasetOut.of(row, queries.split_counts(row.id, session=session))
 
 
+@router.get("/datasets/{name}/augmentation", response_class=Response, responses=PNG)
+def get_augmentation(
+    name: Name,
+    service: ServiceDep,
+    caller: Reader,
+    version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Left out: the newest.")] = None,
+) -> Response:
+    """Training originals beside their affine copies, where the service was started with `--show-originals`."""
+    _require_originals(service)
+    with service.bank.catalogue.session(read_only=True) as session:
+        row = queries.get_dataset(name, version, session=session)
+        known = queries.list_expansions(row.id, session=session)
+    if not known:
+        raise NotFoundError(
+            "This data set was not expanded", got=name, next_step=f"synthbank augment {name} --preview sheet.png"
+        )
+    return Response(expansion_sheet(service.bank, row), media_type="image/png", headers=KEEP)
+
+
 @router.get("/originals/{sha256}/file", response_class=Response, responses=PNG)
 def get_original(sha256: Sha256, service: ServiceDep, caller: FileReader) -> Response:
     """An original, where the service was started with `--show-originals`."""
-    if not service.settings.show_originals:
-        raise AccessError(
-            "Originals are not served here", next_step="start the service with --show-originals", known=True
-        )
+    _require_originals(service)
     return Response(original_file(service.bank, sha256), media_type="image/png", headers=KEEP)
 
 
@@ -145,6 +162,13 @@ def get_export(number: Annotated[int, Path(ge=1, le=2**31 - 1)], service: Servic
     ending = key.rsplit(".", 1)[1]
     name = f'attachment; filename="synthbank-{number}.{ending}"'
     return Response(service.bank.store.get(key), media_type=_TYPES[ending], headers={"Content-Disposition": name})
+
+
+def _require_originals(service: Service) -> None:
+    if not service.settings.show_originals:
+        raise AccessError(
+            "Originals are not served here", next_step="start the service with --show-originals", known=True
+        )
 
 
 def _shown(service: Service, row: ExportRow) -> ExportOut:
