@@ -30,6 +30,9 @@ BankOption = Annotated[
     Path | None, typer.Option("--bank", help="Folder of the bank (default: SYNTHBANK_HOME, else ./bank).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+OnOption = Annotated[
+    str | None, typer.Option("--on", help="Cluster to work on: ray, or ray:ADDRESS (default: this process).")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
 

@@ -25,7 +25,7 @@ from synthbank.models import (
 from synthbank.records import LabelledImages, Score, Split
 from synthbank.storage import decode_png
 from synthbank.workflows.bank import Bank
-from synthbank.workflows.features import cached_features, feature_cache
+from synthbank.workflows.features import Embedder, cached_features, embed_here, feature_cache
 from synthbank.workflows.inception import inception_scores
 from synthbank.workflows.ingest import load_split
 from synthbank.workflows.models import origin_of
@@ -62,6 +62,7 @@ def evaluate(
     seed: int = 0,
     encoder: Path | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
+    embed: Embedder = embed_here,
 ) -> EvaluateReport:
     """Score the accepted images of a job against the test originals of the data set its model was trained on.
 
@@ -73,6 +74,7 @@ def evaluate(
         seed: of every random subset.
         encoder: a frozen encoder of the user's own as one more feature space; `None`: the setting's, if any.
         on_stage: told what is going on.
+        embed: who computes features, here or elsewhere.
 
     Raises:
         StateError: nothing was accepted, or the data set has no test originals.
@@ -94,7 +96,7 @@ def evaluate(
     scores: list[Score] = []
     for network, inside in _spaces(model, encoder or bank.settings.encoder):
         on_stage(f"features and scores in {network.name}")
-        scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed)
+        scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed, embed=embed)
     on_stage("pixels")
     rng = np.random.default_rng(stable_seed(seed, "pixels"))
     scores += evaluate_pixels(real=test, fake=fake, floor_real=floor, rng=rng, n_resamples=n_resamples)
@@ -112,13 +114,13 @@ def evaluate(
 
 
 def _in_space(
-    bank: Bank, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int
+    bank: Bank, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int, embed: Embedder
 ) -> list[Score]:
     """Scores in one feature space; in the judge's own, every synthetic image learns how new it is as well."""
     cache = feature_cache(bank)
     side = getattr(network, "input_size", judged_at(sets.test.images.shape[-1]))
     real, synthetic, train = (
-        cached_features(cache, network, batched(images.images), input_size=side)
+        cached_features(cache, network, batched(images.images), input_size=side, embed=embed)
         for images in (sets.test, sets.fake, sets.floor)
     )
     if network.name == JUDGE and len(train):
