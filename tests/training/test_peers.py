@@ -24,8 +24,14 @@ CASES = {
     # penalties differentiate twice through joined batch normalisation
     "dcgan": {"steps": 12, "batch_size": 4, "model_options": {"base": 4}, "r1_gamma": 0.1, "penalty_every": 4},
     # groups within the batch, adaptive augmentation
-    "stylegan2": {"steps": 50, "batch_size": 8, "model_options": {"base": 4}, "ada_target": 0.6, "ada_kimg": 1.0,
-        "loss": "nonsaturating"},
+    "stylegan2": {
+        "steps": 50,
+        "batch_size": 8,
+        "model_options": {"base": 4},
+        "ada_target": 0.6,
+        "ada_kimg": 1.0,
+        "loss": "nonsaturating",
+    },
     "diffusion": {"steps": 12, "batch_size": 4, "model_options": {"base": 4, "sampling_steps": 2}, "augment_d": ()},
     # in float32 a game of two players makes rounding grow: only the first steps say something
     "projected-float32": {"steps": 3, "batch_size": 4, "model_options": {"width": 0.25, "mixing": 8}},
@@ -50,7 +56,9 @@ def _fit(folder, name, strategy=None):
     fabric = Fabric(accelerator="cpu", devices=devices, strategy=strategy or "auto", precision=precision)
     fabric.launch()
     config = TrainConfig(name.split("-")[0], latent_dim=8, snapshot_every=60, snapshot_images=2, **CASES[name])
-    spec = ModelSpec(config.architecture, 32, 3, ("a", "b"), latent_dim=8, symmetry="dihedral", options=config.model_options)
+    spec = ModelSpec(
+        config.architecture, 32, 3, ("a", "b"), latent_dim=8, symmetry="dihedral", options=config.model_options
+    )
     pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
     train = LabelledImages(pixels, np.arange(12) % 2, ("a", "b"))
     sampler = EpochSampler(train.labels, batch_size=config.batch_size, seed=0, balanced=True)

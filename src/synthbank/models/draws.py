@@ -20,7 +20,9 @@ class SharedRng(torch.Generator):
     parts: int = 1
 
 
-def uniform(shape: Sequence[int], rng: torch.Generator, *, batch_dim: int = 0, dtype: torch.dtype | None = None) -> Tensor:
+def uniform(
+    shape: Sequence[int], rng: torch.Generator, *, batch_dim: int = 0, dtype: torch.dtype | None = None
+) -> Tensor:
     """Values in 0..1 for the images here.
 
     Args:
@@ -32,7 +34,9 @@ def uniform(shape: Sequence[int], rng: torch.Generator, *, batch_dim: int = 0, d
     return _own(lambda whole: torch.rand(whole, generator=rng, device=rng.device, dtype=dtype), shape, rng, batch_dim)
 
 
-def normal(shape: Sequence[int], rng: torch.Generator, *, batch_dim: int = 0, dtype: torch.dtype | None = None) -> Tensor:
+def normal(
+    shape: Sequence[int], rng: torch.Generator, *, batch_dim: int = 0, dtype: torch.dtype | None = None
+) -> Tensor:
     """Standard normal values; arguments as in `uniform`."""
     return _own(lambda whole: torch.randn(whole, generator=rng, device=rng.device, dtype=dtype), shape, rng, batch_dim)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 from synthbank import __version__
@@ -26,9 +27,7 @@ def address_of(on: str) -> str | None:
     """
     engine, _, address = on.partition(":")
     if engine != "ray":
-        raise OptionError(
-            "Work cannot be sent there", got=on, allowed="ray, or ray:ADDRESS such as ray:10.0.0.5:6379"
-        )
+        raise OptionError("Work cannot be sent there", got=on, allowed="ray, or ray:ADDRESS such as ray:10.0.0.5:6379")
     return address or None
 
 
@@ -68,14 +67,15 @@ def cluster(on: str, storage_url: str | None) -> Iterator[Any]:
     check_shared(storage_url, _hosts_in(address))
     ray = _import_ray()
     mine = not ray.is_initialized()
-    if mine:
-        _connect(ray, address)
-    try:
-        check_shared(storage_url, _hosts(ray))
-        yield ray
-    finally:
+    with redirect_stdout(sys.stderr):  # where Ray tells of workers that died; stdout is for results
         if mine:
-            ray.shutdown()
+            _connect(ray, address)
+        try:
+            check_shared(storage_url, _hosts(ray))
+            yield ray
+        finally:
+            if mine:
+                ray.shutdown()
 
 
 def task(ray: Any, function: Callable[..., Any], *, device: str = "cpu") -> Callable[..., Any]:

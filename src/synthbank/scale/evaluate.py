@@ -52,9 +52,7 @@ def embedder(ray: Any) -> Embedder:
     return spread
 
 
-def embed(
-    version: str, network: str, fingerprint: str, batch: UInt8Images, input_size: int
-) -> NDArray[np.float32]:
+def embed(version: str, network: str, fingerprint: str, batch: UInt8Images, input_size: int) -> NDArray[np.float32]:
     """On a worker: features of one batch."""
     check_version(version)
     loaded = load_feature_network(network)

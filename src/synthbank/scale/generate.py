@@ -56,9 +56,7 @@ def generate(
     """
     with cluster(on, bank.settings.objects_url) as ray:
         producer = functools.partial(ClusterProduction, ray=ray, device=device)
-        return generate_here(
-            bank, request, on_progress=on_progress, should_stop=should_stop, producer=producer
-        )
+        return generate_here(bank, request, on_progress=on_progress, should_stop=should_stop, producer=producer)
 
 
 @dataclass(frozen=True)

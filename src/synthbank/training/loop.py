@@ -175,7 +175,7 @@ class TrainingLoop:
         return True
 
     def _snapshot(self) -> None:
-        """Write the averaged generator, score it, and let the guards look; the other processes wait at their next step."""
+        """Write the averaged generator, score it, and let the guards look; other processes wait at their next step."""
         if not self.peers.first:
             return
         p = self.progress

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 
@@ -109,7 +109,7 @@ class Peers:
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over the processes; may be differentiated any number of times."""
-        total: Tensor = _Sum.apply(values)
+        total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
         return total
 
 
@@ -153,8 +153,10 @@ class JoinedBatchNorm2d(nn.BatchNorm2d):
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, n_here: int) -> None:
         n = n_here * self._peers.count
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_((variance * n / (n - 1)).to(self.running_var.dtype), self.momentum)
         self.num_batches_tracked += 1
@@ -170,6 +172,6 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        summed: Tensor = _Sum.apply(gradient)
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        summed: Tensor = _Sum.apply(gradient)  # type: ignore[no-untyped-call]
         return summed
