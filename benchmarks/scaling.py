@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [--images 4000] [--workers 1,2] [--rounds 3] [--screen]
 
-Every number of workers gets a cluster of its own, which is warmed up by a small job first (workers start, load torch and
+The network is the packaged model `ihc-64`. Every number of workers gets a cluster of its own, which is warmed up by a small job first (workers start, load torch and
 the model). A round makes the same images with each number of workers, in alternating order, each time into a fresh
 bank; the ratio is the median over rounds. Goal: at least 1.7 for two workers on two cores. The row of a shard says
 what a million images would take: seconds of one core, bytes of files, bytes of catalogue.
@@ -20,14 +20,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded
 
 import torch
-from generation import MODEL, publish
 from machine import write_json
 
-from synthbank.models import ModelSpec, architectures, baked_state, save_tensors
 from synthbank.scale import generate
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.generate import GenerateRequest
+from synthbank.workflows.zoo import pull
+
+MODEL, CLASSES = "ihc-64", 2
 
 _WARM_UP = 64
 
@@ -41,18 +42,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     workers = [int(n) for n in options.workers.split(",")]
-    spec = ModelSpec("projected", 64, 3, ("a", "b"))
-    torch.manual_seed(0)
-    weights = save_tensors(baked_state(architectures.get("projected").generator(spec).eval()))
     rounds: dict[int, list[dict[str, float]]] = {n: [] for n in workers}
     for number in range(options.rounds):
         for n in workers if number % 2 == 0 else workers[::-1]:
-            rounds[n].append(into_bank(spec, weights, options.images, n_workers=n, screen=options.screen))
+            rounds[n].append(into_bank(options.images, n_workers=n, screen=options.screen))
     rates = {n: statistics.median(r["images_per_sec"] for r in rounds[n]) for n in workers}
     last = rounds[workers[0]][-1]
     result = {
         "images": options.images,
-        "size": spec.size,
+        "model": MODEL,
         "rounds": options.rounds,
         "screened": options.screen,
         "images_per_sec": {str(n): rate for n, rate in rates.items()},
@@ -67,30 +65,30 @@ def main() -> None:
     print("written", write_json("scaling", result))
 
 
-def into_bank(spec: ModelSpec, weights: bytes, n: int, *, n_workers: int, screen: bool) -> dict[str, float]:
+def into_bank(n: int, *, n_workers: int, screen: bool) -> dict[str, float]:
     """Generate `n` images into a fresh bank by a fresh cluster that has been warmed up."""
     import ray
 
     with tempfile.TemporaryDirectory() as folder, open_bank(Settings(home=Path(folder))) as bank:
-        publish(bank, spec, weights)
+        pull(bank, f"zoo:{MODEL}")
         ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
             # a block for each worker, so that all of them start
-            warm = _WARM_UP * n_workers // spec.n_classes
+            warm = _WARM_UP * n_workers // CLASSES
             generate(bank, GenerateRequest(MODEL, warm, seed=1, screen=screen), on="ray")
             before = Path(folder, "catalogue.db").stat().st_size
             start = time.perf_counter()
-            report = generate(bank, GenerateRequest(MODEL, n // spec.n_classes, screen=screen), on="ray")
+            report = generate(bank, GenerateRequest(MODEL, n // CLASSES, screen=screen), on="ray")
             seconds = time.perf_counter() - start
         finally:
             ray.shutdown()
-        made = report.n_new
+        drawn = sum(report.accepted.values()) + sum(report.rejected.values())
         files = sum(p.stat().st_size for p in Path(folder, "objects", "images", report.job.id).rglob("*.png"))
         bank.catalogue.close()  # its write-ahead log becomes part of the file
         grown = Path(folder, "catalogue.db").stat().st_size - before
     return {
-        "n": made,
-        "images_per_sec": made / seconds,
+        "n": drawn,
+        "images_per_sec": drawn / seconds,
         "file_bytes": files,
         "catalogue_bytes": grown,
         "rows_sec": report.stage_sec["rows"],

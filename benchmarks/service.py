@@ -1,10 +1,10 @@
 """Single-image requests to a real server on loopback, with and without sharing forward passes.
 
-    python benchmarks/service.py [--seconds 15] [--size 64] [--threads 2]
+    python benchmarks/service.py [--seconds 15] [--threads 2]
 
-The server runs `synthbank serve` with one worker; each client asks for one image, waits for it, and asks again with
-another seed. Concurrency 1, 8 and 64 are measured with and without batching, for the given time. At the end every
-answered image must be in the catalogue exactly once, with its file.
+The server runs `synthbank serve` with one worker and the packaged model `ihc-64`, its gate included; each client asks
+for one image, waits for it, and asks again with another seed. Concurrency 1, 8 and 64 are measured with and without
+batching, for the given time. At the end every answered image must be in the catalogue exactly once, with its file.
 """
 
 from __future__ import annotations
@@ -27,29 +27,26 @@ import httpx
 import torch
 from machine import write_json
 
-from generation import MODEL, publish
-from synthbank.models import ModelSpec, architectures, baked_state, save_tensors
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.inspect import verify
+from synthbank.workflows.zoo import pull
 
 CONCURRENCY = (1, 8, 64)
+MODEL, CLASS = "ihc-64", "dab_positive"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
-    results: dict[str, Any] = {"seconds": options.seconds, "size": options.size, "worker_threads": options.threads}
+    results: dict[str, Any] = {"seconds": options.seconds, "model": MODEL, "worker_threads": options.threads}
     for name, words in (("shared", ()), ("alone", ("--no-batching",))):
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder) / "bank"
             with open_bank(Settings(home=home)) as bank:
-                spec = ModelSpec("projected", options.size, 3, ("a", "b"))
-                torch.manual_seed(0)
-                publish(bank, spec, save_tensors(baked_state(architectures.get("projected").generator(spec).eval())))
+                pull(bank, f"zoo:{MODEL}")
             results[name] = measure(home, options, words)
     for n in CONCURRENCY:
         results[f"ratio_at_{n}"] = (
@@ -92,12 +89,14 @@ def load(address: str, concurrency: int, seconds: float, answered: list[str]) ->
             while time.monotonic() < end:
                 start, turn = time.perf_counter(), turn + 1
                 seed = (concurrency * 1000 + number) * 1_000_000 + turn
-                answer = http.post("/v1/generate", json={"model": MODEL, "class": "a", "count": 1, "seed": seed})
+                answer = http.post("/v1/generate", json={"model": MODEL, "class": CLASS, "count": 1, "seed": seed})
                 with lock:
-                    statuses[str(answer.status_code)] = statuses.get(str(answer.status_code), 0) + 1
-                    if answer.status_code == 200:
+                    images = answer.json()["images"] if answer.status_code == 200 else []
+                    kind = "200 without its image" if answer.status_code == 200 and not images else answer.status_code
+                    statuses[str(kind)] = statuses.get(str(kind), 0) + 1
+                    if images:
                         times.append(time.perf_counter() - start)
-                        answered.extend(image["id"] for image in answer.json()["images"])
+                        answered.extend(image["id"] for image in images)
 
     start = time.monotonic()
     threads = [threading.Thread(target=client, args=(number,)) for number in range(concurrency)]

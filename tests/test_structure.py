@@ -19,7 +19,7 @@ PACKAGES = sorted(
     ".".join(f.parent.relative_to(PACKAGE.parent).parts) for f in FILES if f.name == "__init__.py" and f.stat().st_size
 )
 
-FIRST_ROW = {"errors", "registry", "records", "config", "settings", "fingerprint"}
+FIRST_ROW = {"errors", "registry", "records", "config", "settings", "fingerprint", "memory"}
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and any(p.rglob("*.py"))}
 COMPUTING = {"data", "models", "metrics", "training", "generation", "export", "reports", "catalogue", "storage"}
 

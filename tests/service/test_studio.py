@@ -16,7 +16,7 @@ from synthbank.workflows.keys import create_key
 
 from .conftest import CLASSES, MODEL, RUN, served
 
-PAGES = ("/make", "/bank", "/training", f"/training/{RUN}", "/evidence", "/data", "/keys")
+PAGES = ("/make", "/bank", "/training", f"/training/{RUN}", "/evidence", "/readers", "/data", "/keys")
 HTML = {"Accept": "text/html"}
 
 
@@ -42,6 +42,7 @@ def test_empty_banks_say_what_to_do_next(tmp_path):
             "/bank": "Make images",
             "/training": "synthbank train",
             "/evidence": "synthbank evaluate",
+            "/readers": "--show-originals",
             "/data": "synthbank ingest",
             "/keys": "No key yet",
         }.items():
@@ -211,6 +212,35 @@ def test_scrolling_loads_more(studio, client):
     page.execute_script("scrollTo(0, document.body.scrollHeight)")
     wait(page, lambda: len(tiles(page)) >= 140)
     assert len({tile.get_attribute("data-id") for tile in tiles(page)}) == len(tiles(page))
+
+
+@pytest.mark.chromium
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_reader_takes_the_test_stops_and_goes_on(browser, home, width):
+    with served(home, workers=0, show_originals=True) as client:
+        browser.get(f"{str(client.base_url).rstrip('/')}/readers")
+        browser.set_window_size(width, 844)
+        count = find(browser, "#study-count")
+        count.clear()
+        count.send_keys("4", Keys.ENTER)
+        wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, ".study a"))
+        find(browser, ".study a").click()
+        name = f"reader {width}"
+        find(browser, "#reader").send_keys(name, Keys.ENTER)
+        wait(browser, lambda: find(browser, "#place").text == "Image 1 of 4")
+        assert find(browser, "#shown").get_property("naturalWidth") == 32
+        find(browser, "[data-answer=real]").click()
+        wait(browser, lambda: find(browser, "#place").text == "Image 2 of 4")
+        browser.refresh()
+        find(browser, "#reader").send_keys(name, Keys.ENTER)
+        for place in (2, 3, 4):
+            wait(browser, lambda place=place: find(browser, "#place").text == f"Image {place} of 4")
+            find(browser, "body").send_keys("s")
+        wait(browser, lambda: "of 4 right" in find(browser, "#result").text)
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        find(browser, "#end a").click()
+        wait(browser, lambda: name in find(browser, "main").text)
+        assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
 
 
 @pytest.mark.chromium

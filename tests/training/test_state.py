@@ -7,7 +7,8 @@ import torch
 
 from synthbank.errors import IntegrityError
 from synthbank.records import TrainEvent
-from synthbank.training.state import History, read_state, write_atomic, write_state
+from synthbank.storage import write_atomic
+from synthbank.training.state import History, read_state, write_state
 
 
 def test_a_state_goes_through_its_file(tmp_path):

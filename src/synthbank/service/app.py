@@ -15,8 +15,8 @@ from synthbank.service.access import RateLimiter
 from synthbank.service.guard import Guard
 from synthbank.service.helper import Helper
 from synthbank.service.measures import Measures
-from synthbank.service.pages import access, insight, studio
-from synthbank.service.routes import bank, health, images, jobs, keys, runs
+from synthbank.service.pages import access, insight, reading, studio
+from synthbank.service.routes import bank, health, images, jobs, keys, readers, runs
 from synthbank.service.routes.vertex import vertex_router
 from synthbank.service.settings import ServiceSettings
 from synthbank.service.state import Service
@@ -52,7 +52,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(Guard, settings=settings, observe=measures.observe)
     problems.register(app)
-    for module in (jobs, images, bank, runs, keys, health, studio, insight, access):
+    for module in (jobs, images, bank, runs, readers, keys, health, studio, insight, reading, access):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.include_router(vertex_router(settings.vertex))

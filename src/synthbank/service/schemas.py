@@ -16,9 +16,11 @@ from synthbank.catalogue.rows import (
     ImageRow,
     JobRow,
     ModelRow,
+    ReaderStudyRow,
     RunRow,
 )
 from synthbank.records import JobStatus, Verdict
+from synthbank.workflows.reader import ReaderScore
 from synthbank.workflows.requests import MAX_SEED, MAX_STEPS
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=120)]
@@ -28,6 +30,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Distance = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 2, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
+ReaderName = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=80, strip_whitespace=True)
+]
 Limit = Annotated[int, Field(ge=1, le=500)]
 
 
@@ -100,6 +105,31 @@ class KeyBody(_Strict):
     days: int | None = Field(None, ge=1, le=3650)
 
 
+class StudyBody(_Strict):
+    """A new reader study."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"job": "j0123456789", "count": 40, "seed": 0}]})
+
+    job: Identity
+    count: int = Field(40, ge=2, le=400, description="Images in all, half of them real, spread over the classes.")
+    seed: Seed = Field(0, description="Of choice and order.")
+
+
+class AnswerBody(_Strict):
+    """What a reader says of one image."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"reader": "A. Reader", "token": "0123456789ab", "answer": "real", "milliseconds": 2100}]
+        }
+    )
+
+    reader: ReaderName
+    token: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+    answer: Literal["real", "synthetic"]
+    milliseconds: int = Field(ge=0, le=2**31 - 1)
+
+
 class ErrorFacts(BaseModel):
     """What went wrong and what to do."""
 
@@ -142,6 +172,55 @@ class ModelOut(BaseModel):
             weights_sha256=row.sha256,
             card=row.card,
             created_at=row.created_at,
+        )
+
+
+class StudyOut(BaseModel):
+    """A reader study."""
+
+    id: str
+    job: str
+    count: int
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: ReaderStudyRow, count: int) -> StudyOut:
+        """From its row and the number of its images."""
+        return cls(id=row.id, job=row.job_id, count=count, created_at=row.created_at)
+
+
+class ReadingOut(BaseModel):
+    """How far a reader has come."""
+
+    study: str
+    reader: str
+    count: int
+    open: list[str]
+    """Tokens of the images that are not answered yet, in order."""
+
+
+class ReaderResultOut(BaseModel):
+    """How one reader did, or all together, over all classes."""
+
+    reader: str | None
+    count: int
+    accuracy: float
+    low: float
+    high: float
+    synthetic_called_real: float | None
+    verdict: str
+
+    @classmethod
+    def of(cls, score: ReaderScore) -> ReaderResultOut:
+        """From a score of `study_scores`."""
+        return cls(
+            reader=score.reader,
+            count=score.n,
+            accuracy=score.accuracy,
+            low=score.low,
+            high=score.high,
+            synthetic_called_real=score.synthetic_called_real,
+            verdict=score.words,
         )
 
 

@@ -2,6 +2,7 @@
 
 from synthbank.storage import layout
 from synthbank.storage.cache import ArrayCache
+from synthbank.storage.local import write_atomic
 from synthbank.storage.png import decode_png, encode_png, read_png_text
 from synthbank.storage.store import ObjectStore, local_path_of, open_filesystem
 
@@ -14,4 +15,5 @@ __all__ = [
     "local_path_of",
     "open_filesystem",
     "read_png_text",
+    "write_atomic",
 ]

@@ -82,6 +82,16 @@ def write_file(path: str, data: bytes, *, durable: bool) -> None:
         os.close(handle)
 
 
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to disk, then replace."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
 def _sync_folder(folder: str) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:

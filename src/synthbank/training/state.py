@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,16 +13,7 @@ from torch import Tensor
 
 from synthbank.models.weights import load_tensors, read_header, save_tensors
 from synthbank.records import TrainEvent
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, then replace."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+from synthbank.storage import write_atomic
 
 
 def write_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:

@@ -268,14 +268,7 @@ class Production:
             strand = open_[0]
             n = min(block - strand.next_index % block, strand.cap - strand.next_index)
             return [_Part(strand, strand.next_index, n)]
-        parts, room = [], block
-        for strand in sorted(open_, key=lambda s: s.missing):
-            spare = 1 + strand.missing // _SPARE_SHARE if strand.work.screened else 0
-            n = min(strand.missing + spare, strand.cap - strand.next_index, room)
-            if n:
-                parts.append(_Part(strand, strand.next_index, n))
-                room -= n
-        return parts
+        return _shared_out(sorted(open_, key=lambda strand: strand.missing), block)
 
     def _draw(self, parts: Sequence[_Part]) -> UInt8Images:
         sampler = self.model.sampler
@@ -367,6 +360,23 @@ class Production:
         message = f"attempt cap reached for {', '.join(short)}" if short else None
         queries.end_jobs([row.id], JobStatus.CAPPED if short else JobStatus.DONE, message=message, session=session)
         return True
+
+
+def _shared_out(strands: Sequence[Strand], room: int) -> list[_Part]:
+    """A block shared out: what is missing first, then a few more each against those that the gate keeps out."""
+    given: list[tuple[Strand, int]] = []
+    for strand in strands:
+        n = min(strand.missing, room)
+        room -= n
+        given.append((strand, n))
+    parts = []
+    for strand, n in given:
+        spare = 1 + strand.missing // _SPARE_SHARE if strand.work.screened and n == strand.missing else 0
+        more = min(spare, strand.cap - strand.next_index - n, room)
+        room -= more
+        if n + more:
+            parts.append(_Part(strand, strand.next_index, n + more))
+    return parts
 
 
 def _progress(work: Work) -> dict[str, object]:

@@ -11,16 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy.orm import Session
 
-from synthbank.catalogue import ImageRow, OriginalRow, ReaderItemRow, ReaderStudyRow, queries
-from synthbank.errors import InputError, OptionError, StateError
+from synthbank.catalogue import ImageRow, OriginalRow, ReaderAnswerRow, ReaderItemRow, ReaderStudyRow, queries
+from synthbank.errors import InputError, NotFoundError, OptionError, StateError
 from synthbank.fingerprint import set_fingerprint, stable_seed
 from synthbank.metrics import Answer, ReaderScore, reader_scores
-from synthbank.records import Score, Split, UInt8Images
+from synthbank.records import Score, Split
 from synthbank.reports import SheetItem, render_reader_sheet
-from synthbank.storage import decode_png, encode_png
-from synthbank.training.state import write_atomic
+from synthbank.storage import decode_png, encode_png, write_atomic
 from synthbank.workflows.bank import Bank
+
+__all__ = [
+    "FORMAT",
+    "ImportReport",
+    "ReaderScore",
+    "StudyReport",
+    "enter_study",
+    "give_answer",
+    "import_answers",
+    "make_study",
+    "newest_study",
+    "open_tokens",
+    "study_image",
+    "study_scores",
+]
 
 FORMAT = "synthbank-reader-1"
 _LONGEST_NAME = 80
@@ -51,16 +66,39 @@ class ImportReport:
 
 
 def make_study(bank: Bank, job_id: str, *, to: Path, n: int = 40, seed: int = 0) -> StudyReport:
-    """Choose images, enter the study, and write the sheet; the same call gives the same study and the same sheet.
-
-    Half of the images of each class are accepted synthetic images of the job, half are originals: test originals
-    first, which the generator never saw. The sheet holds pixels and random tokens alone; what is what stands only in
-    the catalogue.
+    """Enter a study (see `enter_study`) and write its sheet; the same call gives the same sheet.
 
     Args:
         bank: where the job is.
         job_id: a generation job.
         to: HTML file to write.
+        n: images in all.
+        seed: of choice, order and tokens.
+    """
+    study = enter_study(bank, job_id, n=n, seed=seed)
+    keys = _pictures(bank, study.id)
+    rows = [row for row in _items(bank, study.id) if row.token in keys]
+    items = [SheetItem(row.token, _plain(bank.store.get(keys[row.token]))) for row in rows]
+    page = render_reader_sheet(study.id, items, file_format=FORMAT)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(to, page.encode())
+    counts = {
+        c: {k: sum(r.class_name == c and r.truth == k for r in rows) for k in ("real", "synthetic")}
+        for c in sorted({r.class_name for r in rows})
+    }
+    return StudyReport(study, to, counts)
+
+
+def enter_study(bank: Bank, job_id: str, *, n: int = 40, seed: int = 0) -> ReaderStudyRow:
+    """Choose images and enter the study; the same call gives the same study.
+
+    Half of the images of each class are accepted synthetic images of the job, half are originals: test originals
+    first, which the generator never saw. Readers get pixels and random tokens alone; what is what stands only in the
+    catalogue.
+
+    Args:
+        bank: where the job is.
+        job_id: a generation job.
         n: images in all; spread over classes, an equal number of both kinds in each.
         seed: of choice, order and tokens.
 
@@ -97,21 +135,37 @@ def make_study(bank: Bank, job_id: str, *, to: Path, n: int = 40, seed: int = 0)
     study_id = "r" + set_fingerprint([repr((job_id, n, seed)), *(str(row.id) for _, row in chosen)])[:10]
     items = [_item(position, chosen[i][0], chosen[i][1], rng) for position, i in enumerate(order)]
     with bank.catalogue.session() as session:
-        study = queries.add_study(
-            study_id, job_id=job_id, seed=seed, options={"asked": n}, items=items, session=session
-        )
-        rows = queries.study_items(study_id, session=session)
-    pixels = [_pixels(bank, chosen[i][1]) for i in order]
-    page = render_reader_sheet(
-        study_id, [SheetItem(row.token, encode_png(p)) for row, p in zip(rows, pixels, strict=True)], file_format=FORMAT
-    )
-    to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(to, page.encode())
-    counts = {
-        c: {k: sum(r.class_name == c and r.truth == k for r in rows) for k in ("real", "synthetic")}
-        for c in model.class_names
-    }
-    return StudyReport(study, to, counts)
+        return queries.add_study(study_id, job_id=job_id, seed=seed, options={"asked": n}, items=items, session=session)
+
+
+def study_image(bank: Bank, study_id: str, token: str) -> bytes:
+    """One image of a study as a PNG that holds pixels alone; raises `NotFoundError` where there is none (any more)."""
+    key = _pictures(bank, study_id).get(token)
+    if key is None:
+        raise NotFoundError("The study holds no such image", got=token)
+    return _plain(bank.store.get(key))
+
+
+def open_tokens(bank: Bank, study_id: str, reader: str) -> list[str]:
+    """What a reader has not answered yet of a study's images, in the order in which they are shown."""
+    items, keys = _items(bank, study_id), _pictures(bank, study_id)
+    with bank.catalogue.session(read_only=True) as session:
+        known = _answered(queries.reader_answers(reading=study_id, session=session), items, reader)
+    return [item.token for item in items if item.token in keys and item.token not in known]
+
+
+def give_answer(bank: Bank, study_id: str, *, reader: str, token: str, answer: str, milliseconds: int) -> None:
+    """Enter one answer; the same answer again changes nothing.
+
+    Raises:
+        InputError: no such image in the study, or this reader answered it differently before.
+    """
+    with bank.catalogue.session() as session:
+        study = queries.get_study(study_id, session=session)
+        items = queries.study_items(study_id, session=session)
+        _enter(study, reader, [(token, answer, milliseconds)], items, session)
+    if not open_tokens(bank, study_id, reader):
+        _record_scores(bank, study)
 
 
 def import_answers(bank: Bank, file: Path) -> ImportReport:
@@ -125,47 +179,74 @@ def import_answers(bank: Bank, file: Path) -> ImportReport:
     study_id, reader, given = _read_answers(file)
     with bank.catalogue.session() as session:
         study = queries.get_study(study_id, session=session)
-        items = {item.token: item for item in queries.study_items(study_id, session=session)}
-        known = _answered(queries.reader_answers(reading=study_id, session=session), items.values(), reader)
-        n_new = 0
-        for token, answer, milliseconds in given:
-            item = items.get(token)
-            if item is None:
-                raise InputError("The study holds no such image", got=token, allowed=f"the images of {study_id}")
-            if known.get(token, answer) != answer:
-                raise InputError(
-                    f"Reader '{reader}' answered an image of this study differently before",
-                    got=f"{token}: {answer}",
-                    allowed=known[token],
-                    next_step="use another reader's name for a second reading",
-                )
-            if token not in known:
-                queries.add_reader_answer(
-                    reading=study_id,
-                    reader=reader,
-                    truth=item.truth,
-                    answer=answer,
-                    milliseconds=milliseconds,
-                    image_id=item.image_id,
-                    original_id=item.original_id,
-                    session=session,
-                )
-                known[token] = answer
-                n_new += 1
+        items = queries.study_items(study_id, session=session)
+        n_new, n_known = _enter(study, reader, given, items, session)
     if n_new:
         _record_scores(bank, study)
-    return ImportReport(study, reader, n_new, len(given) - n_new, len(items) - len(known))
+    return ImportReport(study, reader, n_new, len(given) - n_new, len(items) - n_known)
 
 
-def study_scores(bank: Bank, study_id: str) -> list[ReaderScore]:
-    """Accuracy with interval of each reader and of all, overall and by class; errors as of `reader_scores`."""
+def _enter(
+    study: ReaderStudyRow,
+    reader: str,
+    given: Sequence[tuple[str, str, int]],
+    items: Sequence[ReaderItemRow],
+    session: Session,
+) -> tuple[int, int]:
+    """Enter what a reader said; how many answers are new, and how many images this reader has answered now."""
+    by_token = {item.token: item for item in items}
+    known = _answered(queries.reader_answers(reading=study.id, session=session), items, reader)
+    n_new = 0
+    for token, answer, milliseconds in given:
+        item = by_token.get(token)
+        if item is None:
+            raise InputError("The study holds no such image", got=token, allowed=f"the images of {study.id}")
+        if known.get(token, answer) != answer:
+            raise InputError(
+                f"Reader '{reader}' answered an image of this study differently before",
+                got=f"{token}: {answer}",
+                allowed=known[token],
+                next_step="use another reader's name for a second reading",
+            )
+        if token not in known:
+            queries.add_reader_answer(
+                reading=study.id,
+                reader=reader,
+                truth=item.truth,
+                answer=answer,
+                milliseconds=milliseconds,
+                image_id=item.image_id,
+                original_id=item.original_id,
+                session=session,
+            )
+            known[token] = answer
+            n_new += 1
+    return n_new, len(known)
+
+
+def study_scores(bank: Bank, study_id: str, *, whole: bool = False) -> list[ReaderScore]:
+    """Accuracy with interval of each reader and of all, overall and by class.
+
+    Args:
+        bank: where the study is.
+        study_id: names it.
+        whole: only readers who have answered every image, over all classes; none of them: an empty list.
+
+    Raises:
+        OptionError: no answer at all (unless `whole`).
+    """
     with bank.catalogue.session(read_only=True) as session:
         queries.get_study(study_id, session=session)
         items = queries.study_items(study_id, session=session)
         rows = queries.reader_answers(reading=study_id, session=session)
+    if whole:
+        done = {name for name in {r.reader for r in rows} if not open_tokens(bank, study_id, name)}
+        rows = [r for r in rows if r.reader in done]
+        if not rows:
+            return []
     class_of = {(item.image_id, item.original_id): item.class_name for item in items}
     answers = [Answer(r.reader, class_of[r.image_id, r.original_id], r.truth, r.answer) for r in rows]
-    return reader_scores(answers)
+    return [score for score in reader_scores(answers) if not whole or score.class_name is None]
 
 
 def _record_scores(bank: Bank, study: ReaderStudyRow) -> None:
@@ -218,17 +299,26 @@ def _item(position: int, class_name: str, row: ImageRow | OriginalRow, rng: np.r
     }
 
 
-def _pixels(bank: Bank, row: ImageRow | OriginalRow) -> UInt8Images:
-    """Decoded, so that the sheet's files carry none of the text chunks that would give them away."""
-    assert row.key is not None
-    return decode_png(bank.store.get(row.key))
+def _items(bank: Bank, study_id: str) -> list[ReaderItemRow]:
+    with bank.catalogue.session(read_only=True) as session:
+        queries.get_study(study_id, session=session)
+        return queries.study_items(study_id, session=session)
 
 
-def _answered(rows: Sequence[Any], items: Any, reader: str) -> dict[str, str]:
+def _pictures(bank: Bank, study_id: str) -> dict[str, str]:
+    """Token to storage key of what may still be shown."""
+    with bank.catalogue.session(read_only=True) as session:
+        return queries.study_keys(study_id, session=session)
+
+
+def _plain(png: bytes) -> bytes:
+    """Coded anew, so that it carries none of the text chunks that would give it away."""
+    return encode_png(decode_png(png))
+
+
+def _answered(rows: Sequence[ReaderAnswerRow], items: Sequence[ReaderItemRow], reader: str) -> dict[str, str]:
     """Token to answer of what this reader said before."""
-    token_of: dict[tuple[str | None, int | None], str] = {
-        (i.image_id, i.original_id): i.token for i in items if isinstance(i, ReaderItemRow)
-    }
+    token_of: dict[tuple[str | None, int | None], str] = {(i.image_id, i.original_id): i.token for i in items}
     return {token_of[r.image_id, r.original_id]: r.answer for r in rows if r.reader == reader}
 
 

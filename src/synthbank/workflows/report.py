@@ -38,9 +38,8 @@ from synthbank.reports import (
     scorecard,
     training_part,
 )
-from synthbank.storage import decode_png, layout
+from synthbank.storage import decode_png, layout, write_atomic
 from synthbank.training import History
-from synthbank.training.state import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split
 from synthbank.workflows.train import JUDGE, judged_at

@@ -25,9 +25,8 @@ from synthbank.metrics import kernel_distance, pairwise_diversity
 from synthbank.models import ModelSpec, batched, load_feature_network, save_tensors
 from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
-from synthbank.storage import layout
+from synthbank.storage import layout, write_atomic
 from synthbank.training import FitResult, History, Hooks, Peers, Trainer, TrainingLoop, check_batch, make_trainer
-from synthbank.training.state import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
 from synthbank.workflows.processes import device_words, processes

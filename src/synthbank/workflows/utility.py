@@ -29,7 +29,7 @@ from synthbank.metrics.utility import (
 from synthbank.metrics.utility import shifts as all_shifts
 from synthbank.records import LabelledImages, Score, Split
 from synthbank.reports import regime_groups
-from synthbank.training.state import write_atomic
+from synthbank.storage import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.evaluate import load_synthetic
 from synthbank.workflows.frozen import Embedder

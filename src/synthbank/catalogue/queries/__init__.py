@@ -49,7 +49,7 @@ from synthbank.catalogue.queries.queue import (
     release,
     workers,
 )
-from synthbank.catalogue.queries.readers import add_study, get_study, list_studies, study_items
+from synthbank.catalogue.queries.readers import add_study, get_study, list_studies, study_items, study_keys
 from synthbank.catalogue.queries.synthetic import (
     accepted_images,
     add_image_scores,
@@ -141,6 +141,7 @@ __all__ = [
     "snapshots",
     "split_counts",
     "study_items",
+    "study_keys",
     "update_job",
     "update_model_card",
     "upsert_run",

@@ -89,10 +89,8 @@ def page_images(
         return records(session, ImageRow, statement.order_by(*_key(_IMAGE.c, order)).limit(limit))
     place = _IMAGE.c.nearest_distance if order == "nearest" else _IMAGE.c.created_at
     # of candidates only what the index holds; whole rows are read for the page alone
-    short = (
-        select(_IMAGE.c.id, place).where(*where, *b).order_by(*_key(_IMAGE.c, order)).limit(limit) for b in branches
-    )
-    merged = union_all(*(select(branch.subquery()) for branch in short)).subquery()
+    candidates = select(_IMAGE.c.id, place).where(*where).order_by(*_key(_IMAGE.c, order)).limit(limit)
+    merged = union_all(*(select(candidates.where(*equal).subquery()) for equal in branches)).subquery()
     page = select(merged.c.id).order_by(*_key(merged.c, order)).limit(limit).subquery()
     statement = select(_IMAGE).join(page, page.c.id == _IMAGE.c.id).order_by(*_key(_IMAGE.c, order))
     return records(session, ImageRow, statement)

@@ -10,12 +10,15 @@ from sqlalchemy.orm import Session
 
 from synthbank.catalogue.read import first, records
 from synthbank.catalogue.rows import ReaderItemRow, ReaderStudyRow
-from synthbank.catalogue.tables import ReaderItem, ReaderStudy, now
+from synthbank.catalogue.tables import Image, Original, ReaderItem, ReaderStudy, now
 from synthbank.catalogue.write import insert_new, table_of
 from synthbank.errors import UnknownNameError
+from synthbank.records import Verdict
 
 _STUDY = table_of(ReaderStudy)
 _ITEM = table_of(ReaderItem)
+_IMAGE = table_of(Image)
+_ORIGINAL = table_of(Original)
 
 
 def add_study(
@@ -63,3 +66,18 @@ def list_studies(*, session: Session, job_id: str | None = None) -> list[ReaderS
 def study_items(study_id: str, *, session: Session) -> list[ReaderItemRow]:
     """The images of a study, in the order in which they are shown."""
     return records(session, ReaderItemRow, select(_ITEM).where(_ITEM.c.study_id == study_id).order_by(_ITEM.c.position))
+
+
+def study_keys(study_id: str, *, session: Session) -> dict[str, str]:
+    """Token to storage key of a study's images; those that were withdrawn since are left out."""
+    synthetic = (
+        select(_ITEM.c.token, _IMAGE.c.key)
+        .join(_IMAGE, _IMAGE.c.id == _ITEM.c.image_id)
+        .where(_ITEM.c.study_id == study_id, _IMAGE.c.verdict != Verdict.WITHDRAWN.value)
+    )
+    real = (
+        select(_ITEM.c.token, _ORIGINAL.c.key)
+        .join(_ORIGINAL, _ORIGINAL.c.id == _ITEM.c.original_id)
+        .where(_ITEM.c.study_id == study_id, _ORIGINAL.c.withdrawn_at.is_(None), _ORIGINAL.c.key.is_not(None))
+    )
+    return {token: key for statement in (synthetic, real) for token, key in session.execute(statement)}

@@ -25,6 +25,7 @@ NAV = (
     _Page("Bank", "/bank", "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z"),
     _Page("Training", "/training", "M3 20h18M4 16l5-6 4 4 7-9"),
     _Page("Evidence", "/evidence", "M4 12l5 5L20 6"),
+    _Page("Readers", "/readers", "M2 12s4-7 10-7 10 7 10 7-4 7-10 7-10-7-10-7zm10-3a3 3 0 1 0 0 6 3 3 0 0 0 0-6z"),
     _Page("Data", "/data", "M4 6c0-3 16-3 16 0s-16 3-16 0v12c0 3 16 3 16 0V6M4 12c0 3 16 3 16 0"),
     _Page("Keys", "/keys", "M14 10a4 4 0 1 0-3.5 4L14 10zm0 0l7-7m-3 3l2 2"),
 )

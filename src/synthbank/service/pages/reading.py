@@ -1,0 +1,75 @@
+"""Readers: make a blinded test, take it, see how readers did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
+
+from synthbank.catalogue import queries
+from synthbank.catalogue.rows import ReaderStudyRow
+from synthbank.service.access import Reader
+from synthbank.service.pages.render import page
+from synthbank.service.schemas import Identity
+from synthbank.service.state import Service, ServiceDep
+from synthbank.workflows.reader import study_scores
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@router.get("/readers")
+def readers(service: ServiceDep, caller: Reader) -> HTMLResponse:
+    """Every study with its results, and a form for a new one."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        jobs = [row for row in queries.page_jobs(limit=200, session=session) if row.n_accepted]
+        studies = [_study(service, row, session) for row in queries.list_studies(session=session)]
+    return page(
+        "readers",
+        title="Reader test",
+        here="/readers",
+        scripts=["readers"],
+        jobs=jobs,
+        studies=studies,
+        shows_originals=service.settings.show_originals,
+        may_make=caller.may("generate"),
+    )
+
+
+@router.get("/readers/{study_id}")
+def reading(study_id: Identity, service: ServiceDep, caller: Reader) -> HTMLResponse:
+    """The test itself; it asks the API for one image after another."""
+    with service.bank.catalogue.session(read_only=True) as session:
+        study = _study(service, queries.get_study(study_id, session=session), session)
+    return page(
+        "reading",
+        title="Reader test",
+        here="/readers",
+        scripts=["reading"],
+        study=study,
+        shows_originals=service.settings.show_originals,
+        may_answer=caller.may("generate"),
+    )
+
+
+def _study(service: Service, row: ReaderStudyRow, session: Session) -> dict[str, Any]:
+    answers = queries.reader_answers(reading=row.id, session=session)
+    results = [
+        {
+            "reader": score.reader or "All readers",
+            "count": score.n,
+            "accuracy": round(100 * score.accuracy),
+            "low": round(100 * score.low),
+            "high": round(100 * score.high),
+            "verdict": score.words,
+        }
+        for score in study_scores(service.bank, row.id, whole=True)
+    ]
+    return {
+        "row": row,
+        "job": queries.get_job(row.job_id, session=session),
+        "count": len(queries.study_items(row.id, session=session)),
+        "n_begun": len({answer.reader for answer in answers}),
+        "results": results if len(results) > 2 else results[1:],  # one reader alone is "all readers" as well
+    }
