@@ -2,10 +2,10 @@
 
     python benchmarks/scaling.py [--images 4000] [--workers 1,2] [--rounds 3] [--screen]
 
-The network is the packaged model `ihc-64`. Every number of workers gets a cluster of its own, which is warmed up by a small job first (workers start, load torch and
-the model). A round makes the same images with each number of workers, in alternating order, each time into a fresh
-bank; the ratio is the median over rounds. Goal: at least 1.7 for two workers on two cores. The row of a shard says
-what a million images would take: seconds of one core, bytes of files, bytes of catalogue.
+The network is the packaged model `ihc-64`. Every number of workers gets a cluster of its own, which is warmed up by a
+small job first (workers start, load torch and the model). A round makes the same images with each number of workers,
+in alternating order, each time into a fresh bank; rates are medians over rounds. Goal: a ratio of at least 1.7 for two
+workers on two cores. What an image costs (core seconds, bytes of files and of catalogue) is told as well.
 """
 
 from __future__ import annotations
@@ -69,23 +69,25 @@ def into_bank(n: int, *, n_workers: int, screen: bool) -> dict[str, float]:
     """Generate `n` images into a fresh bank by a fresh cluster that has been warmed up."""
     import ray
 
-    with tempfile.TemporaryDirectory() as folder, open_bank(Settings(home=Path(folder))) as bank:
-        pull(bank, f"zoo:{MODEL}")
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
         ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
-            # a block for each worker, so that all of them start
-            warm = _WARM_UP * n_workers // CLASSES
-            generate(bank, GenerateRequest(MODEL, warm, seed=1, screen=screen), on="ray")
-            before = Path(folder, "catalogue.db").stat().st_size
-            start = time.perf_counter()
-            report = generate(bank, GenerateRequest(MODEL, n // CLASSES, screen=screen), on="ray")
-            seconds = time.perf_counter() - start
+            with open_bank(Settings(home=home)) as bank:
+                pull(bank, f"zoo:{MODEL}")
+                # a block for each worker, so that all of them start
+                warm = _WARM_UP * n_workers // CLASSES
+                generate(bank, GenerateRequest(MODEL, warm, seed=1, screen=screen), on="ray")
+            before = (home / "catalogue.db").stat().st_size
+            with open_bank(Settings(home=home)) as bank:
+                start = time.perf_counter()
+                report = generate(bank, GenerateRequest(MODEL, n // CLASSES, screen=screen), on="ray")
+                seconds = time.perf_counter() - start
+            grown = (home / "catalogue.db").stat().st_size - before
         finally:
             ray.shutdown()
-        drawn = sum(report.accepted.values()) + sum(report.rejected.values())
-        files = sum(p.stat().st_size for p in Path(folder, "objects", "images", report.job.id).rglob("*.png"))
-        bank.catalogue.close()  # its write-ahead log becomes part of the file
-        grown = Path(folder, "catalogue.db").stat().st_size - before
+        files = sum(p.stat().st_size for p in (home / "objects" / "images" / report.job.id).rglob("*.png"))
+    drawn = sum(report.accepted.values()) + sum(report.rejected.values())
     return {
         "n": drawn,
         "images_per_sec": drawn / seconds,

@@ -106,7 +106,7 @@ def test_a_job_on_a_cluster_whose_workers_die_is_the_job_on_one_machine(home, tm
 def test_scores_from_a_cluster_are_the_scores_of_one_machine(home):
     with open_bank(Settings(home=home), create=False) as bank, bank.catalogue.session() as session:
         job = queries.list_jobs(limit=1, session=session)[0].id
-        before = {(s.metric, s.class_name): s.value for s in queries.scores("job", job, session=session)}
+        before = {(s.metric, s.class_name): s.value for s in queries.scores(subject_kind="job", subject_id=job, session=session)}
     shutil.rmtree(home / "cache")  # or nothing would be computed
     scores = _ended(_start("evaluate", job, "--resamples", 20, home=home))["scores"]
     assert (home / "cache" / "features.db").exists()
