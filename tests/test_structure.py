@@ -40,12 +40,12 @@ MAY_IMPORT = {
     "cloud": COMPUTING | {"workflows", "scale"},
     "__main__": {"cli"},
     "client": {"storage", "workflows", "catalogue.queries"},
-    "cli": {"workflows", "catalogue.queries", "reports", "service"},
+    "cli": {"workflows", "scale", "catalogue.queries", "reports", "service"},
     "service": {"workflows", "catalogue.queries", "catalogue.rows", "reports"},
 }
 NEVER_TORCH = ("catalogue", "storage", "export", "reports", "data", *sorted(FIRST_ROW))
 TORCH_ONLY_INSIDE_FUNCTIONS = ("cli", "client", "service")
-HEAVY = {"torch", "lightning_fabric", "safetensors", "tensorboard", "efficientnet_lite_pytorch"}
+HEAVY = {"ray", "torch", "lightning_fabric", "safetensors", "tensorboard", "efficientnet_lite_pytorch"}
 FIRST_ROW_LIBRARIES = {"numpy", "pydantic", "pydantic_settings", "yaml", *sys.stdlib_module_names}
 
 

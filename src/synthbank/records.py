@@ -194,6 +194,12 @@ class Verdicts:
     distance: NDArray[np.float32]
     """`[N]`, how unlike it is: 0 is the same, 1 is unrelated."""
 
+    def part(self, first: int, end: int) -> Verdicts:
+        """Those of images `first` to `end`, `end` not included."""
+        return Verdicts(
+            self.accepted[first:end], self.reasons[first:end], self.nearest[first:end], self.distance[first:end]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TrainEvent:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from synthbank.cli.output import BankOption, DeviceOption, JsonOption, opened, say, say_json, say_table, talk, working
+from synthbank.cli.output import (
+    BankOption,
+    DeviceOption,
+    JsonOption,
+    OnOption,
+    opened,
+    say,
+    say_json,
+    say_table,
+    talk,
+    working,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +39,7 @@ def generate(
         float | None, typer.Option(help="Keep this share of each class, such as 0.5: the most typical images.")
     ] = None,
     device: DeviceOption = "cpu",
+    on: OnOption = None,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -34,6 +47,10 @@ def generate(
     from synthbank.workflows.generate import GenerateRequest
     from synthbank.workflows.generate import generate as work
 
+    if on is not None:
+        from synthbank.scale import generate as work_there
+
+        work = partial(work_there, on=on)
     request = GenerateRequest(model, n, class_name, seed, truncation, not no_screen, max_attempts, select)
     with opened(bank, create=False) as found, working(f"generating with {model}") as show:
         report = work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from synthbank.cli.output import (
     BankOption,
     JsonOption,
+    OnOption,
     opened,
     parse_duration,
     say,
@@ -56,6 +58,7 @@ def evaluate(
     bias: Annotated[
         bool, typer.Option("--bias", help="Also rare modes, single groups, and labels against a classifier.")
     ] = False,
+    on: OnOption = None,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -64,6 +67,10 @@ def evaluate(
     from synthbank.workflows.evaluate import evaluate as work
     from synthbank.workflows.generate import newest_job
 
+    if on is not None:
+        from synthbank.scale import evaluate as work_there
+
+        work = partial(work_there, on=on)
     with opened(bank, create=False) as found, working("evaluating") as show:
         job_id = job or newest_job(found)
         result = work(

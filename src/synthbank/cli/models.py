@@ -49,12 +49,17 @@ def train(
     per_class: Annotated[bool, typer.Option(help="One model for each class, as in the paper.")] = False,
     model_name: Annotated[str | None, typer.Option(help="Name of the published model.")] = None,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        int | None, typer.Option(help="Processes on each machine, one a device; they share each batch.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(help="Machines that run this command, each by torchrun.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved configuration and stop.")] = False,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Train a generator and publish its best snapshot. The same command resumes a run that was cut off."""
     from synthbank.workflows.configure import configure
+    from synthbank.workflows.processes import is_first
     from synthbank.workflows.train import train as work
     from synthbank.workflows.train import train_per_class
 
@@ -66,14 +71,26 @@ def train(
             "init": init,
         }
         resolved = configure(found, name, architecture=model, preset=preset, file=config, overrides=overrides)
-        for reason in resolved.reasons:
+        first = is_first()
+        for reason in resolved.reasons if first else ():
             talk(f"  {reason}")
         if dry_run:
             say_json(resolved.config.to_json())
             return
-        with TrainingLine(resolved.config) as line:
+        with TrainingLine(resolved.config, shown=first) as line:
             run = train_per_class if per_class else work
-            reports = run(found, name, resolved.config, device=device, model_name=model_name, on_event=line)
+            reports = run(
+                found,
+                name,
+                resolved.config,
+                device=device,
+                devices=devices,
+                nodes=nodes,
+                model_name=model_name,
+                on_event=line,
+            )
+    if not first:
+        return
     if json:
         say_json(reports)
         return

@@ -30,6 +30,9 @@ BankOption = Annotated[
     Path | None, typer.Option("--bank", help="Folder of the bank (default: SYNTHBANK_HOME, else ./bank).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+OnOption = Annotated[
+    str | None, typer.Option("--on", help="Cluster to work on: ray, or ray:ADDRESS (default: this process).")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
 
@@ -94,15 +97,16 @@ def opened(bank: Path | None, *, create: bool = True) -> Iterator[Bank]:
 
 
 class TrainingLine:
-    """The live line of a training run on stderr."""
+    """The live line of a training run on stderr; of several processes, the first one's is `shown`."""
 
-    def __init__(self, config: Any) -> None:
-        self._config = config
+    def __init__(self, config: Any, *, shown: bool = True) -> None:
+        self._config, self._shown = config, shown
         self._status = _stderr.status("training: building networks")
         self._first: TrainEvent | None = None
 
     def __enter__(self) -> TrainingLine:
-        self._status.start()
+        if self._shown:
+            self._status.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -90,6 +90,16 @@ class Sampler:
         recipe, first = Recipe(job_seed, truncation), block * self.block
         return self.draw([recipe.draw(class_index, first + i) for i in range(self.block)])
 
+    def draw_aligned(self, recipe: Recipe, class_index: int, *, first: int, n: int) -> UInt8Images:
+        """Images number `first` and on of a class, each at its own place of its own block; `[n, C, H, W]` uint8.
+
+        All of them must belong to one block.
+        """
+        block, offset = divmod(first, self.block)
+        assert offset + n <= self.block
+        whole = [recipe.draw(class_index, block * self.block + i) for i in range(self.block)]
+        return self.draw(whole)[offset : offset + n]
+
     def draw_seeds(self, seeds: Sequence[int], *, class_index: int, truncation: float = 1.0) -> UInt8Images:
         """One image a seed, all of one class; `[len(seeds), C, H, W]` uint8. Prefer `draw_block`."""
         return self._forward([Draw(seed, class_index, truncation) for seed in seeds])

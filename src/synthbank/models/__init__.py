@@ -15,6 +15,7 @@ from synthbank.models.base import (
     networks_inside,
     two_players,
 )
+from synthbank.models.draws import SharedRng, integers, normal, uniform
 from synthbank.models.features import (
     FeatureNetwork,
     UserEncoder,
@@ -37,6 +38,7 @@ __all__ = [
     "Generator",
     "Latents",
     "ModelSpec",
+    "SharedRng",
     "TwoPlayers",
     "UserEncoder",
     "architectures",
@@ -47,16 +49,19 @@ __all__ = [
     "draw_codes",
     "draw_latents",
     "feature_networks",
+    "integers",
     "lend",
     "load_baked",
     "load_encoder",
     "load_feature_network",
     "load_tensors",
     "networks_inside",
+    "normal",
     "read_header",
     "save_tensors",
     "state_fingerprint",
     "to_uint8",
     "turn",
     "two_players",
+    "uniform",
 ]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from synthbank.models.base import Generator
+from synthbank.models.draws import normal
 from synthbank.records import UInt8Images
 
 
@@ -21,10 +22,10 @@ class Latents:
 
 
 def draw_latents(generator: Generator, labels: Tensor, rng: torch.Generator) -> Latents:
-    """Standard normal latents and noise for the given labels, on the labels' device."""
-    n, device = len(labels), labels.device
-    z = torch.randn(n, generator.spec.latent_dim, generator=rng, device=device)
-    noise = torch.randn(n, generator.noise_dim, generator=rng, device=device)
+    """Standard normal latents and noise for the given labels, which must lie where `rng` does."""
+    n = len(labels)
+    z = normal((n, generator.spec.latent_dim), rng)
+    noise = normal((n, generator.noise_dim), rng)
     return Latents(z, labels, noise)
 
 

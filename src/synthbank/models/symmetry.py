@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from synthbank.models.draws import integers
+
 SYMMETRIES = {"none": 1, "flip": 2, "dihedral": 8}
 """How many members each group of symmetries has; code 0 leaves the image as it is."""
 
@@ -24,4 +26,4 @@ def turn(images: Tensor, codes: Tensor) -> Tensor:
 
 def draw_codes(n: int, kind: str, rng: torch.Generator) -> Tensor:
     """`n` members of a group of symmetries, int64 `[n]`, on the generator's device."""
-    return torch.randint(0, SYMMETRIES[kind], (n,), generator=rng, device=rng.device)
+    return integers(0, SYMMETRIES[kind], (n,), rng)

@@ -3,8 +3,9 @@
 from synthbank.training.adversarial import AdversarialTrainer
 from synthbank.training.denoising import DenoisingTrainer
 from synthbank.training.loop import FitResult, Hooks, TrainingLoop
+from synthbank.training.peers import Peers, Replicas
 from synthbank.training.state import History
-from synthbank.training.trainer import Sampler, Trainer, make_trainer, trainers
+from synthbank.training.trainer import Sampler, Trainer, check_batch, make_trainer, trainers
 
 __all__ = [
     "AdversarialTrainer",
@@ -12,9 +13,12 @@ __all__ = [
     "FitResult",
     "History",
     "Hooks",
+    "Peers",
+    "Replicas",
     "Sampler",
     "Trainer",
     "TrainingLoop",
+    "check_batch",
     "make_trainer",
     "trainers",
 ]

@@ -43,6 +43,7 @@ class AdversarialTrainer(BaseTrainer):
         discriminator = discriminator.to(fabric.device)
         discriminator.calibrate(self._scaled(self.images[: 64 * 16]))
         self.ema = ema_copy(generator).to(fabric.device)
+        generator, discriminator = self.peers.join_norms(generator), self.peers.join_norms(discriminator)
         self.generator, self.opt_g = fabric.setup(generator, self._adam(generator, config.lr_g))
         self.discriminator, self.opt_d = fabric.setup(discriminator, self._adam(discriminator, config.lr_d))
         self.discriminator.mark_forward_method("features")
@@ -76,7 +77,7 @@ class AdversarialTrainer(BaseTrainer):
             augmentation `augment_p`, in steps with gradient penalties `penalty`.
         """
         config = self.config
-        rng = self._rng("step", index)
+        rng = self._step_rng(index)
         self._set_learning_rates(progress)
         real, labels = self._real_batch(index, rng)
         latents = draw_latents(self.ema, labels, rng)
@@ -92,8 +93,7 @@ class AdversarialTrainer(BaseTrainer):
         toward_generator = torch.autograd.grad(loss_g, fake_features)
         self.opt_g.zero_grad(set_to_none=True)
         torch.autograd.backward(fake_features, list(toward_generator))
-        self._clip(self.generator, self.opt_g)
-        self.opt_g.step()
+        self._descend(self.generator, self.opt_g)
         ema_update(self.ema, self.generator.module, decay=config.ema_decay, step=index + 1)
         return {**told, "loss_g": loss_g.detach()}
 
@@ -150,7 +150,7 @@ class AdversarialTrainer(BaseTrainer):
         self._update(self.discriminator, self.opt_d, loss)
         if self.strength is not None:
             told["augment_p"] = self.strength.p
-            self.strength.update(self.loss.realness(logit_real, logit_fake))
+            self.strength.update(self.peers.gather(self.loss.realness(logit_real, logit_fake)))
         return told | {"logit_real": logit_real.detach().mean(), "logit_fake": logit_fake.detach().mean()}
 
     def _judge(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from synthbank.models import draw_codes, turn
+from synthbank.models import draw_codes, integers, normal, turn, uniform
 
 _BRIGHTNESS = 0.2
 _SATURATION = 0.5
@@ -70,13 +70,13 @@ def augment(
 
 
 def _where(probability: Tensor, changed: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
-    coin = torch.rand(len(images), generator=generator, device=images.device).view(-1, 1, 1, 1)
+    coin = uniform((len(images),), generator).view(-1, 1, 1, 1)
     return torch.where(coin < probability, changed, images)
 
 
 def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
     """One value an image in -1..1, `[N, 1, 1, 1]`."""
-    draw = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype)
+    draw = uniform((len(images),), generator, dtype=images.dtype)
     return (draw * 2 - 1).view(-1, 1, 1, 1)
 
 
@@ -85,7 +85,7 @@ def _stain(images: Tensor, generator: torch.Generator) -> Tensor:
     stains = torch.tensor(_STAINS) if c == 3 else torch.eye(c)  # other channel counts: each channel is its own stain
     stains = functional.normalize(stains.to(images.dtype), dim=1)  # [stain, C]
     amounts_of, stains = stains.inverse().to(images.device), stains.to(images.device)
-    gain, offset = torch.rand(2, n, c, 1, 1, generator=generator, device=images.device, dtype=images.dtype) * 2 - 1
+    gain, offset = uniform((2, n, c, 1, 1), generator, batch_dim=1, dtype=images.dtype) * 2 - 1
     density = -((images.clamp_min(-1) + 1) / 2 + _DARKEST).log()
     amounts = torch.einsum("nchw,cs->nshw", density, amounts_of)
     change = amounts * (_STAIN_GAIN * gain) + _STAIN_OFFSET * offset
@@ -106,7 +106,7 @@ def _colour(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _geometry(images: Tensor, generator: torch.Generator) -> Tensor:
     n = len(images)
-    zoom, stretch, shift_x, shift_y = torch.randn(4, n, generator=generator, device=images.device, dtype=images.dtype)
+    zoom, stretch, shift_x, shift_y = normal((4, n), generator, batch_dim=1, dtype=images.dtype)
     angle = pi * _uniform(images, generator).flatten()
     scale_x, scale_y = torch.exp2(_SCALE * (zoom + stretch)), torch.exp2(_SCALE * (zoom - stretch))
     cos, sin = angle.cos(), angle.sin()
@@ -127,7 +127,7 @@ def _geometry(images: Tensor, generator: torch.Generator) -> Tensor:
 def _zoom(images: Tensor, generator: torch.Generator) -> Tensor:
     # half of the images show a magnified window: frozen networks see little of what is a few pixels wide
     n, _, h, w = images.shape
-    coin, octave, top, left = torch.rand(4, n, generator=generator, device=images.device, dtype=images.dtype)
+    coin, octave, top, left = uniform((4, n), generator, batch_dim=1, dtype=images.dtype)
     scale = torch.where(coin < _ZOOMED, 1 + (_ZOOM - 1) * octave, torch.ones_like(octave))
     rows = _window_matrix(h, scale, top)  # [N, 1, H, H]
     columns = _window_matrix(w, scale, left)  # [N, 1, W, W]
@@ -146,7 +146,7 @@ def _translation(images: Tensor, generator: torch.Generator) -> Tensor:
     # shifts as products with 0/1 matrices: exact, differentiable, and deterministic (a gather's backward is not)
     n, _, h, w = images.shape
     reach = max(int(h * _TRANSLATION + 0.5), 1)
-    shift = torch.randint(-reach, reach + 1, (2, n, 1), generator=generator, device=images.device)
+    shift = integers(-reach, reach + 1, (2, n, 1), generator, batch_dim=1)
     rows = _shift_matrix(h, shift[0]).to(images.dtype)  # [N, 1, H, H]
     columns = _shift_matrix(w, shift[1]).to(images.dtype)  # [N, 1, W, W]
     return rows @ images @ columns.transpose(2, 3)
@@ -160,8 +160,8 @@ def _shift_matrix(size: int, shift: Tensor) -> Tensor:
 def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
     n, _, h, w = images.shape
     side = int(h * _CUTOUT + 0.5)
-    centre_y = torch.randint(0, h + 1, (n, 1, 1, 1), generator=generator, device=images.device)
-    centre_x = torch.randint(0, w + 1, (n, 1, 1, 1), generator=generator, device=images.device)
+    centre_y = integers(0, h + 1, (n, 1, 1, 1), generator)
+    centre_x = integers(0, w + 1, (n, 1, 1, 1), generator)
     rows = torch.arange(h, device=images.device).view(1, 1, -1, 1)
     cols = torch.arange(w, device=images.device).view(1, 1, 1, -1)
     inside = ((rows - centre_y).abs() * 2 < side) & ((cols - centre_x).abs() * 2 < side)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from synthbank.config import TrainConfig
 from synthbank.errors import OptionError
 from synthbank.fingerprint import stable_seed
-from synthbank.models import Denoiser, ModelSpec, architectures, channels_last
+from synthbank.models import Denoiser, ModelSpec, architectures, channels_last, normal
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.ema import ema_copy, ema_update
 from synthbank.training.trainer import BaseTrainer, Sampler, trainers
@@ -51,6 +51,7 @@ class DenoisingTrainer(BaseTrainer):
         assert isinstance(generator, Denoiser), f"'{config.architecture}' declares a trainer that does not fit it"
         self.ema = ema_copy(generator).to(fabric.device)
         self.sigma_data = generator.sigma_data
+        generator = self.peers.join_norms(generator)
         self.generator, self.opt_g = fabric.setup(generator, self._adam(generator, config.lr_g))
         self.generator.mark_forward_method("denoise")
 
@@ -72,11 +73,11 @@ class DenoisingTrainer(BaseTrainer):
         Returns:
             Detached scalar `loss`; about 1 for a network that knows nothing.
         """
-        rng = self._rng("step", index)
+        rng = self._step_rng(index)
         self._set_learning_rates(progress)
         real, labels = self._real_batch(index, rng)
-        sigma = (_MEAN + _DEVIATION * torch.randn(len(real), generator=rng, device=real.device)).exp()
-        noise = torch.randn(real.shape, generator=rng, device=real.device)
+        sigma = (_MEAN + _DEVIATION * normal((len(real),), rng)).exp()
+        noise = normal(real.shape, rng)
         noisy = torch.addcmul(real, sigma.view(-1, 1, 1, 1), noise)
         error = (self.generator.denoise(noisy, sigma, labels) - real).square().mean(dim=(1, 2, 3))
         loss = (loss_weight(sigma, self.sigma_data) * error).mean()

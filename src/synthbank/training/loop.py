@@ -1,4 +1,8 @@
-"""The training loop: steps, status, snapshots, guards, state. It knows no metric, no catalogue and no cloud."""
+"""The training loop: steps, status, snapshots, guards, state. It knows no metric, no catalogue and no cloud.
+
+Where several processes train together, each runs this loop. The first one writes, scores, and holds the clock; what
+decides how training goes on (schedule, stop, rollback, restored state) is the same in all.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +78,8 @@ class FitResult:
 class TrainingLoop:
     """Runs one training run inside its folder; a folder with a state goes on from it.
 
+    Of several processes, only the first one needs the folder, and tells the hooks.
+
     Args:
         trainer: networks, optimisers and data.
         config: the resolved configuration.
@@ -92,6 +98,7 @@ class TrainingLoop:
         hooks: Hooks,
     ) -> None:
         self.trainer, self.config, self.folder, self.validation, self.hooks = trainer, config, folder, validation, hooks
+        self.peers = trainer.peers
         self.history = History(folder)
         self.progress = Progress()
         self._pending: list[dict[str, Tensor]] = []
@@ -104,25 +111,34 @@ class TrainingLoop:
         Raises:
             TrainingError: a loss stayed not finite after three rollbacks at falling learning rates.
         """
-        (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        if self.peers.first:
+            (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
         if not self._restore():
             self._save_state()
         self._resume_clock()
-        while self._schedule() < 1.0:
-            if self.hooks.should_stop():
+        while True:
+            done, stop = self._orders()
+            if done >= 1.0:
+                break
+            if stop:
                 self._look_at_losses()
                 self._save_state()
                 return self._result(finished=False)
-            self._one_step()
+            self._one_step(done)
         self._look_at_losses()
         if not self._has_snapshot(self.progress.step):
             self._snapshot()
         self._save_state()
         return self._result(finished=True)
 
-    def _one_step(self) -> None:
+    def _orders(self) -> tuple[float, bool]:
+        """Share of the schedule that is done, and whether to stop: by the clock and the hooks of the first process."""
+        done = self._schedule()
+        return self.peers.from_first((done, done < 1.0 and self.peers.first and self.hooks.should_stop()))
+
+    def _one_step(self, done: float) -> None:
         p = self.progress
-        self._pending.append(self.trainer.step(p.step, progress=self._schedule()))
+        self._pending.append(self.trainer.step(p.step, progress=done))
         p.step += 1
         p.images_seen += self.config.batch_size
         if p.step % _CHECK_EVERY == 0 and not self._look_at_losses():
@@ -136,7 +152,7 @@ class TrainingLoop:
 
     def _look_at_losses(self) -> bool:
         """Read the losses of the last steps; `False` when they forced a rollback."""
-        values = [{k: float(v) for k, v in step.items()} for step in self._pending]
+        values = self.peers.mean_scalars(self._pending)
         self._pending.clear()
         if not values:
             return True
@@ -148,7 +164,8 @@ class TrainingLoop:
             self._roll_back(event)
             return False
         self._window += values
-        self.hooks.on_event(self._event("progress", **values[-1]))
+        if self.peers.first:
+            self.hooks.on_event(self._event("progress", **values[-1]))
         if p.step % _STATUS_EVERY == 0 and self._window:
             names = dict.fromkeys(k for v in self._window for k in v)  # not every step tells everything
             means = {k: float(np.mean([v[k] for v in self._window if k in v])) for k in names}
@@ -159,7 +176,9 @@ class TrainingLoop:
         return True
 
     def _snapshot(self) -> None:
-        """Write the averaged generator, score it, and let the guards look."""
+        """Write the averaged generator, score it, and let the guards look; other processes wait at their next step."""
+        if not self.peers.first:
+            return
         p = self.progress
         labels = np.arange(self.config.snapshot_images, dtype=np.int64) % self.trainer.spec.n_classes
         generator = self.trainer.published()
@@ -213,7 +232,7 @@ class TrainingLoop:
         self._record(self._event("rollback", rollbacks=rollbacks, lr_scale=lr_scale))
 
     def _restore(self, *, keep_history: bool = False) -> bool:
-        found = read_state(self.folder)
+        found = self.peers.from_first(read_state(self.folder) if self.peers.first else None)
         if found is None:
             return False
         tensors, values = found
@@ -221,16 +240,23 @@ class TrainingLoop:
         self.progress = Progress(**values["progress"])
         self._window = list(values["window"])
         self._pending.clear()
+        if self.peers.first:
+            self._drop_later(keep_history=keep_history)
+        return True
+
+    def _drop_later(self, *, keep_history: bool) -> None:
+        """Remove what was written after the state, and will be written again."""
         if not keep_history:
             self.history.truncate(after_step=self.progress.step)
         for path in (self.folder / "snapshots").glob("*.safetensors"):
             if int(path.stem) > self.progress.step:
                 path.unlink()
-        return True
 
     def _save_state(self) -> None:
         self.progress.elapsed_sec = self._elapsed()
         self._resume_clock()
+        if not self.peers.first:
+            return
         tensors, values = self.trainer.state()
         if not all(bool(v.isfinite().all()) for v in tensors.values()):
             return  # the last update broke the weights, as the next loss will tell; the state before is still good
@@ -244,7 +270,8 @@ class TrainingLoop:
         if c.steps is not None:
             return p.step % max(c.steps // 10, 1) == 0
         assert c.time_budget_sec is not None
-        return self._elapsed() - p.last_snapshot_sec > c.time_budget_sec / _TIMED_SNAPSHOTS
+        due = self._elapsed() - p.last_snapshot_sec > c.time_budget_sec / _TIMED_SNAPSHOTS
+        return self.peers.from_first(due)
 
     def _snapshot_path(self, step: int) -> Path:
         return self.folder / "snapshots" / f"{step:08d}.safetensors"
@@ -266,6 +293,8 @@ class TrainingLoop:
         return TrainEvent(kind, p.step, p.images_seen, self._elapsed(), dict(values))
 
     def _record(self, event: TrainEvent) -> None:
+        if not self.peers.first:
+            return
         self.history.append(event)
         self.hooks.on_event(event)
 

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
+from synthbank.errors import OptionError
 from synthbank.fingerprint import stable_seed
-from synthbank.models import Generator, ModelSpec, architectures, draw_latents, lend, to_uint8
+from synthbank.models import Generator, ModelSpec, SharedRng, architectures, draw_latents, lend, to_uint8
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.registry import Registry
 from synthbank.training.augment_d import symmetries
 from synthbank.training.ema import settled
+from synthbank.training.peers import Peers
 
 
 class Sampler(Protocol):
@@ -33,6 +35,8 @@ class Trainer(Protocol):
 
     spec: ModelSpec
     config: TrainConfig
+    peers: Peers
+    """The processes that train this model."""
     images: Tensor
     """Training images `[N, C, H, W]` uint8."""
     labels: Tensor
@@ -42,8 +46,8 @@ class Trainer(Protocol):
     """Factor on every learning rate; halved by a rollback."""
 
     def step(self, index: int, *, progress: float) -> dict[str, Tensor]:
-        """Update number `index`, from 0, at a share of the schedule; detached scalars, of which those called `loss…`
-        are watched."""
+        """Update number `index`, from 0, at a share of the schedule; detached scalars over the images of this process,
+        of which those called `loss…` are watched."""
 
     def published(self) -> Generator:
         """What a snapshot holds: the averaged generator in eval mode."""
@@ -94,17 +98,36 @@ def make_trainer(
         config: the resolved configuration.
         train: originals (and their expansion); held on the device.
         sampler: chooses each step's originals.
-        fabric: launched; device and precision.
+        fabric: launched; device, precision and processes.
     """
+    check_batch(config, fabric.world_size)
     name = architectures.facts(config.architecture).get("trainer", "adversarial")
     return trainers.get(name)(spec, config, train=train, sampler=sampler, fabric=fabric)
+
+
+def check_batch(config: TrainConfig, processes: int) -> None:
+    """Raise `OptionError` for a batch that cannot be shared out among processes.
+
+    An architecture whose discriminator compares neighbours in the batch declares how many as its fact `together`.
+    """
+    if processes == 1:
+        return
+    step = processes * int(architectures.facts(config.architecture).get("together", 1))
+    if config.batch_size % step:
+        raise OptionError(
+            f"The batch cannot be shared out among {processes} processes",
+            got=f"batch_size {config.batch_size}",
+            allowed=f"multiples of {step}",
+            next_step=f"--set batch_size={-(-config.batch_size // step) * step}, or another number of processes",
+        )
 
 
 class BaseTrainer(ABC):
     """Data, randomness, schedule, sampling and state; what is trained is up to the subclass.
 
     Every random choice is a function of (seed, rollbacks, step). That is why a resumed run repeats an uninterrupted
-    one bit for bit on the CPU: there is no generator state to lose. Arguments as in `make_trainer`.
+    one bit for bit on the CPU: there is no generator state to lose. Several processes draw the numbers of the whole
+    batch, and each keeps its own. Arguments as in `make_trainer`.
     """
 
     ema: Generator
@@ -113,6 +136,7 @@ class BaseTrainer(ABC):
         self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
     ) -> None:
         self.spec, self.config, self.fabric, self.sampler = spec, config, fabric, sampler
+        self.peers = Peers(fabric)
         self.images = fabric.to_device(torch.from_numpy(train.images))
         self.labels = fabric.to_device(torch.from_numpy(train.labels))
         self.rollbacks = 0
@@ -190,16 +214,21 @@ class BaseTrainer(ABC):
                         moments[name] = torch.empty_like(parameter).copy_(value)
         self.rollbacks, self.lr_scale = int(values["rollbacks"]), float(values["lr_scale"])
 
-    def _rng(self, *parts: object) -> torch.Generator:
-        seed = stable_seed(self.config.seed, self.rollbacks, *parts)
-        return torch.Generator(device=self.fabric.device).manual_seed(seed)
+    def _rng(self, *parts: object) -> SharedRng:
+        rng = SharedRng(device=self.fabric.device)
+        rng.manual_seed(stable_seed(self.config.seed, self.rollbacks, *parts))
+        return rng
+
+    def _step_rng(self, index: int) -> SharedRng:
+        """Of a step's batch, for the part of it that this process holds."""
+        return self.peers.share(self._rng("step", index))
 
     def _scaled(self, images: Tensor) -> Tensor:
-        x = images.to(torch.float32).div_(127.5).sub_(1.0)
+        x = images.to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
         return x.contiguous(memory_format=torch.channels_last)
 
     def _real_batch(self, index: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.from_numpy(self.sampler.batch(index)).to(self.images.device)
+        chosen = torch.from_numpy(self.peers.own(self.sampler.batch(index))).to(self.images.device)
         return symmetries(self._scaled(self.images[chosen]), self.config.augment_real, rng), self.labels[chosen]
 
     def _adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
@@ -209,12 +238,14 @@ class BaseTrainer(ABC):
     def _update(self, module: nn.Module, optimizer: Any, loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        self._clip(module, optimizer)
-        optimizer.step()
+        self._descend(module, optimizer)
 
-    def _clip(self, module: nn.Module, optimizer: Any) -> None:
+    def _descend(self, module: nn.Module, optimizer: Any) -> None:
+        """One step along the gradients that the processes have computed."""
+        self.peers.average_gradients(module)
         if self.config.grad_clip:
             self.fabric.clip_gradients(module, optimizer, max_norm=self.config.grad_clip, error_if_nonfinite=False)
+        optimizer.step()
 
     def _set_learning_rates(self, progress: float) -> None:
         decay = 1.0 - (1.0 - self.config.lr_floor) * max(2 * progress - 1, 0.0)

@@ -26,7 +26,7 @@ from synthbank.records import LabelledImages, Score, Split
 from synthbank.storage import decode_png
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.feature_map import store_map
-from synthbank.workflows.features import cached_features, feature_cache
+from synthbank.workflows.features import Embedder, cached_features, embed_here, feature_cache
 from synthbank.workflows.inception import inception_scores
 from synthbank.workflows.ingest import load_split
 from synthbank.workflows.models import origin_of
@@ -47,8 +47,9 @@ class EvaluateReport:
 
 @dataclass(frozen=True)
 class _Sets:
-    """Held-out originals, synthetic images and training originals."""
+    """Held-out originals, synthetic images of a job, and training originals."""
 
+    job_id: str
     test: LabelledImages
     fake: LabelledImages
     floor: LabelledImages
@@ -63,6 +64,7 @@ def evaluate(
     seed: int = 0,
     encoder: Path | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
+    embed: Embedder = embed_here,
 ) -> EvaluateReport:
     """Score the accepted images of a job against the test originals of the data set its model was trained on.
 
@@ -74,6 +76,7 @@ def evaluate(
         seed: of every random subset.
         encoder: a frozen encoder of the user's own as one more feature space; `None`: the setting's, if any.
         on_stage: told what is going on.
+        embed: who computes features, here or elsewhere.
 
     Raises:
         StateError: nothing was accepted, or the data set has no test originals.
@@ -91,11 +94,11 @@ def evaluate(
     fake = load_synthetic(bank, job_id, dataset.class_names, max_images=max_images)
     if not len(fake):
         raise StateError("The job has no accepted images", got=job_id, next_step="synthbank generate")
-    sets = _Sets(test, fake, floor)
+    sets = _Sets(job_id, test, fake, floor)
     scores: list[Score] = []
     for network, inside in _spaces(model, encoder or bank.settings.encoder):
         on_stage(f"features and scores in {network.name}")
-        scores += _in_space(bank, job_id, network, sets, inside=inside, n_resamples=n_resamples, seed=seed)
+        scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed, embed=embed)
     on_stage("pixels")
     rng = np.random.default_rng(stable_seed(seed, "pixels"))
     scores += evaluate_pixels(real=test, fake=fake, floor_real=floor, rng=rng, n_resamples=n_resamples)
@@ -113,13 +116,13 @@ def evaluate(
 
 
 def _in_space(
-    bank: Bank, job_id: str, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int
+    bank: Bank, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int, embed: Embedder
 ) -> list[Score]:
     """Scores in one feature space; in the judge's own, a map is kept and every synthetic image learns how new it is."""
     cache = feature_cache(bank)
     side = getattr(network, "input_size", judged_at(sets.test.images.shape[-1]))
     real, synthetic, train = (
-        cached_features(cache, network, batched(images.images), input_size=side)
+        cached_features(cache, network, batched(images.images), input_size=side, embed=embed)
         for images in (sets.test, sets.fake, sets.floor)
     )
     if network.name == JUDGE and len(train):
@@ -129,7 +132,7 @@ def _in_space(
             queries.add_image_scores(by_image, session=session)
         features = {"train": train, "test": real, "synthetic": synthetic}
         store_map(
-            bank, job_id, network.name, features, {"train": sets.floor, "test": sets.test, "synthetic": sets.fake}
+            bank, sets.job_id, network.name, features, {"train": sets.floor, "test": sets.test, "synthetic": sets.fake}
         )
     return evaluate_features(
         real=real,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +19,24 @@ _PREPROCESSING = "bilinear-antialias-1"
 """Changes whenever `to_input` does, so that older vectors are not found any more."""
 
 
+Embedder = Callable[[FeatureNetwork, Iterable[UInt8Images], int], Iterator[NDArray[np.float32]]]
+"""Features of each batch in order, from (network, batches, input size)."""
+
+
+def embed_here(
+    network: FeatureNetwork, batches: Iterable[UInt8Images], input_size: int
+) -> Iterator[NDArray[np.float32]]:
+    """Features of each batch, computed in this process when they are asked for."""
+    return (network.embed([batch], input_size=input_size) for batch in batches)
+
+
 def cached_features(
-    cache: ArrayCache | None, network: FeatureNetwork, batches: Iterable[UInt8Images], *, input_size: int
+    cache: ArrayCache | None,
+    network: FeatureNetwork,
+    batches: Iterable[UInt8Images],
+    *,
+    input_size: int,
+    embed: Embedder = embed_here,
 ) -> NDArray[np.float32]:
     """`network.embed`, but images that the cache knows are not computed again.
 
@@ -27,14 +45,15 @@ def cached_features(
         network: frozen.
         batches: `[N, C, H, W]`, uint8.
         input_size: side that images are resized to.
+        embed: who computes.
 
     Returns:
         `[sum N, dim]`, float32, in the order given.
     """
     if cache is None:
-        return network.embed(batches, input_size=input_size)
-    space = f"{network.name}-{network.fingerprint[:16]}-{input_size}-{_PREPROCESSING}"
-    parts = list(_batch_by_batch(cache, space, network, batches, input_size))
+        parts = list(embed(network, batches, input_size))
+    else:
+        parts = list(_batch_by_batch(cache, network, batches, input_size, embed))
     return np.concatenate(parts) if parts else np.zeros((0, network.dim), np.float32)
 
 
@@ -49,15 +68,39 @@ def clear_features(bank: Bank) -> int:
 
 
 def _batch_by_batch(
-    cache: ArrayCache, space: str, network: FeatureNetwork, batches: Iterable[UInt8Images], input_size: int
+    cache: ArrayCache, network: FeatureNetwork, batches: Iterable[UInt8Images], input_size: int, embed: Embedder
 ) -> Iterator[NDArray[np.float32]]:
-    for batch in batches:
-        keys = [pixel_sha256(image) for image in batch]
-        known = cache.get(space, keys, length=network.dim)
-        missing = {key: i for i, key in enumerate(keys) if key not in known}
-        if missing:
-            computed = network.embed([batch[list(missing.values())]], input_size=input_size)
-            new = dict(zip(missing, computed, strict=True))
-            cache.put(space, new)
-            known |= new
-        yield np.stack([known[key] for key in keys])
+    space = f"{network.name}-{network.fingerprint[:16]}-{input_size}-{_PREPROCESSING}"
+    asked: deque[_Asked] = deque()
+
+    def missing() -> Iterator[UInt8Images]:
+        for batch in batches:
+            keys = [pixel_sha256(image) for image in batch]
+            known = cache.get(space, keys, length=network.dim)
+            new = {key: i for i, key in enumerate(keys) if key not in known}
+            asked.append(_Asked(keys, known, tuple(new)))
+            if new:
+                yield batch[list(new.values())]
+
+    computed = embed(network, missing(), input_size)
+    for features in computed:
+        while not asked[0].missing:
+            yield asked.popleft().in_order()
+        batch = asked.popleft()
+        new = dict(zip(batch.missing, features, strict=True))
+        cache.put(space, new)
+        batch.known.update(new)
+        yield batch.in_order()
+    yield from (batch.in_order() for batch in asked)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A batch whose missing features are on their way."""
+
+    keys: list[str]
+    known: dict[str, NDArray[np.float32]]
+    missing: tuple[str, ...]
+
+    def in_order(self) -> NDArray[np.float32]:
+        return np.stack([self.known[key] for key in self.keys])

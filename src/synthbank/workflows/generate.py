@@ -43,6 +43,7 @@ def generate(
     device: str = "cpu",
     on_progress: Callable[[str, int, int], None] = lambda class_name, done, wanted: None,
     should_stop: Callable[[], bool] = lambda: False,
+    producer: Callable[..., Production] = Production,
 ) -> GenerateReport:
     """Make images until every asked class holds `n` accepted ones, or the attempt cap is reached.
 
@@ -55,6 +56,7 @@ def generate(
         device: of the forward passes.
         on_progress: called with class name, accepted so far and wanted.
         should_stop: asked before each forward pass; `True` ends the job as cancelled, with what it has.
+        producer: makes the images, here or elsewhere; called with the arguments of `Production`.
 
     Raises:
         UnknownNameError: no such model or class.
@@ -68,7 +70,7 @@ def generate(
     start, worker = time.perf_counter(), worker_name()
     job = _take(bank, request, model, worker)
     before = _counts(bank, job.id, Verdict.ACCEPTED)
-    with Production(bank, model, worker=worker, lease_sec=LEASE_SEC, on_progress=on_progress) as production:
+    with producer(bank, model, worker=worker, lease_sec=LEASE_SEC, on_progress=on_progress) as production:
         production.take(job, max_attempts=request.max_attempts, selection=selection)
         try:
             while production.works and not should_stop():
@@ -121,9 +123,7 @@ def _counts(bank: Bank, job_id: str, verdict: Verdict) -> dict[str, int]:
 
 def redraw(sampler: Sampler, recipe: Recipe, *, class_index: int, index: int) -> UInt8Images:
     """One image of a job again, `[1, C, H, W]` uint8, equal to the stored one on the same kind of device."""
-    block, offset = divmod(index, sampler.block)
-    whole = [recipe.draw(class_index, block * sampler.block + i) for i in range(sampler.block)]
-    return sampler.draw(whole)[offset : offset + 1]
+    return sampler.draw_aligned(recipe, class_index, first=index, n=1)
 
 
 def newest_job(bank: Bank) -> str:

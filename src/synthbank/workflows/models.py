@@ -8,7 +8,7 @@ from synthbank.catalogue import DatasetRow, JobRow, ModelRow, queries
 from synthbank.errors import StateError
 from synthbank.generation import Gate, Sampler, load_gate
 from synthbank.models import ModelSpec, load_baked, load_tensors
-from synthbank.storage import layout
+from synthbank.storage import ObjectStore, layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.zoo import GENERATOR, SCREEN
 
@@ -34,9 +34,14 @@ def load_model(bank: Bank, name: str, *, device: str = "cpu") -> LoadedModel:
         row = queries.get_model(name, session=session)
     if row.status != "published":
         raise StateError(f"Model '{name}' was withdrawn", got=row.status, next_step="train a new model")
+    return read_model(bank.store, row, device=device)
+
+
+def read_model(store: ObjectStore, row: ModelRow, *, device: str = "cpu") -> LoadedModel:
+    """A model from its row and its files, without the catalogue; raises as `load_model`."""
     spec = ModelSpec.from_json(row.card["spec"])
-    weights = load_tensors(bank.store.get(layout.model_key(name, GENERATOR)), sha256=row.sha256)
-    gate = load_gate(bank.store.get(layout.model_key(name, SCREEN)), sha256=row.card["screen_sha256"])
+    weights = load_tensors(store.get(layout.model_key(row.id, GENERATOR)), sha256=row.sha256)
+    gate = load_gate(store.get(layout.model_key(row.id, SCREEN)), sha256=row.card["screen_sha256"])
     return LoadedModel(row, Sampler(load_baked(spec, weights), device=device), gate)
 
 

@@ -187,8 +187,11 @@ class Production:
             first = 0
             for part in parts:
                 end = first + part.n
-                self._store(part, images[first:end], None if verdicts is None else _slice(verdicts, first, end))
+                self._store(part, images[first:end], None if verdicts is None else verdicts.part(first, end))
                 first = end
+        self._commit_when_due()
+
+    def _commit_when_due(self) -> None:
         waiting = sum(len(work.rows) for work in self.works.values())
         late = time.monotonic() - self._committed > self.lease_sec / 3
         if waiting >= self._rows or late or any(work.ended for work in self.works.values()):
@@ -271,13 +274,11 @@ class Production:
         sampler = self.model.sampler
         draws = [p.strand.work.recipe.draw(p.strand.class_index, p.first + i) for p in parts for i in range(p.n)]
         part = parts[0]
-        number, offset = divmod(part.first, sampler.block)
-        if len(parts) > 1 or offset + part.n > sampler.block:
+        if len(parts) > 1 or part.first % sampler.block + part.n > sampler.block:
             return sampler.draw(draws)
         # alone: at its own place, so that nothing depends on `mixes`
-        recipe, class_index = part.strand.work.recipe, part.strand.class_index
-        whole = [recipe.draw(class_index, number * sampler.block + i) for i in range(sampler.block)]
-        return sampler.draw(whole)[offset : offset + part.n]
+        strand = part.strand
+        return sampler.draw_aligned(strand.work.recipe, strand.class_index, first=part.first, n=part.n)
 
     def _judge(self, parts: Sequence[_Part], images: UInt8Images) -> Verdicts | None:
         if not any(part.strand.work.screened for part in parts):
@@ -291,17 +292,28 @@ class Production:
         if work.selection is not None and verdicts is not None:
             with self.stages("select"):
                 verdicts, measured = work.selection.narrow(verdicts, images, strand.class_index)
-        keep = _until_enough(verdicts, strand.wanted - strand.accepted, part.n)
+        keep = until_enough(verdicts, strand.wanted - strand.accepted, part.n)
         with self.stages("write"):
             seeds = [work.recipe.draw(strand.class_index, part.first + i).seed for i in range(keep)]
             written = work.writer.write(images[:keep], class_index=strand.class_index, first=part.first, seeds=seeds)
+        self._enter(strand, written, verdicts, measured)
+
+    def _enter(
+        self,
+        strand: Strand,
+        written: Sequence[WrittenImage],
+        verdicts: Verdicts | None,
+        measured: list[dict[str, float]] | None,
+    ) -> None:
+        """Rows of stored images, the next ones of a strand; they wait for the next commit."""
+        work = strand.work
         new = [self._row(strand, w, verdicts, measured, i) for i, w in enumerate(written)]
         self.reasons.update(str(row["reason"]) for row in new if row["reason"])
         of = Counter(str(row["verdict"]) for row in new)
         work.counts.update(of)
         work.rows += new
         strand.accepted += of[Verdict.ACCEPTED.value]
-        strand.next_index += keep
+        strand.next_index += len(written)
         self._on_progress(strand.class_name, strand.accepted, min(strand.wanted, strand.cap))
 
     def _row(
@@ -377,16 +389,7 @@ def _progress(work: Work) -> dict[str, object]:
     }
 
 
-def _slice(verdicts: Verdicts, first: int, end: int) -> Verdicts:
-    return Verdicts(
-        verdicts.accepted[first:end],
-        verdicts.reasons[first:end],
-        verdicts.nearest[first:end],
-        verdicts.distance[first:end],
-    )
-
-
-def _until_enough(verdicts: Verdicts | None, wanted: int, n: int) -> int:
+def until_enough(verdicts: Verdicts | None, wanted: int, n: int) -> int:
     """How many of `n` images, from the first, hold `wanted` accepted ones."""
     if verdicts is None:
         return min(n, wanted)

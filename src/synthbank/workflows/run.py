@@ -24,8 +24,9 @@ from synthbank.workflows.configure import configure
 from synthbank.workflows.evaluate import EvaluateReport, evaluate
 from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
 from synthbank.workflows.ingest import IngestReport, augment, ingest, load_split
+from synthbank.workflows.processes import processes
 from synthbank.workflows.report import write_report
-from synthbank.workflows.train import TrainReport, make_fabric, probe_images_per_sec, spec_of, train
+from synthbank.workflows.train import TrainReport, probe_images_per_sec, spec_of, train
 from synthbank.workflows.zoo import pull
 
 TrainingLine = AbstractContextManager[Callable[[TrainEvent], None]]
@@ -146,7 +147,7 @@ def plan(request: RunRequest) -> Plan:
         ingested = _ingest(bank, request)
         config = _configure(bank, request)
         train_images = load_split(bank, ingested.dataset, Split.TRAIN).images
-        fabric = make_fabric(request.device, config.precision)
+        fabric = processes(request.device).launch(config.precision)
         spec = spec_of(ingested.dataset, config, ingested.dataset.class_names)
         rate = probe_images_per_sec(spec, config, train_images, fabric)
         with torch.random.fork_rng(devices=[]):

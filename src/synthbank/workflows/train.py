@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,9 +26,10 @@ from synthbank.models import ModelSpec, batched, load_feature_network, save_tens
 from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
 from synthbank.storage import layout, write_atomic
-from synthbank.training import FitResult, History, Hooks, Trainer, TrainingLoop, make_trainer
+from synthbank.training import FitResult, History, Hooks, Peers, Trainer, TrainingLoop, check_batch, make_trainer
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
+from synthbank.workflows.processes import device_words, processes
 from synthbank.workflows.zoo import CARD, DISCRIMINATOR, GENERATOR, SCREEN, start_weights
 
 JUDGE = "lite1"
@@ -58,6 +58,8 @@ def train(
     config: TrainConfig,
     *,
     device: str = "auto",
+    devices: int | None = None,
+    nodes: int | None = None,
     model_name: str | None = None,
     only_class: str | None = None,
     on_event: Callable[[TrainEvent], None] = lambda event: None,
@@ -65,11 +67,15 @@ def train(
 ) -> TrainReport:
     """Train on a data set's training split and publish the best snapshot.
 
+    Several processes share each batch; the first one writes and publishes, and what the others return holds no model.
+
     Args:
         bank: where the data set is and the model goes.
         dataset_name: newest version of it.
         config: resolved; together with the data set it names the run, so the same call resumes.
         device: auto, cpu, cuda or mps.
+        devices: processes on each node; more than one runs this program again, once for each. `None`: see `processes`.
+        nodes: machines that run this command; `None`: see `processes`.
         model_name: of the published model; `None`: the run's id.
         only_class: train on this class alone; `None`: one conditional model of all classes.
         on_event: told every line of the history and a "progress" event every few steps.
@@ -78,12 +84,17 @@ def train(
     dataset = require_dataset(bank, dataset_name)
     run_id = run_name(dataset, config, only_class)
     run_dir = bank.runs_dir / run_id
-    run_dir.mkdir(parents=True, exist_ok=True)
-    if config.offline_expansion:
-        augment(bank, dataset_name, seed=0)
-    fabric = make_fabric(device, config.precision)
-    _start_run(bank, run_id, dataset, config, fabric)
-    write_atomic(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
+    wanted = processes(device, devices=devices, nodes=nodes)
+    check_batch(config, wanted.count)
+    fabric = wanted.launch(config.precision)
+    peers = Peers(fabric)
+    if peers.first:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if config.offline_expansion:
+            augment(bank, dataset_name, seed=0)
+        _start_run(bank, run_id, dataset, config, device_words(fabric.device, peers.count))
+        write_atomic(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
+    peers.wait()
     train_split = _of_class(load_split(bank, dataset, Split.TRAIN), only_class)
     validation = _of_class(load_split(bank, dataset, Split.VALIDATION), only_class).images
     loop = _build_loop(bank, dataset, config, fabric, run_dir, train_split, validation, on_event, should_stop)
@@ -97,6 +108,7 @@ def train(
         raise
     if not result.finished:
         _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="stopped; the same command resumes")
+    if not (result.finished and peers.first):
         return _report(run_id, run_dir, result, None, (), loop.history)
     judge = save_tensors(loop.trainer.judge_weights())
     model, snapshots = _publish(bank, run_id, dataset, config, run_dir, train_split, loop.history, model_name, judge)
@@ -130,18 +142,6 @@ def _of_class(split: DataSplit, class_name: str | None) -> DataSplit:
     of_class = split.images.take(kept)
     relabelled = LabelledImages(of_class.images, np.zeros_like(of_class.labels), (class_name,), of_class.ids)
     return DataSplit(tuple(split.rows[i] for i in kept), relabelled)
-
-
-def make_fabric(device: str, precision: str) -> Fabric:
-    """A launched single-process Fabric; "auto" takes a GPU where there is one."""
-    accelerators = {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "mps": "mps"}
-    if device not in accelerators:
-        raise OptionError("Unknown device", got=device, allowed=list(accelerators))
-    if device == "cuda" and not torch.cuda.is_available():
-        raise OptionError("No CUDA device on this machine", got=device, next_step="use --device cpu")
-    fabric = Fabric(accelerator=accelerators[device], devices=1, precision=precision)  # type: ignore[arg-type]
-    fabric.launch()
-    return fabric
 
 
 def spec_of(dataset: DatasetRow, config: TrainConfig, class_names: tuple[str, ...]) -> ModelSpec:
@@ -227,6 +227,9 @@ def _build_loop(
     _lend_start_weights(bank, config, trainer)
     # with hardly any validation images the score would be noise; training reals then choose, and the report says so
     reference = validation if len(validation) >= 8 else train_split.images
+    if not trainer.peers.first:  # it neither scores nor tells
+        hooks = Hooks(score=lambda images: {})
+        return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks)
     recorder = _Recorder(run_dir, images.class_names, on_event)
     hooks = Hooks(
         score=snapshot_scorer(reference), on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop
@@ -273,7 +276,7 @@ class _Recorder:
         self._board.flush()
 
 
-def _start_run(bank: Bank, run_id: str, dataset: DatasetRow, config: TrainConfig, fabric: Fabric) -> None:
+def _start_run(bank: Bank, run_id: str, dataset: DatasetRow, config: TrainConfig, device: str) -> None:
     with bank.catalogue.session() as session:
         queries.upsert_run(
             run_id,
@@ -281,7 +284,7 @@ def _start_run(bank: Bank, run_id: str, dataset: DatasetRow, config: TrainConfig
             architecture=config.architecture,
             config=config.to_json(),
             code_version=__version__,
-            device=device_words(fabric.device),
+            device=device,
             seed=config.seed,
             status=JobStatus.RUNNING.value,
             status_reason=None,
@@ -290,14 +293,9 @@ def _start_run(bank: Bank, run_id: str, dataset: DatasetRow, config: TrainConfig
         )
 
 
-def device_words(device: torch.device) -> str:
-    """The device by name, such as "cuda: NVIDIA H200" or "cpu: x86_64, 2 threads"."""
-    if device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"{device.type}: {platform.machine()}, {torch.get_num_threads()} threads"
-
-
 def _end_run(bank: Bank, run_id: str, status: JobStatus, loop: TrainingLoop, reason: str | None = None) -> None:
+    if not loop.peers.first:
+        return
     events = [e.values | {"step": e.step, "kind": e.kind} for e in loop.history if e.kind in ("guard", "rollback")]
     with bank.catalogue.session() as session:
         queries.set_run_status(

@@ -253,4 +253,6 @@ class _StyleGan2:
         return StyleGan2Discriminator(spec)
 
 
-architectures.register("stylegan2", labels=True, citation="arXiv 1912.04958, arXiv 2006.06676")(_StyleGan2())
+architectures.register("stylegan2", labels=True, together=_GROUP, citation="arXiv 1912.04958, arXiv 2006.06676")(
+    _StyleGan2()
+)

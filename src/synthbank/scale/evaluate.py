@@ -1,0 +1,74 @@
+"""Evaluation on a cluster: workers compute features, this process everything that follows from them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank import __version__
+from synthbank.memory import keep_freed_memory
+from synthbank.models import FeatureNetwork, feature_networks, load_feature_network
+from synthbank.records import UInt8Images
+from synthbank.scale.cluster import check_version, cluster, task, width
+from synthbank.workflows.bank import Bank
+from synthbank.workflows.evaluate import EvaluateReport
+from synthbank.workflows.evaluate import evaluate as evaluate_here
+from synthbank.workflows.features import Embedder, embed_here
+
+_AHEAD = 2
+
+
+def evaluate(bank: Bank, job_id: str, *, on: str, **options: Any) -> EvaluateReport:
+    """`workflows.evaluate.evaluate` with features from a Ray cluster: the same scores.
+
+    A user's own encoder, which is a file of this machine, is computed here.
+
+    Args:
+        bank: images travel from here to the workers, which need no access to it.
+        job_id: a generation job.
+        on: `ray` or `ray:ADDRESS`.
+        **options: as in `workflows.evaluate.evaluate`.
+    """
+    with cluster(on, storage_url=None) as ray:
+        return evaluate_here(bank, job_id, embed=embedder(ray), **options)
+
+
+def embedder(ray: Any) -> Embedder:
+    """Computes the features of packaged networks on the cluster, some batches ahead of who asks for them."""
+    remote, ahead = task(ray, embed), _AHEAD * width(ray)
+
+    def spread(
+        network: FeatureNetwork, batches: Iterable[UInt8Images], input_size: int
+    ) -> Iterator[NDArray[np.float32]]:
+        if network.name not in feature_networks:
+            return embed_here(network, batches, input_size)
+        return _in_order(
+            ray, lambda batch: remote(__version__, network.name, network.fingerprint, batch, input_size), batches, ahead
+        )
+
+    return spread
+
+
+def embed(version: str, network: str, fingerprint: str, batch: UInt8Images, input_size: int) -> NDArray[np.float32]:
+    """On a worker: features of one batch."""
+    check_version(version)
+    keep_freed_memory()
+    loaded = load_feature_network(network)
+    assert loaded.fingerprint == fingerprint, f"other weights of {network} on this worker"
+    return loaded.embed([batch], input_size=input_size)
+
+
+def _in_order(
+    ray: Any, send: Callable[[UInt8Images], Any], batches: Iterable[UInt8Images], ahead: int
+) -> Iterator[NDArray[np.float32]]:
+    sent: deque[Any] = deque()
+    for batch in batches:
+        sent.append(send(batch))
+        if len(sent) >= ahead:
+            yield ray.get(sent.popleft())
+    while sent:
+        yield ray.get(sent.popleft())
