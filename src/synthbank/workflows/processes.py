@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from synthbank.errors import OptionError
 from synthbank.training import Replicas
@@ -34,6 +36,8 @@ class Processes:
 
         The processes that this one starts run the same command from its beginning, and come here as well.
         """
+        if _started_by_torchrun() is not None:
+            _connect(self.accelerator)
         fabric = Fabric(
             accelerator=self.accelerator,
             devices=self.devices,
@@ -107,6 +111,20 @@ def _started_by_torchrun() -> tuple[int, int] | None:
     if everywhere % here:
         raise OptionError("Every node must run the same number of processes", got=f"{here} here, {everywhere} in all")
     return here, everywhere // here
+
+
+def _connect(accelerator: str) -> None:
+    """Connect what torchrun has started, under keys of this attempt.
+
+    torchrun may keep its key-value store when it starts killed processes anew. The addresses of the dead are still in
+    it, and whoever comes first would call them.
+    """
+    if torch.distributed.is_initialized():
+        return
+    store, rank, world_size = next(rendezvous("env://"))
+    attempt = PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = "nccl" if accelerator in ("auto", "cuda") and torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, store=attempt, rank=rank, world_size=world_size)
 
 
 def _check_nodes(wanted: Processes) -> None:
