@@ -30,6 +30,7 @@ lint: env
 bench: env
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/copies.py
 	$(BIN)/python benchmarks/catalogue.py
