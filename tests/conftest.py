@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
@@ -23,6 +25,9 @@ from synthbank.settings import Settings
 from synthbank.storage import ObjectStore, encode_png, layout
 
 CLASSES = ("dab_negative", "dab_positive")
+
+# read when gcsfs is imported: the emulator speaks the JSON interface alone, not the newer one for buckets with folders
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 
 class PostgresServer:
@@ -162,6 +167,32 @@ def sqlite_template(tmp_path_factory):
     catalogue.migrate()
     catalogue.close()
     return path
+
+
+@pytest.fixture(scope="session")
+def gs_emulator():
+    """A Cloud Storage emulator of this test session; its address."""
+    from gcp_storage_emulator.server import create_server
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True)
+    server.start()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def gs_bucket(gs_emulator, monkeypatch):
+    """URL of a bucket for one test, spoken to by the real client."""
+    import gcsfs
+
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_emulator)
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    httpx.post(f"{gs_emulator}/storage/v1/b", params={"project": "test"}, json={"name": name}).raise_for_status()
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    return f"gs://{name}"
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,13 @@ from synthbank.errors import EnvironmentProblem, NotFoundError, OptionError
 from synthbank.storage import ObjectStore, local_path_of
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "gs"])
 def any_store(request, tmp_path):
-    return ObjectStore(tmp_path / "ob jects" if request.param == "local" else f"memory://{uuid.uuid4().hex}/deep")
+    if request.param == "local":
+        return ObjectStore(tmp_path / "ob jects")
+    if request.param == "gs":
+        return ObjectStore(f"{request.getfixturevalue('gs_bucket')}/deep")
+    return ObjectStore(f"memory://{uuid.uuid4().hex}/deep")
 
 
 def test_bytes_come_back(any_store):
@@ -151,3 +155,24 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EnvironmentProblem, match="file/x"):
         ObjectStore(tmp_path).put("file/x", b"1")
+
+
+def test_a_missing_driver_names_its_extra(monkeypatch):
+    def missing(*_, **__):
+        raise ImportError("no driver")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    with pytest.raises(EnvironmentProblem, match=r"synthbank\[gcp\]"):
+        ObjectStore("gs://bucket/bank")
+
+
+@pytest.mark.parametrize(("method", "call"), [("isfile", "exists"), ("find", "list")])
+def test_a_refused_look_at_a_remote_store_is_told(method, call, monkeypatch):
+    store = ObjectStore("memory://refused")
+
+    def refuse(*_, **__):
+        raise PermissionError("forbidden")
+
+    monkeypatch.setattr(f"fsspec.implementations.memory.MemoryFileSystem.{method}", refuse)
+    with pytest.raises(EnvironmentProblem, match="forbidden"):
+        getattr(store, call)("images")

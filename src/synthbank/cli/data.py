@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(
-    source: Annotated[Path | None, typer.Argument(help="Folder, .zip, .tar(.gz) or MedMNIST-style .npz.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(help="Folder, .zip, .tar(.gz) or MedMNIST-style .npz, or a URL of one.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set (default: from the source).")] = None,
     sample: Annotated[str | None, typer.Option(help="A built-in sample instead of a source: ihc.")] = None,
     size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,

@@ -59,7 +59,7 @@ def demo(
 
 
 def run(
-    source: Annotated[Path, typer.Argument(help="Folder, .zip, .tar(.gz) or MedMNIST-style .npz.")],
+    source: Annotated[str, typer.Argument(help="Folder, .zip, .tar(.gz) or MedMNIST-style .npz, or a URL of one.")],
     n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 2000,
     name: Annotated[str | None, typer.Option(help="Name of the data set (default: from the source).")] = None,
     size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,
@@ -85,7 +85,7 @@ def run(
     from synthbank.workflows.run import RunRequest, plan
 
     request = RunRequest(
-        source=str(source),
+        source=source,
         name=name or default_name(source),
         n=n,
         ingest_options=ingest_options(size=size, fit=fit, group_by=group_by, channels=None),

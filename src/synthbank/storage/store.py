@@ -12,6 +12,9 @@ from synthbank.errors import EnvironmentProblem, NotFoundError
 from synthbank.storage.layout import check_key
 from synthbank.storage.local import LocalFiles
 
+_EXTRAS = {"gs": "gcp", "gcs": "gcp"}
+"""Extra of the package that brings the driver of a URL scheme."""
+
 
 class ObjectStore:
     """Bytes under keys.
@@ -67,7 +70,8 @@ class ObjectStore:
         check_key(key)
         if self._local is not None:
             return Path(self._local.path(key)).is_file()
-        return bool(self._remote.isfile(self._remote_path(key)))
+        with _told(key, self._url):
+            return bool(self._remote.isfile(self._remote_path(key)))
 
     def size(self, key: str) -> int:
         """Number of bytes of a key; raises `NotFoundError` when there is none."""
@@ -75,7 +79,8 @@ class ObjectStore:
             raise _not_found(key, self._url)
         if self._local is not None:
             return Path(self._local.path(key)).stat().st_size
-        return int(self._remote.size(self._remote_path(key)))
+        with _told(key, self._url):
+            return int(self._remote.size(self._remote_path(key)))
 
     def delete(self, key: str) -> None:
         """Remove a key; one that is not there is no error."""
@@ -84,7 +89,8 @@ class ObjectStore:
         if self._local is not None:
             Path(self._local.path(key)).unlink(missing_ok=True)
         else:
-            self._remote.rm_file(self._remote_path(key))
+            with _told(key, self._url):
+                self._remote.rm_file(self._remote_path(key))
 
     def list(self, folder: str = "") -> list[str]:
         """Sorted keys below a folder such as `images/job-1`; `""` is the whole store."""
@@ -93,7 +99,8 @@ class ObjectStore:
             check_key(folder)
         if self._local is not None:
             return sorted(self._local.list(folder))
-        found = self._remote.find(self._remote_path(folder))
+        with _told(folder, self._url):
+            found = self._remote.find(self._remote_path(folder))
         keys = (str(path).lstrip("/")[len(self._root.lstrip("/")) :].lstrip("/") for path in found)
         inside = f"{folder}/" if folder else ""
         return sorted(key for key in keys if key.startswith(inside))
@@ -137,10 +144,11 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     try:
         filesystem, root = url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
+        extra = _EXTRAS.get(url.partition("://")[0])
         raise EnvironmentProblem(
             "The driver for this storage URL is not installed",
             got=url,
-            next_step=f"install it ({error}); for Google Cloud: pip install 'synthbank[gcp]'",
+            next_step=f"pip install 'synthbank[{extra}]'" if extra else f"install it ({error})",
             url=url,
         ) from error
     except ValueError as error:

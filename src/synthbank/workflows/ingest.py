@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,10 +24,10 @@ from synthbank.data import (
     parse_shares,
     plan_expansion,
 )
-from synthbank.errors import OptionError
+from synthbank.errors import EnvironmentProblem, OptionError, SourceError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.records import AffineParameters, LabelledImages, Split, UInt8Images
-from synthbank.storage import decode_png, encode_png, layout
+from synthbank.storage import decode_png, encode_png, layout, local_path_of, open_filesystem
 from synthbank.workflows.bank import Bank
 
 __all__ = [
@@ -89,7 +91,7 @@ def ingest(
 
     Args:
         bank: where to.
-        source: folder, archive or `.npz`, or a built-in sample such as "sample:ihc".
+        source: folder, archive or `.npz`, or a URL of one (gs://…), or a built-in sample such as "sample:ihc".
         name: of the data set; other files under the same name become its next version.
         options: size, fit, channels, grouping.
         shares: train, validation and test.
@@ -97,7 +99,10 @@ def ingest(
     """
     options = options or IngestOptions()
     layout.check_name(name, "data set name")
-    result = ingest_source(source, options)
+    with _at_hand(source) as here:
+        result = ingest_source(here, options)
+    if here != source:
+        result = replace(result, source=str(source))
     split = assign_splits(
         [o.class_name for o in result.originals],
         [o.group for o in result.originals],
@@ -115,6 +120,28 @@ def ingest(
         dataset = _record(session, name, result, split.splits, recorded)
         is_new = len(queries.list_datasets(session=session)) > n_before
     return _report(dataset, is_new, result, split.splits, split.warnings)
+
+
+@contextmanager
+def _at_hand(source: str | Path) -> Iterator[str | Path]:
+    """A local copy of a remote source for as long as it is read; anything else as it is."""
+    if "://" not in str(source) or local_path_of(source) is not None:
+        yield source
+        return
+    filesystem, root = open_filesystem(str(source))
+    with tempfile.TemporaryDirectory(prefix="synthbank-") as folder:
+        here = Path(folder) / (Path(root).name or "source")
+        try:
+            if not filesystem.exists(root):
+                raise SourceError("There is nothing at this URL", got=str(source), next_step="check bucket and path")
+            filesystem.get(f"{root.rstrip('/')}/" if filesystem.isdir(root) else root, str(here), recursive=True)
+        except OSError as error:
+            raise EnvironmentProblem(
+                "The source could not be fetched",
+                got=f"{error} ({source})",
+                next_step="check the connection and the permissions, then run the same command again",
+            ) from error
+        yield here
 
 
 def default_name(source: str | Path | None) -> str:
