@@ -4,7 +4,7 @@
 
 `bare` does exactly our arithmetic with torch alone: no Fabric, sampler, seeds, history or guards. What the framework
 costs is ours over bare; goal: at most 1.1. `plain` is the loop of a textbook with the same networks, losses, batch and
-augmentation: images in the default layout, a generator pass for each player, Adam and
+augmentation: images in the default layout, a generator pass for each player, reals and fakes judged apart, Adam and
 average parameter by parameter. What our step gains is plain over ours; goal: at least 1.5. `frozen` is the floor: the
 frozen network forward and backward on one batch of fakes and forward on one of reals. Rounds alternate; ratios are of
 medians.
@@ -126,11 +126,14 @@ def bare_steps(architecture: str, data: LabelledImages) -> Callable[[int], None]
         fake_features = d.features(augment(fake, config.augment_d, rng))
         with torch.no_grad():
             real_features = d.features(augment(real, config.augment_d, rng))
-        real_logit, fake_logit = d.logits(real_features, labels), d.logits([f.detach() for f in fake_features], labels)
+        twice = torch.cat([labels, labels])
+        pairs = [torch.cat([a, b.detach()]) for a, b in zip(real_features, fake_features, strict=True)]
+        real_logit, fake_logit = d.logits(pairs, twice).chunk(2)
         adam_d.zero_grad(set_to_none=True)
         (torch.relu(1 - real_logit).mean() + torch.relu(1 + fake_logit).mean()).backward()
         adam_d.step()
-        loss_g = -d.logits(fake_features, labels).mean()
+        pairs = [torch.cat([a, b]) for a, b in zip(real_features, fake_features, strict=True)]
+        loss_g = -d.logits(pairs, twice).chunk(2)[1].mean()
         gradient = torch.autograd.grad(loss_g, fake_features)
         adam_g.zero_grad(set_to_none=True)
         torch.autograd.backward(fake_features, list(gradient))

@@ -88,9 +88,7 @@ class AdversarialTrainer(BaseTrainer):
 
         told = self._update_discriminator(index, real_features, fake_features, labels)
 
-        logit_fake = self.discriminator.logits(fake_features, labels)
-        logit_real = self.discriminator.logits(real_features, labels) if self.loss.pairs else logit_fake.detach()
-        loss_g = self.loss.generator(logit_real, logit_fake)
+        loss_g = self.loss.generator(*self._judge(real_features, fake_features, labels))
         # only the part of the gradient that reaches the generator is computed
         toward_generator = torch.autograd.grad(loss_g, fake_features)
         self.opt_g.zero_grad(set_to_none=True)
@@ -139,8 +137,7 @@ class AdversarialTrainer(BaseTrainer):
         r1_gamma, r2_gamma = (gamma * config.penalty_every * due for gamma in (config.r1_gamma, config.r2_gamma))
         real = [f.detach().requires_grad_(r1_gamma > 0) for f in real]
         fake = [f.detach().requires_grad_(r2_gamma > 0) for f in fake]
-        # apart: normalised together, reals and fakes are told from each other too easily, and images stay alike
-        logit_real, logit_fake = (self.discriminator.logits(features, labels) for features in (real, fake))
+        logit_real, logit_fake = self._judge(real, fake, labels)
         loss = self.loss.discriminator(logit_real, logit_fake)
         told = {"loss_d": loss.detach()}
         if r1_gamma or r2_gamma:
@@ -155,3 +152,9 @@ class AdversarialTrainer(BaseTrainer):
             told["augment_p"] = self.strength.p
             self.strength.update(self.peers.gather(self.loss.realness(logit_real, logit_fake)))
         return told | {"logit_real": logit_real.detach().mean(), "logit_fake": logit_fake.detach().mean()}
+
+    def _judge(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of reals and fakes in one pass, so that batch normalisation cannot hide how their means differ."""
+        both = [torch.cat(pair) for pair in zip(real, fake, strict=True)]
+        logit_real, logit_fake = self.discriminator.logits(both, torch.cat([labels, labels])).chunk(2)
+        return logit_real, logit_fake

@@ -25,8 +25,6 @@ class AdversarialLoss:
     """(real logits, fake logits)"""
     realness: Callable[[Tensor, Tensor], Tensor] = _real_alone
     """(real logits, fake logits) to values above 0 where a real was recognised; adaptive augmentation counts them."""
-    pairs: bool = False
-    """Whether the generator's loss looks at real logits; where it does not, they are not computed for it."""
 
 
 losses: Registry[AdversarialLoss] = Registry("loss")
@@ -65,4 +63,4 @@ losses.register("hinge")(AdversarialLoss(_hinge_d, _hinge_g))
 # Goodfellow et al. 2014, the non-saturating form
 losses.register("nonsaturating")(AdversarialLoss(_saturating_free_d, _saturating_free_g))
 # Huang et al. 2024, arXiv 2501.05441, equation 2; each real is paired with a fake of its own class
-losses.register("relativistic")(AdversarialLoss(_relativistic_d, _relativistic_g, _paired, pairs=True))
+losses.register("relativistic")(AdversarialLoss(_relativistic_d, _relativistic_g, _paired))

@@ -7,7 +7,8 @@ Adaptive augmentation, lazy R1 and the average are options of training.
 
 Deviates: no path length regularisation and no style mixing (ADA leaves the second out at this size); up-sampling by
 bilinear interpolation before the convolution, which is the same linear map as the paper's up to the border; narrower;
-tanh at the end, since images must stay in -1..1.
+tanh at the end, since images must stay in -1..1; reals and fakes are judged in one batch, in which the minibatch
+deviation keeps to groups of four.
 """
 
 from __future__ import annotations
@@ -228,7 +229,8 @@ class StyleGan2Discriminator(Discriminator):
 def group_deviation(x: Tensor) -> Tensor:
     """How much the images of a group of four differ, as one more map `[N, 1, H, W]`; neighbours form the groups.
 
-    A last group that is not full is filled up with the images before it.
+    In a batch of reals then fakes no group mixes them where the batch size is a multiple of four. A last group that
+    is not full is filled up with the images before it.
     """
     n, size = len(x), min(_GROUP, len(x))
     whole = n // size * size
