@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
+from synthbank.catalogue import cloud_sql
 from synthbank.catalogue.tables import SCHEMA_VERSION
 from synthbank.catalogue.write import to_json
 from synthbank.errors import EnvironmentProblem, OptionError, StateError
@@ -26,7 +27,8 @@ class Catalogue:
     """The database of a bank. Nothing is opened before the first session.
 
     Args:
-        url: `sqlite:///path` or `postgresql://user@host/name` (also `?host=/socket/folder`).
+        url: `sqlite:///path` or `postgresql://user@host/name` (also `?host=/socket/folder`), or a Cloud SQL instance
+            (see `cloud_sql.parse`).
         pool_size: PostgreSQL connections kept open; up to twice as many more under load.
     """
 
@@ -152,6 +154,8 @@ class Catalogue:
 
 
 def _parse(text_url: str) -> URL:
+    if text_url.startswith(f"{cloud_sql.SCHEME}:"):
+        return cloud_sql.parse(text_url)
     try:
         url = make_url(text_url)
     except ArgumentError as error:
@@ -167,7 +171,7 @@ def _not_a_url(shown: str) -> OptionError:
     return OptionError(
         "This is not a catalogue URL",
         got=shown,
-        allowed=["sqlite:////absolute/path.db", "postgresql://user:password@host/name"],
+        allowed=["sqlite:////absolute/path.db", "postgresql://user:password@host/name", f"{cloud_sql.SCHEME}://…"],
         next_step="correct SYNTHBANK_DATABASE_URL",
     )
 
@@ -178,15 +182,22 @@ def _engine(url: URL, pool_size: int) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    where: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
+    if cloud_sql.is_cloud_sql(url):
+        instance = cloud_sql.CloudSql(url)
+        where = {"creator": instance.connect}
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             json_serializer=to_json,
             pool_size=pool_size,
             max_overflow=2 * pool_size,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 10},
+            **where,
         )
+        if cloud_sql.is_cloud_sql(url):
+            event.listen(engine, "engine_disposed", lambda _: instance.close())
+        return engine
     except (ImportError, NoSuchModuleError) as error:
         raise EnvironmentProblem(
             "The PostgreSQL driver is not installed", got=str(error), next_step="pip install 'synthbank[postgres]'"

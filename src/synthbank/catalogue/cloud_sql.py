@@ -1,0 +1,106 @@
+"""Cloud SQL for PostgreSQL by instance name: the official connector finds it, encrypts, and signs in with IAM."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+from urllib.parse import unquote
+
+from sqlalchemy import URL
+
+from synthbank.errors import EnvironmentProblem, OptionError
+
+SCHEME = "cloudsql+postgresql"
+_MARK = "cloudsql"
+"""Name of the option that marks a parsed URL, and holds how the instance is reached."""
+_URL = re.compile(
+    re.escape(SCHEME)
+    + r"://(?P<user>[^/]+)@(?P<instance>(?:[^/@:]+\.[^/@:]+:)?[^/@:]+:[^/@:]+:[^/@:]+)"  # domain:project:region:name
+    r"/(?P<database>[^/?]+)(?:\?ip=(?P<ip>public|private|psc))?"
+)
+
+
+def parse(text_url: str) -> URL:
+    """`cloudsql+postgresql://USER@PROJECT:REGION:INSTANCE/DATABASE[?ip=private]` as an SQLAlchemy URL.
+
+    Args:
+        text_url: USER is the IAM user of the database; of a service account its e-mail address without
+            `.gserviceaccount.com`. `ip` is public (the default), private or psc.
+
+    Raises:
+        OptionError: not of this form.
+    """
+    found = _URL.fullmatch(text_url)
+    if found is None:
+        raise OptionError(
+            "This is not a Cloud SQL URL",
+            got=text_url,
+            allowed=f"{SCHEME}://USER@PROJECT:REGION:INSTANCE/DATABASE, and ?ip=private or ?ip=psc",
+            next_step="correct SYNTHBANK_DATABASE_URL; of a service account, USER is NAME@PROJECT.iam",
+        )
+    return URL.create(
+        "postgresql+psycopg",
+        username=unquote(found["user"]),
+        host=found["instance"],
+        database=unquote(found["database"]),
+        query={_MARK: found["ip"] or "public"},
+    )
+
+
+def is_cloud_sql(url: URL) -> bool:
+    """Whether `parse` made this URL."""
+    return _MARK in url.query
+
+
+class CloudSql:
+    """Opens connections to one instance; the connector is made with the first of them.
+
+    Args:
+        url: of `parse`.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._connector: Any = None
+        self._lock = Lock()
+
+    def connect(self) -> Any:
+        """A new connection; raises `EnvironmentProblem` where library, credentials, rights or instance are missing."""
+        try:
+            with self._lock:
+                connector = self._connector = self._connector or self._library()(
+                    enable_iam_auth=True, ip_type=str(self._url.query[_MARK]), refresh_strategy="lazy"
+                )
+            return connector.connect(
+                self._url.host, "psycopg", user=self._url.username, db=self._url.database, connect_timeout=10
+            )
+        except EnvironmentProblem:
+            raise
+        except Exception as error:  # of credentials, of the interface, of the network, of the driver
+            raise EnvironmentProblem(
+                "The Cloud SQL instance could not be reached",
+                got=f"{self._url.host}: {error}",
+                next_step="check the instance's name, that it runs, and that this account may connect as "
+                f"'{self._url.username}' (roles cloudsql.client and cloudsql.instanceUser)",
+            ) from error
+
+    def close(self) -> None:
+        """End the connector; the next connection makes a new one."""
+        with self._lock:
+            if self._connector is not None:
+                self._connector.close()
+            self._connector = None
+
+    def _library(self) -> Callable[..., Any]:
+        try:
+            from google.cloud.sql.connector import Connector
+        except ImportError as error:
+            raise EnvironmentProblem(
+                "The Cloud SQL connector is not installed",
+                got=str(error),
+                next_step="pip install 'synthbank[gcp,postgres]'",
+            ) from error
+        made: Callable[..., Any] = Connector
+        return made
