@@ -170,11 +170,12 @@ class ProjectedDiscriminator(Discriminator):
         return [mix(m) for mix, m in zip(self.mix_scales, out, strict=True)]
 
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        """See `Discriminator.logits`; the judgements of all scales, each scale weighing the same."""
-        judged = [head(f, labels) for head, f in zip(self.heads, features, strict=True)]
-        places = max(scale.shape[1] for scale in judged)
-        # a coarse scale has fewer places, and would count for less in the mean: what it sees is what varies most
-        return torch.cat([scale.repeat(1, places // scale.shape[1]) for scale in judged], dim=1)
+        """See `Discriminator.logits`; the judgements of all places of all scales.
+
+        Each place weighs the same, so that scales of few places count for less: weighing scales alike left grain on
+        tissue (see `docs/recipes.md`).
+        """
+        return torch.cat([head(f, labels) for head, f in zip(self.heads, features, strict=True)], dim=1)
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
