@@ -23,7 +23,7 @@ def build_requests(settings: CloudSettings, source: bytes, arguments: Mapping[st
         source: a gzipped tar of the checkout, from `pack`.
         arguments: build arguments of the Dockerfile.
     """
-    name = f"{settings.prefix}-build/{bytes_sha256(source)[:16]}.tar.gz"
+    name = f"{source_prefix(settings)}/{bytes_sha256(source)[:16]}.tar.gz"
     options = [word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")]
     body = {
         "source": {"storageSource": {"bucket": settings.bucket, "object": name}},
@@ -49,6 +49,11 @@ def build_requests(settings: CloudSettings, source: bytes, arguments: Mapping[st
         ),
         Request("POST", f"{host_of(settings, 'cloudbuild')}/v1/{settings.parent}/builds", body, "Build", waits=True),
     ]
+
+
+def source_prefix(settings: CloudSettings) -> str:
+    """Folder of the bucket that holds source archives."""
+    return f"{settings.prefix}-build"
 
 
 def pack(folder: Path) -> bytes:
