@@ -37,10 +37,8 @@ _FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True}
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     cloud = typer.Typer(help="The same on Google Cloud (Vertex AI).", no_args_is_help=True)
-    for command in (init, build, deploy, predict, status, undeploy, cost):
-        cloud.command()(command)
-    for command in (train, generate):
-        cloud.command(context_settings=_FORWARD)(command)
+    for command in (init, build, train, generate, deploy, predict, status, undeploy, cost):
+        cloud.command(context_settings=_FORWARD if command in (train, generate) else None)(command)
     app.add_typer(cloud, name="cloud")
 
 
@@ -114,8 +112,8 @@ def train(
     """Train on Vertex AI; further options are those of synthbank train. A spot machine that is lost is replaced."""
     from synthbank.cloud import train_request
 
-    words = _words("train", name, [*_assignments(config), *context.args])
     options = _job_options(machine, accelerator, accelerators, on_demand, max_hours)
+    words = _words("train", name, [*_assignments(config), *context.args], device=options.machine.device)
     found, prices = _given(settings)
     _run_job(found, prices, train_request(found, name, words, options), options, wait, dry_run, yes, poll, json)
 
@@ -140,7 +138,8 @@ def generate(
 
     options = _job_options(machine, accelerator, accelerators, on_demand, max_hours)
     found, prices = _given(settings)
-    request = generate_request(found, model, _words("generate", model, context.args), options)
+    words = _words("generate", model, context.args, device=options.machine.device)
+    request = generate_request(found, model, words, options)
     _run_job(found, prices, request, options, wait, dry_run, yes, poll, json)
 
 
@@ -266,9 +265,10 @@ def cost(
     if json:
         say_json({"requests": [], "costs": costs, "currency": prices.currency, "prices": prices.origin})
         return
-    _show_costs(costs, prices)
+    rows = [(one.what, f"{one.amount:.2f}", "a month" if one.per == "month" else "once") for one in costs]
+    say_table(f"{prices.currency}, {prices.origin}", ("what", "about", "paid"), rows)
     if dry_run:
-        talk("no request is sent for an estimate")
+        talk("no request is ever sent for an estimate")
 
 
 def _run_job(
@@ -380,8 +380,10 @@ def _job_options(machine: str, accelerator: str, count: int, on_demand: bool, ma
     return JobOptions(_machine(machine, accelerator, count), not on_demand, max_hours)
 
 
-def _words(kind: str, name: str, words: Sequence[str]) -> list[str]:
+def _words(kind: str, name: str, words: Sequence[str], *, device: str) -> list[str]:
     """Options of `synthbank train` or `generate`, checked by that command's own parser before anything is sent."""
+    from click.core import ParameterSource
+
     from synthbank.cli.app import app
 
     if name.startswith("-"):
@@ -390,8 +392,8 @@ def _words(kind: str, name: str, words: Sequence[str]) -> list[str]:
     with command.make_context(f"synthbank {kind}", [name, *words]) as context:
         if context.params["bank"] is not None:
             raise OptionError("The bank of a cloud job is the one of cloud.yaml", got="--bank")
-        device = [] if "--device" in words else ["--device", "auto"]
-    return [*words, *device]
+        given = context.get_parameter_source("device") is not ParameterSource.DEFAULT
+    return [*words] if given else [*words, "--device", device]
 
 
 def _assignments(config: Path | None) -> list[str]:

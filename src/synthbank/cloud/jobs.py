@@ -22,6 +22,11 @@ class Machine:
     """One of Vertex AI's AcceleratorType; `None`: no accelerator."""
     count: int = 1
 
+    @property
+    def device(self) -> str:
+        """What `--device` is called there."""
+        return "cpu" if self.accelerator is None else "cuda"
+
     def to_json(self) -> dict[str, Any]:
         """A MachineSpec."""
         spec: dict[str, Any] = {"machineType": self.type}

@@ -53,7 +53,7 @@ def deploy_requests(
     if not 1 <= replicas <= most_replicas:
         raise OptionError("Replicas are counted from 1", got=f"{replicas} to {most_replicas}", allowed="1 <= least <= most")
     identity = resource_id(settings, model)
-    upload = {"modelId": identity, "model": _model(settings, model)}
+    upload = {"modelId": identity, "model": _model(settings, model, machine.device)}
     endpoint = {"displayName": f"synthbank-{model}"[:128], "labels": settings.labelled("endpoint", model)}
     deployment = {
         "deployedModel": {
@@ -158,13 +158,13 @@ def images_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         ) from None
 
 
-def _model(settings: CloudSettings, model: str) -> dict[str, Any]:
+def _model(settings: CloudSettings, model: str, device: str) -> dict[str, Any]:
     return {
         "displayName": f"synthbank-{model}"[:128],
         "artifactUri": f"{settings.storage_url}/models/{model}",
         "containerSpec": {
             "imageUri": settings.image_uri,
-            "args": ["serve"],
+            "args": ["serve", "--device", device],
             "env": container_env(settings),
             "ports": [{"containerPort": PORT}],
             "predictRoute": PREDICT_ROUTE,
