@@ -214,7 +214,9 @@ def status(settings: SettingsOption = _HERE, dry_run: DryRunOption = False, json
     if json:
         say_json(lists)
         return
-    rows = [(kind, entry["displayName"], _state(entry), entry["name"]) for kind, all_ in lists.items() for entry in all_]
+    rows = [
+        (kind, entry["displayName"], _state(entry), entry["name"]) for kind, all_ in lists.items() for entry in all_
+    ]
     say_table("on Google Cloud", ("kind", "what", "state", "name"), rows)
 
 

@@ -77,9 +77,7 @@ def container_env(settings: CloudSettings) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def _job_request(
-    settings: CloudSettings, kind: str, name: str, args: Sequence[str], options: JobOptions
-) -> Request:
+def _job_request(settings: CloudSettings, kind: str, name: str, args: Sequence[str], options: JobOptions) -> Request:
     body = {
         "displayName": f"synthbank-{kind}-{name}"[:128],
         "jobSpec": {

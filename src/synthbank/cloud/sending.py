@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from synthbank.cloud.request import Request, check, host_of
+from synthbank.cloud.request import Request, check
 from synthbank.cloud.settings import CloudSettings
 from synthbank.errors import AccessError, BusyError, EnvironmentProblem, NotFoundError, OptionError, SynthBankError
 
@@ -85,7 +85,9 @@ class Sender:
 
     def _followed(self, request: Request, answer: dict[str, Any]) -> dict[str, Any]:
         url = request.url.partition("/v1/")[0] + "/v1/" + answer["name"]
-        ended = answer if answer.get("done") else self.wait(lambda: self.get(url), lambda found: found.get("done", False))
+        ended = (
+            answer if answer.get("done") else self.wait(lambda: self.get(url), lambda found: found.get("done", False))
+        )
         if "error" in ended:
             raise SynthBankError("Google Cloud ended the operation with an error", got=ended["error"].get("message"))
         response: dict[str, Any] = ended.get("response", {})

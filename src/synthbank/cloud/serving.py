@@ -51,7 +51,9 @@ def deploy_requests(
         most_replicas: up to which Vertex AI adds more under load.
     """
     if not 1 <= replicas <= most_replicas:
-        raise OptionError("Replicas are counted from 1", got=f"{replicas} to {most_replicas}", allowed="1 <= least <= most")
+        raise OptionError(
+            "Replicas are counted from 1", got=f"{replicas} to {most_replicas}", allowed="1 <= least <= most"
+        )
     identity = resource_id(settings, model)
     upload = {"modelId": identity, "model": _model(settings, model, machine.device)}
     endpoint = {"displayName": f"synthbank-{model}"[:128], "labels": settings.labelled("endpoint", model)}

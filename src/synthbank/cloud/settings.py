@@ -131,7 +131,9 @@ def make_settings(values: Mapping[str, Any], *, where: str) -> CloudSettings:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "labels"
         if first["type"] == "extra_forbidden":
-            raise OptionError(f"{where} has an unknown key", got=name, allowed=list(CloudSettings.model_fields)) from None
+            raise OptionError(
+                f"{where} has an unknown key", got=name, allowed=list(CloudSettings.model_fields)
+            ) from None
         got = None if first["type"] == "missing" else first["input"]
         raise OptionError(
             f"{where}: {name}: {first['msg']}", got=got, next_step=f"set {name} there, or {ENVIRONMENT}{name.upper()}"

@@ -49,7 +49,9 @@ def write_files(folder: Path, files: dict[str, str], *, force: bool) -> list[Pat
     changed = {folder / name: text for name, text in files.items() if _text(folder / name) != text}
     taken = sorted(str(path) for path in changed if path.exists())
     if taken and not force:
-        raise StateError("These files are there already, with another text", got=taken, next_step="--force replaces them")
+        raise StateError(
+            "These files are there already, with another text", got=taken, next_step="--force replaces them"
+        )
     for path, text in changed.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
