@@ -22,8 +22,8 @@ class Settings(BaseSettings):
     storage_url: str | None = None
     """fsspec URL of the object store (`gs://…`, `s3://…`, `file://…`); `None`: `objects/` inside the bank."""
     runs: Path | None = None
-    """Work folder of training runs (`SYNTHBANK_RUNS`), such as a mounted disk that outlives the machine; `None`: `runs/`
-    inside the bank."""
+    """Work folder of training runs, such as a mounted disk that outlives the machine; `None`: `runs/` inside the bank
+    (`SYNTHBANK_RUNS`)."""
     inception: Path | None = None
     """Path of `inception-2015-12-05.pt`; `None`: the cache folder is looked at, nothing is downloaded unasked."""
     encoder: Path | None = None

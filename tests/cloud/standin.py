@@ -59,7 +59,7 @@ class StandIn:
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.stand_in = self
-        self._serving = threading.Thread(target=self._http.serve_forever)
+        self._serving = threading.Thread(target=self._http.serve_forever, args=(0.02,))
         self._serving.start()
         self.address = f"http://127.0.0.1:{self._http.server_port}"
 
@@ -136,7 +136,7 @@ class StandIn:
     def _start(self, work):
         """An operation that is done when `work` has ended."""
         name = f"{self.parent}/operations/{len(self.operations) + 1}"
-        self.operations[name] = {"name": name, "done": False}
+        self.operations[name] = {"name": name}  # "done" is left out while it is false, as Google does
 
         def run():
             try:
@@ -146,7 +146,7 @@ class StandIn:
             self.operations[name] |= {"done": True} | ended
 
         self._spawn(run)
-        return {"name": name, "done": False}
+        return {"name": name}
 
     def _spawn(self, run):
         self._threads.append(threading.Thread(target=run))
@@ -328,7 +328,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = do_DELETE = _respond
+    do_GET = do_POST = do_DELETE = _respond  # noqa: N815
 
     def log_message(self, *_):
         pass

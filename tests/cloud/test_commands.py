@@ -1,5 +1,6 @@
 """`synthbank cloud`: dry runs of every command, questions before anything is created, and what goes wrong."""
 
+import io
 import json
 import subprocess
 import sys
@@ -97,7 +98,8 @@ def test_a_build_sends_what_its_dry_run_printed(cloud, stand_in, checkout):
     assert archive.stat().st_size == printed[0]["data"]["bytes"]
 
 
-def test_nothing_is_created_unasked(cloud, stand_in):
+def test_nothing_is_created_unasked(cloud, stand_in, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     for words in (("train", "ihc"), ("generate", "small"), ("deploy", "small"), ("undeploy", "small")):
         code, _, err = cloud(*words)
         assert code == 1

@@ -55,7 +55,8 @@ def call(monkeypatch, capsys, tmp_path):
         try:
             main()
         except SystemExit as end:
-            assert not end.code, capsys.readouterr().err
+            if end.code:
+                pytest.fail(capsys.readouterr().err)
         return json.loads(capsys.readouterr().out)
 
     return run

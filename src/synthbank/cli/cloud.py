@@ -384,8 +384,6 @@ def _job_options(machine: str, accelerator: str, count: int, on_demand: bool, ma
 
 def _words(kind: str, name: str, words: Sequence[str], *, device: str) -> list[str]:
     """Options of `synthbank train` or `generate`, checked by that command's own parser before anything is sent."""
-    from click.core import ParameterSource
-
     from synthbank.cli.app import app
 
     if name.startswith("-"):
@@ -394,7 +392,7 @@ def _words(kind: str, name: str, words: Sequence[str], *, device: str) -> list[s
     with command.make_context(f"synthbank {kind}", [name, *words]) as context:
         if context.params["bank"] is not None:
             raise OptionError("The bank of a cloud job is the one of cloud.yaml", got="--bank")
-        given = context.get_parameter_source("device") is not ParameterSource.DEFAULT
+    given = any(word.partition("=")[0] == "--device" for word in words)
     return [*words] if given else [*words, "--device", device]
 
 

@@ -86,7 +86,7 @@ class Sender:
     def _followed(self, request: Request, answer: dict[str, Any]) -> dict[str, Any]:
         url = request.url.partition("/v1/")[0] + "/v1/" + answer["name"]
         ended = (
-            answer if answer.get("done") else self.wait(lambda: self.get(url), lambda found: found.get("done", False))
+            answer if answer.get("done") else self.wait(lambda: self.get(url), lambda seen: seen.get("done", False))
         )
         if "error" in ended:
             raise SynthBankError("Google Cloud ended the operation with an error", got=ended["error"].get("message"))
