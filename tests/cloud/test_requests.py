@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import subprocess
 import tarfile
 import threading
@@ -73,7 +74,10 @@ def test_a_job_finds_the_bank_and_keeps_its_state_in_the_bucket(settings):
 
 
 def test_ids_are_what_vertex_takes(settings):
-    assert serving.resource_id(settings, "IHC.v2_") == "sb-bank-ihc-v2"
+    assert serving.resource_id(settings, "ihc-v2") == "sb-bank-ihc-v2"
+    marked = {serving.resource_id(settings, name) for name in ("ihc.v2", "ihc_v2", "ihc-v2-", "ihc-v2")}
+    assert len(marked) == 4
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", identity) for identity in marked)
     with pytest.raises(OptionError, match="too long"):
         serving.resource_id(settings, "x" * 60)
     with pytest.raises(OptionError, match="Replicas"):

@@ -328,7 +328,7 @@ def _stop_here(
             check(request)
         _show_requests(requests, costs, prices, json)
         return True
-    if costs and not json:
+    if costs:
         _show_costs(costs, prices)
     if not yes:
         typer.confirm("Go on?", abort=True, err=True)

@@ -6,6 +6,7 @@ Every resource has an id made of the model's name, so that each request can be w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from synthbank.cloud.jobs import Machine, container_env
 from synthbank.cloud.request import Request, vertex_url
 from synthbank.cloud.settings import CloudSettings
 from synthbank.errors import OptionError
+from synthbank.fingerprint import bytes_sha256
 
 SERVING = Machine("n1-standard-4", None)
 PREDICT_ROUTE, HEALTH_ROUTE, PORT = "/predict", "/vertex/health", 8080
@@ -21,13 +23,16 @@ _LONGEST_ID = 63
 
 
 def resource_id(settings: CloudSettings, model: str) -> str:
-    """Id of the model and of its endpoint; letters, digits and hyphens, a letter first.
+    """Id of the model and of its endpoint: letters, digits and hyphens; a name with others gets a mark of its own.
 
     Raises:
         OptionError: the name is too long for it.
     """
-    text = f"{settings.prefix}-{model}".lower()
-    text = "sb-" + "".join(c if c.isalnum() and c.isascii() else "-" for c in text).rstrip("-")
+    whole = f"{settings.prefix}-{model}"
+    plain = re.sub(r"[^a-z0-9-]", "-", whole)
+    told_apart = plain == whole and not whole.endswith("-") and "-" not in settings.prefix
+    mark = "" if told_apart else f"-{bytes_sha256(f'{settings.prefix}/{model}'.encode())[:6]}"
+    text = f"sb-{plain}{mark}"
     if len(text) > _LONGEST_ID:
         raise OptionError(
             "The model's name is too long for Vertex AI",
