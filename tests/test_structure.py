@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "cloud": COMPUTING | {"workflows", "scale"},
     "__main__": {"cli"},
     "client": {"storage", "workflows", "catalogue.queries"},
-    "cli": {"workflows", "scale", "catalogue.queries", "reports", "service"},
+    "cli": {"workflows", "scale", "catalogue.queries", "reports", "service", "cloud"},
     "service": {"workflows", "catalogue.queries", "catalogue.rows", "reports"},
 }
 NEVER_TORCH = ("catalogue", "storage", "export", "reports", "data", *sorted(FIRST_ROW))
@@ -228,7 +228,7 @@ def _named_commands(text: str) -> set[tuple[str, ...]]:
 def _known_commands() -> set[tuple[str, ...]]:
     top = _listed(_help())
     assert {"run", "train", "generate", "catalogue"} <= set(top)
-    groups = ("models", "catalogue", "reader", "keys")
+    groups = ("models", "catalogue", "reader", "keys", "cloud")
     below = {(group, name) for group in groups for name in _listed(_help(group))}
     assert len(below) >= 8
     return {(name,) for name in top} | below

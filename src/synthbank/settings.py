@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the catalogue; `None`: SQLite file inside the bank."""
     storage_url: str | None = None
     """fsspec URL of the object store (`gs://…`, `s3://…`, `file://…`); `None`: `objects/` inside the bank."""
+    runs: Path | None = None
+    """Work folder of training runs, such as a mounted disk that outlives the machine; `None`: `runs/` inside the bank
+    (`SYNTHBANK_RUNS`)."""
     inception: Path | None = None
     """Path of `inception-2015-12-05.pt`; `None`: the cache folder is looked at, nothing is downloaded unasked."""
     encoder: Path | None = None
@@ -38,8 +41,8 @@ class Settings(BaseSettings):
 
     @property
     def runs_dir(self) -> Path:
-        """Local work folder of training runs: state, history, grids, TensorBoard."""
-        return self.home / "runs"
+        """Work folder of training runs: state, history, grids, TensorBoard."""
+        return self.runs or self.home / "runs"
 
     @property
     def feature_cache(self) -> Path:

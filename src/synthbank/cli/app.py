@@ -7,7 +7,7 @@ import sys
 import typer
 
 from synthbank import __version__
-from synthbank.cli import bank, data, doctor, images, judge, models, reader, run, service
+from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service
 from synthbank.cli.output import talk
 from synthbank.errors import SynthBankError
 from synthbank.memory import keep_freed_memory
@@ -33,7 +33,7 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
     """Turn a small folder of labelled biomedical images into an artificial database."""
 
 
-for module in (run, data, models, images, judge, reader, bank, service, doctor):
+for module in (run, data, models, images, judge, reader, bank, service, cloud, doctor):
     module.register(app)
 
 
