@@ -83,11 +83,36 @@ def test_no_credentials_is_told(monkeypatch, tmp_path):
         Catalogue(URL).schema_version()
 
 
+class Account:
+    """What `google.auth.default` finds on a machine of Google's before the first refresh."""
+
+    service_account_email = "default"
+
+    def refresh(self, _request):
+        self.service_account_email = "synthbank-runner@lab.iam.gserviceaccount.com"
+
+
+@pytest.mark.postgres
+def test_without_a_user_it_is_the_machines_own_account(connectors, postgres_server, monkeypatch):
+    monkeypatch.setattr(StandIn, "target", postgres_server.url("postgres"), raising=False)
+    monkeypatch.setattr("google.auth.default", lambda **_: (Account(), "lab"))
+    catalogue = Catalogue("cloudsql+postgresql://lab:eu:team/bank")
+    assert catalogue.schema_version() is None
+    catalogue.close()
+    assert connectors[0].asked[0][2]["user"] == "synthbank-runner@lab.iam"
+
+
+def test_a_person_without_a_user_is_asked_for_it(connectors, monkeypatch):
+    monkeypatch.setattr("google.auth.default", lambda **_: (object(), "lab"))
+    with pytest.raises(EnvironmentProblem, match="acts as a person"):
+        Catalogue("cloudsql+postgresql://lab:eu:team/bank").schema_version()
+
+
 def test_ways_to_an_instance():
+    assert parse("cloudsql+postgresql://lab:eu:team/d").username is None
     assert parse(f"{URL}?ip=private").query == {"cloudsql": "private"}
     assert parse("cloudsql+postgresql://a%40b@x.org:lab:eu:team/d").host == "x.org:lab:eu:team"
     for wrong in (
-        "cloudsql+postgresql://lab:eu:team/d",
         "cloudsql+postgresql://a@lab:team/d",
         "cloudsql+postgresql://a@lab:eu:team",
         f"{URL}?ip=any",

@@ -16,18 +16,17 @@ SCHEME = "cloudsql+postgresql"
 _MARK = "cloudsql"
 """Name of the option that marks a parsed URL, and holds how the instance is reached."""
 _URL = re.compile(
-    re.escape(SCHEME)
-    + r"://(?P<user>[^/]+)@(?P<instance>(?:[^/@:]+\.[^/@:]+:)?[^/@:]+:[^/@:]+:[^/@:]+)"  # domain:project:region:name
+    re.escape(SCHEME) + r"://(?:(?P<user>[^/]+)@)?(?P<instance>(?:[^/@:]+\.[^/@:]+:)?[^/@:]+:[^/@:]+:[^/@:]+)"
     r"/(?P<database>[^/?]+)(?:\?ip=(?P<ip>public|private|psc))?"
 )
 
 
 def parse(text_url: str) -> URL:
-    """`cloudsql+postgresql://USER@PROJECT:REGION:INSTANCE/DATABASE[?ip=private]` as an SQLAlchemy URL.
+    """`cloudsql+postgresql://[USER@]PROJECT:REGION:INSTANCE/DATABASE[?ip=private]` as an SQLAlchemy URL.
 
     Args:
-        text_url: USER is the IAM user of the database; of a service account its e-mail address without
-            `.gserviceaccount.com`. `ip` is public (the default), private or psc.
+        text_url: USER is the IAM user of the database; left out, it is the service account that this machine acts as.
+            `ip` is public (the default), private or psc.
 
     Raises:
         OptionError: not of this form.
@@ -37,12 +36,12 @@ def parse(text_url: str) -> URL:
         raise OptionError(
             "This is not a Cloud SQL URL",
             got=text_url,
-            allowed=f"{SCHEME}://USER@PROJECT:REGION:INSTANCE/DATABASE, and ?ip=private or ?ip=psc",
-            next_step="correct SYNTHBANK_DATABASE_URL; of a service account, USER is NAME@PROJECT.iam",
+            allowed=f"{SCHEME}://[USER@]PROJECT:REGION:INSTANCE/DATABASE, and ?ip=private or ?ip=psc",
+            next_step="correct SYNTHBANK_DATABASE_URL",
         )
     return URL.create(
         "postgresql+psycopg",
-        username=unquote(found["user"]),
+        username=unquote(found["user"]) if found["user"] else None,
         host=found["instance"],
         database=unquote(found["database"]),
         query={_MARK: found["ip"] or "public"},
@@ -63,6 +62,7 @@ class CloudSql:
 
     def __init__(self, url: URL) -> None:
         self._url = url
+        self._user = url.username
         self._connector: Any = None
         self._lock = Lock()
 
@@ -73,8 +73,9 @@ class CloudSql:
                 connector = self._connector = self._connector or self._library()(
                     enable_iam_auth=True, ip_type=str(self._url.query[_MARK]), refresh_strategy="lazy"
                 )
+                self._user = self._user or _own_account()
             return connector.connect(
-                self._url.host, "psycopg", user=self._url.username, db=self._url.database, connect_timeout=10
+                self._url.host, "psycopg", user=self._user, db=self._url.database, connect_timeout=10
             )
         except EnvironmentProblem:
             raise
@@ -83,7 +84,7 @@ class CloudSql:
                 "The Cloud SQL instance could not be reached",
                 got=f"{self._url.host}: {error}",
                 next_step="check the instance's name, that it runs, and that this account may connect as "
-                f"'{self._url.username}' (roles cloudsql.client and cloudsql.instanceUser)",
+                f"{self._user or 'its user'} (roles cloudsql.client and cloudsql.instanceUser)",
             ) from error
 
     def close(self) -> None:
@@ -104,3 +105,21 @@ class CloudSql:
             ) from error
         made: Callable[..., Any] = Connector
         return made
+
+
+def _own_account() -> str:
+    """The database user of the service account that this machine acts as: its address without the common ending."""
+    import google.auth
+    from google.auth.transport.requests import Request
+
+    found: Any = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    credentials = found[0]
+    if getattr(credentials, "service_account_email", None) == "default":  # of a machine, told at the first refresh
+        credentials.refresh(Request())
+    address = getattr(credentials, "service_account_email", None)
+    if not address:
+        raise EnvironmentProblem(
+            "This machine acts as a person, whose database user cannot be read from the credentials",
+            next_step=f"name the user in SYNTHBANK_DATABASE_URL: {SCHEME}://YOU%40example.org@PROJECT:REGION:INSTANCE/DATABASE",
+        )
+    return str(address).removesuffix(".gserviceaccount.com")
