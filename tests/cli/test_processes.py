@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from synthbank.catalogue import queries
 from synthbank.data import IngestOptions
@@ -19,7 +20,7 @@ from synthbank.settings import Settings
 from synthbank.training import History
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.ingest import ingest
-from synthbank.workflows.processes import Processes, is_first, processes
+from synthbank.workflows.processes import Processes, is_first, one_device, processes
 
 STEPS = 80
 TRAIN = ["train", "tiles", "--model", "r3gan", "--preset", "quick", "--steps", str(STEPS), "--model-name", "two"]
@@ -133,3 +134,13 @@ def test_processes_follow_options_and_torchrun(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(OptionError, match="same number"):
         processes("cpu")
+
+
+def test_one_device_by_its_word():
+    assert one_device("cpu") == torch.device("cpu")
+    assert one_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(OptionError, match=r"Unknown device.*auto, cpu, cuda, mps"):
+        one_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(OptionError, match="--device cpu"):
+            one_device("cuda:0")

@@ -10,6 +10,7 @@ from synthbank.generation import Gate, Sampler, load_gate
 from synthbank.models import ModelSpec, load_baked, load_tensors
 from synthbank.storage import ObjectStore, layout
 from synthbank.workflows.bank import Bank
+from synthbank.workflows.processes import one_device
 from synthbank.workflows.zoo import GENERATOR, SCREEN
 
 
@@ -42,7 +43,7 @@ def read_model(store: ObjectStore, row: ModelRow, *, device: str = "cpu") -> Loa
     spec = ModelSpec.from_json(row.card["spec"])
     weights = load_tensors(store.get(layout.model_key(row.id, GENERATOR)), sha256=row.sha256)
     gate = load_gate(store.get(layout.model_key(row.id, SCREEN)), sha256=row.card["screen_sha256"])
-    return LoadedModel(row, Sampler(load_baked(spec, weights), device=device), gate)
+    return LoadedModel(row, Sampler(load_baked(spec, weights), device=one_device(device)), gate)
 
 
 def origin_of(bank: Bank, job_id: str) -> tuple[JobRow, ModelRow, DatasetRow]:

@@ -61,10 +61,7 @@ def processes(device: str = "auto", *, devices: int | None = None, nodes: int | 
         OptionError: more devices than there are, several nodes and nobody who started this command on each of them, or
             other numbers than those of torchrun.
     """
-    if device not in _DEVICES:
-        raise OptionError("Unknown device", got=device, allowed=list(_DEVICES))
-    if device == "cuda" and not torch.cuda.is_available():
-        raise OptionError("No CUDA device on this machine", got=device, next_step="use --device cpu")
+    _check_device(device)
     for name, value in (("--devices", devices), ("--nodes", nodes)):
         if value is not None and value < 1:
             raise OptionError("There must be at least one process", got=f"{name} {value}")
@@ -87,6 +84,20 @@ def processes(device: str = "auto", *, devices: int | None = None, nodes: int | 
     return found
 
 
+def one_device(device: str) -> torch.device:
+    """The device that a word names: auto is the fastest there is.
+
+    Raises:
+        OptionError: an unknown word, or a device that this machine lacks.
+    """
+    _check_device(device.partition(":")[0])
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
 def is_first() -> bool:
     """Whether this process was not started as the helper of another one."""
     if "RANK" in os.environ:
@@ -101,6 +112,14 @@ def device_words(device: torch.device, count: int = 1) -> str:
     else:
         words = f"{device.type}: {platform.machine()}, {torch.get_num_threads()} threads"
     return words if count == 1 else f"{count} x {words}"
+
+
+def _check_device(device: str) -> None:
+    if device not in _DEVICES:
+        raise OptionError("Unknown device", got=device, allowed=list(_DEVICES))
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(device, False):
+        raise OptionError(f"No such device on this machine: {device}", got=device, next_step="use --device cpu")
 
 
 def _started_by_torchrun() -> tuple[int, int] | None:
