@@ -82,7 +82,10 @@ def _content(home, job):
         with bank.catalogue.session() as session:
             rows = queries.images(job_id=job, limit=100_000, session=session)
         files = bank.store.list(f"images/{job}")
-    facts = [(r.id, r.seed, r.sha256, r.verdict, r.reason, r.nearest_original, r.nearest_distance) for r in rows]
+    # distances are sums, and may differ in their last digits with the number of threads
+    facts = [
+        (r.id, r.seed, r.sha256, r.verdict, r.reason, r.nearest_original, round(r.nearest_distance, 5)) for r in rows
+    ]
     return sorted(facts), files
 
 
