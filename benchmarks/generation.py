@@ -21,7 +21,6 @@ import torch
 from machine import write_json
 
 from synthbank.generation import Sampler
-from synthbank.memory import keep_freed_memory
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
@@ -36,7 +35,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), options.images, options.rounds)
     for key, value in result.items():

@@ -14,8 +14,8 @@ def keep_freed_memory() -> bool:
     """Let freed memory wait for its next use, up to 1 GiB, in place of giving every large block back at once.
 
     glibc asks the system for each block above 32 MiB anew, and the system clears every page of it at first touch. A
-    network that is called again and again on large batches spends a third of its time there. Call this once, before
-    such work; what lies in a bank is the same either way.
+    network that is called again and again on large batches spends much of its time there. Whatever holds such a network
+    calls this when it is made; repeating it changes nothing, and results are the same either way.
 
     Returns:
         Whether this process has an allocator that takes the option (glibc).

@@ -182,10 +182,8 @@ def _engine(url: URL, pool_size: int) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    where: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
-    if cloud_sql.is_cloud_sql(url):
-        instance = cloud_sql.CloudSql(url)
-        where = {"creator": instance.connect}
+    instance = cloud_sql.CloudSql(url) if cloud_sql.is_cloud_sql(url) else None
+    where: dict[str, Any] = {"creator": instance.connect} if instance else {"connect_args": {"connect_timeout": 10}}
     try:
         engine = create_engine(
             url,
@@ -195,7 +193,7 @@ def _engine(url: URL, pool_size: int) -> Engine:
             pool_pre_ping=True,
             **where,
         )
-        if cloud_sql.is_cloud_sql(url):
+        if instance is not None:
             event.listen(engine, "engine_disposed", lambda _: instance.close())
         return engine
     except (ImportError, NoSuchModuleError) as error:

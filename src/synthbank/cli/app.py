@@ -10,7 +10,6 @@ from synthbank import __version__
 from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service
 from synthbank.cli.output import talk
 from synthbank.errors import SynthBankError
-from synthbank.memory import keep_freed_memory
 
 app = typer.Typer(
     name="synthbank",
@@ -39,7 +38,6 @@ for module in (run, data, models, images, judge, reader, bank, service, cloud, d
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 something is wrong with the bank, 2 wrong use, 130 interrupted."""
-    keep_freed_memory()
     try:
         app()
     except SynthBankError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from synthbank.errors import OptionError
 from synthbank.generation.seeds import image_seed
+from synthbank.memory import keep_freed_memory
 from synthbank.models import Generator, architectures, draw_codes, to_uint8, turn
 from synthbank.records import UInt8Images
 
@@ -69,6 +70,7 @@ class Sampler:
     """
 
     def __init__(self, generator: Generator, *, device: str | torch.device = "cpu") -> None:
+        keep_freed_memory()
         self.generator = generator.to(device)
         self.device = torch.device(device)
         self.spec = generator.spec
@@ -87,8 +89,7 @@ class Sampler:
         Returns:
             `[self.block, C, H, W]`, uint8, 0..255.
         """
-        recipe, first = Recipe(job_seed, truncation), block * self.block
-        return self.draw([recipe.draw(class_index, first + i) for i in range(self.block)])
+        return self.draw_aligned(Recipe(job_seed, truncation), class_index, first=block * self.block, n=self.block)
 
     def draw_aligned(self, recipe: Recipe, class_index: int, *, first: int, n: int) -> UInt8Images:
         """Images number `first` and on of a class, each at its own place of its own block; `[n, C, H, W]` uint8.

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthbank import __version__
-from synthbank.memory import keep_freed_memory
 from synthbank.models import FeatureNetwork, feature_networks, load_feature_network
 from synthbank.records import UInt8Images
 from synthbank.scale.cluster import check_version, cluster, task, width
@@ -56,7 +55,6 @@ def embedder(ray: Any) -> Embedder:
 def embed(version: str, network: str, fingerprint: str, batch: UInt8Images, input_size: int) -> NDArray[np.float32]:
     """On a worker: features of one batch."""
     check_version(version)
-    keep_freed_memory()
     loaded = load_feature_network(network)
     assert loaded.fingerprint == fingerprint, f"other weights of {network} on this worker"
     return loaded.embed([batch], input_size=input_size)

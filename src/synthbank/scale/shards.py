@@ -10,7 +10,6 @@ import numpy as np
 
 from synthbank.catalogue import ModelRow
 from synthbank.generation import ImageWriter, Recipe, WrittenImage
-from synthbank.memory import keep_freed_memory
 from synthbank.records import Verdicts
 from synthbank.scale.cluster import check_version
 from synthbank.storage import ObjectStore
@@ -65,7 +64,6 @@ _loaded: dict[tuple[str, ...], LoadedModel] = {}  # the model of the last shard:
 def make(errand: Errand, shard: Shard) -> Made:
     """Draw, judge and store a shard; done twice, it stores the same bytes under the same keys."""
     check_version(errand.version)
-    keep_freed_memory()
     model, parts, accepted = _model(errand), [], 0
     with ThreadPoolExecutor(2, thread_name_prefix="png") as pool:
         writer = ImageWriter(

@@ -125,6 +125,12 @@ def caller(request: Request, service: ServiceDep) -> Caller:
     return Caller(row.id, row.scopes)
 
 
+def require_originals(service: Service, what: str = "Originals are not served here") -> None:
+    """Raise `AccessError`, which says `what`, unless the service was started with `--show-originals`."""
+    if not service.settings.show_originals:
+        raise AccessError(what, next_step="start the service with --show-originals", known=True)
+
+
 CallerDep = Annotated[Caller, Depends(caller)]
 
 

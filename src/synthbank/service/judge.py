@@ -104,11 +104,9 @@ class Judge:
 
 def main() -> None:
     """The process: settings and a job's id on stdin, one line of JSON on stdout."""
-    from synthbank.memory import keep_freed_memory
     from synthbank.workflows.bank import open_bank
     from synthbank.workflows.evaluate import evaluate
 
-    keep_freed_memory()
     settings, job = ServiceSettings.model_validate_json(sys.stdin.readline()), sys.stdin.readline().strip()
     if settings.threads is not None:
         import torch

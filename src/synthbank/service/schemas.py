@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +21,7 @@ from synthbank.catalogue.rows import (
     RunRow,
 )
 from synthbank.records import JobStatus, Verdict
+from synthbank.service.judge import Judging
 from synthbank.workflows.reader import ReaderScore
 from synthbank.workflows.requests import MAX_SEED, MAX_STEPS
 
@@ -190,6 +192,11 @@ class JudgingOut(BaseModel):
     state: Literal["none", "queued", "running", "done", "failed"]
     message: str | None = None
     seconds: float = 0.0
+
+    @classmethod
+    def of(cls, found: Judging) -> JudgingOut:
+        """From its state."""
+        return cls(**asdict(found))
 
 
 class StudyOut(BaseModel):

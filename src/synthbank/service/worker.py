@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import JobRow
 from synthbank.errors import EnvironmentProblem, SynthBankError
-from synthbank.memory import keep_freed_memory
 from synthbank.records import JobStatus
 from synthbank.service.settings import ServiceSettings
 from synthbank.workflows.bank import Bank, open_bank
@@ -168,7 +167,6 @@ def main() -> None:
     threading.Thread(target=stop_with_the_server, daemon=True).start()
     import torch
 
-    keep_freed_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     with open_bank(settings, create=True) as bank:

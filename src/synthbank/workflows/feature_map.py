@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synthbank.errors import NotFoundError
 from synthbank.records import LabelledImages
 from synthbank.reports import project
 from synthbank.storage import layout
@@ -58,10 +59,10 @@ def read_map(bank: Bank, job_id: str) -> dict[str, Any] | None:
 
     A point has `x`, `y`, `kind` (train, test, synthetic), `class` and, where it is synthetic, `id`.
     """
-    key = layout.evaluation_key("job", job_id, _FILE)
-    if not bank.store.exists(key):
+    try:
+        value: dict[str, Any] = json.loads(bank.store.get(layout.evaluation_key("job", job_id, _FILE)))
+    except NotFoundError:
         return None
-    value: dict[str, Any] = json.loads(bank.store.get(key))
     return value
 
 

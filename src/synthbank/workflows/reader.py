@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,8 +150,8 @@ def open_tokens(bank: Bank, study_id: str, reader: str) -> list[str]:
     """What a reader has not answered yet of a study's images, in the order in which they are shown."""
     items, keys = _items(bank, study_id), _pictures(bank, study_id)
     with bank.catalogue.session(read_only=True) as session:
-        known = _answered(queries.reader_answers(reading=study_id, session=session), items, reader)
-    return [item.token for item in items if item.token in keys and item.token not in known]
+        rows = queries.reader_answers(reading=study_id, session=session)
+    return _still_open(items, keys, rows, reader)
 
 
 def give_answer(bank: Bank, study_id: str, *, reader: str, token: str, answer: str, milliseconds: int) -> None:
@@ -239,8 +239,9 @@ def study_scores(bank: Bank, study_id: str, *, whole: bool = False) -> list[Read
         queries.get_study(study_id, session=session)
         items = queries.study_items(study_id, session=session)
         rows = queries.reader_answers(reading=study_id, session=session)
+        keys = queries.study_keys(study_id, session=session) if whole else {}
     if whole:
-        done = {name for name in {r.reader for r in rows} if not open_tokens(bank, study_id, name)}
+        done = {name for name in {r.reader for r in rows} if not _still_open(items, keys, rows, name)}
         rows = [r for r in rows if r.reader in done]
         if not rows:
             return []
@@ -309,6 +310,14 @@ def _pictures(bank: Bank, study_id: str) -> dict[str, str]:
     """Token to storage key of what may still be shown."""
     with bank.catalogue.session(read_only=True) as session:
         return queries.study_keys(study_id, session=session)
+
+
+def _still_open(
+    items: Sequence[ReaderItemRow], keys: Mapping[str, str], rows: Sequence[ReaderAnswerRow], reader: str
+) -> list[str]:
+    """Tokens that may be shown and have no answer of this reader."""
+    known = _answered(rows, items, reader)
+    return [item.token for item in items if item.token in keys and item.token not in known]
 
 
 def _plain(png: bytes) -> bytes:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthbank.memory import keep_freed_memory
 from synthbank.models.base import channels_last
 from synthbank.models.weights import state_fingerprint
 from synthbank.registry import Registry
@@ -83,6 +84,7 @@ feature_networks: Registry[Callable[[], FeatureNetwork]] = Registry(
 @lru_cache(maxsize=4)
 def load_feature_network(name: str) -> FeatureNetwork:
     """The frozen network called `name`, built once per process, on the CPU, in eval mode."""
+    keep_freed_memory()
     with torch.random.fork_rng(devices=[]):  # or what is built beside it would depend on whether this came first
         network = feature_networks.get(name)()
     network.eval().requires_grad_(False)

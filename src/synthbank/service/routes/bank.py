@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ExportRow
-from synthbank.errors import AccessError, NotFoundError
-from synthbank.service.access import FileReader, Maker, Reader, signed_link
+from synthbank.errors import NotFoundError
+from synthbank.service.access import FileReader, Maker, Reader, require_originals, signed_link
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import KEEP, PNG
 from synthbank.service.schemas import (
@@ -72,7 +71,7 @@ def get_augmentation(
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Left out: the newest.")] = None,
 ) -> Response:
     """Training originals beside their affine copies, where the service was started with `--show-originals`."""
-    _require_originals(service)
+    require_originals(service)
     with service.bank.catalogue.session(read_only=True) as session:
         row = queries.get_dataset(name, version, session=session)
         known = queries.list_expansions(row.id, session=session)
@@ -86,7 +85,7 @@ def get_augmentation(
 @router.get("/originals/{sha256}/file", response_class=Response, responses=PNG)
 def get_original(sha256: Sha256, service: ServiceDep, caller: FileReader) -> Response:
     """An original, where the service was started with `--show-originals`."""
-    _require_originals(service)
+    require_originals(service)
     return Response(original_file(service.bank, sha256), media_type="image/png", headers=KEEP)
 
 
@@ -111,7 +110,7 @@ def evaluate_job(body: EvaluationBody, service: ServiceDep, caller: Maker) -> Ju
         queries.add_audit(
             "evaluate", actor=caller.actor, subject_kind="job", subject_id=job.id, details={}, session=session
         )
-    return JudgingOut(**asdict(service.judge.ask(job.id)))
+    return JudgingOut.of(service.judge.ask(job.id))
 
 
 @router.get("/evaluations/progress")
@@ -120,7 +119,7 @@ def evaluation_progress(
 ) -> JudgingOut:
     """How far the evaluation of a job is."""
     found = service.judge.state(job)
-    return JudgingOut(job=job, state="none") if found is None else JudgingOut(**asdict(found))
+    return JudgingOut(job=job, state="none") if found is None else JudgingOut.of(found)
 
 
 @router.post("/exports", status_code=201)
@@ -162,13 +161,6 @@ def get_export(number: Annotated[int, Path(ge=1, le=2**31 - 1)], service: Servic
     ending = key.rsplit(".", 1)[1]
     name = f'attachment; filename="synthbank-{number}.{ending}"'
     return Response(service.bank.store.get(key), media_type=_TYPES[ending], headers={"Content-Disposition": name})
-
-
-def _require_originals(service: Service) -> None:
-    if not service.settings.show_originals:
-        raise AccessError(
-            "Originals are not served here", next_step="start the service with --show-originals", known=True
-        )
 
 
 def _shown(service: Service, row: ExportRow) -> ExportOut:

@@ -7,8 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from synthbank.catalogue import queries
-from synthbank.errors import AccessError
-from synthbank.service.access import Maker, Reader
+from synthbank.service.access import Maker, Reader, require_originals
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import PNG
 from synthbank.service.schemas import (
@@ -20,10 +19,11 @@ from synthbank.service.schemas import (
     StudyBody,
     StudyOut,
 )
-from synthbank.service.state import Service, ServiceDep
+from synthbank.service.state import ServiceDep
 from synthbank.workflows.reader import enter_study, give_answer, open_tokens, study_image, study_scores
 
 router = APIRouter(prefix="/v1/reader-studies", tags=["reader studies"], responses=ERRORS)
+_CLOSED = "A reader test shows originals, and these are not served here"
 Token = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 
 
@@ -38,7 +38,7 @@ def list_studies(service: ServiceDep, caller: Reader) -> list[StudyOut]:
 @router.post("", status_code=201)
 def make_study(body: StudyBody, service: ServiceDep, caller: Maker) -> StudyOut:
     """Choose images for a study; the same request gives the same study."""
-    _originals_are_shown(service)
+    require_originals(service, _CLOSED)
     study = enter_study(service.bank, body.job, n=body.count, seed=body.seed)
     with service.bank.catalogue.session() as session:
         queries.add_audit(
@@ -52,7 +52,7 @@ def open_images(
     study_id: Identity, service: ServiceDep, caller: Reader, reader: Annotated[ReaderName, Query()]
 ) -> ReadingOut:
     """What a reader has not answered yet, in order; what is real and what is not stays here."""
-    _originals_are_shown(service)
+    require_originals(service, _CLOSED)
     with service.bank.catalogue.session(read_only=True) as session:
         n = len(queries.study_items(study_id, session=session))
     return ReadingOut(study=study_id, reader=reader, count=n, open=open_tokens(service.bank, study_id, reader))
@@ -61,7 +61,7 @@ def open_images(
 @router.get("/{study_id}/images/{token}", response_class=Response, responses=PNG)
 def get_image(study_id: Identity, token: Token, service: ServiceDep, caller: Reader) -> Response:
     """One image of a study: pixels alone, so that nothing gives it away."""
-    _originals_are_shown(service)
+    require_originals(service, _CLOSED)
     png = study_image(service.bank, study_id, token)
     return Response(png, media_type="image/png", headers={"Cache-Control": "no-store"})
 
@@ -88,12 +88,3 @@ def results(study_id: Identity, service: ServiceDep, caller: Reader) -> list[Rea
     with service.bank.catalogue.session(read_only=True) as session:
         queries.get_study(study_id, session=session)
     return [ReaderResultOut.of(score) for score in study_scores(service.bank, study_id, whole=True)]
-
-
-def _originals_are_shown(service: Service) -> None:
-    if not service.settings.show_originals:
-        raise AccessError(
-            "A reader test shows originals, and these are not served here",
-            next_step="start the service with --show-originals",
-            known=True,
-        )
