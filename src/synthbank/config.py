@@ -53,8 +53,8 @@ class TrainConfig:
     augment_real: str = "dihedral"
     """Label-preserving symmetries that real and generated images are laid in at random: none, flip, dihedral."""
     augment_d: tuple[str, ...] = ("colour", "translation")
-    """Differentiable augmentation of everything the discriminator sees: stain, colour, geometry, translation, cutout;
-    empty: none."""
+    """Differentiable augmentation of everything the discriminator sees: stain, colour, geometry, zoom, translation,
+    cutout; empty: none."""
     ada_target: float = 0.0
     """Mean sign of the logits on train reals at which `augment_d` is held by its probability (Karras et al. 2020);
     0: every image is augmented."""
@@ -62,6 +62,9 @@ class TrainConfig:
     """Thousands of images in which that probability can go from 0 to 1."""
     offline_expansion: bool = False
     """Train on originals and their affine copies; `False`: on the originals alone."""
+    judge_apart: bool = False
+    """Reals and fakes pass the discriminator's batch normalisation each by themselves; `False`: together, so that it
+    cannot hide how their means differ."""
     balanced: bool = True
     """Draw classes equally often, whatever their sizes."""
     grad_clip: float = 0.0
