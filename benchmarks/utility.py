@@ -5,8 +5,9 @@
 
 `--data` is the folder that holds `wbc4/` and `cytology3/`, each `train|test/class/image.png` with a `manifest.csv`;
 its column `field` names the group of an image. Train and test are taken together and cut into folds over fields; each
-fold's generator is trained for `--minutes` on its own training fields alone. With `--per-class` the images outside the
-test part are thinned to that number a class before anything is trained: one split, as published.
+fold's generator is trained as `--preset auto` would, for `--minutes` on its own training fields alone. With
+`--per-class` the images outside the test part are thinned to that number a class before anything is trained: one split,
+as published.
 
 The same command goes on where it was stopped: folds, half-trained and finished generators, their images and the answers
 of finished classifiers are found again in `--bank`.
@@ -28,7 +29,6 @@ from machine import write_json
 from PIL import Image
 
 from synthbank.catalogue import DatasetRow, NewOriginal, queries
-from synthbank.config import resolve_train_config
 from synthbank.fingerprint import pixel_sha256, set_fingerprint, stable_seed
 from synthbank.metrics.utility import UtilityPlan
 from synthbank.metrics.utility import shifts as all_shifts
@@ -36,6 +36,7 @@ from synthbank.records import ImageSpec, Split
 from synthbank.settings import Settings
 from synthbank.storage import encode_png, layout
 from synthbank.workflows.bank import Bank, open_bank
+from synthbank.workflows.configure import configure
 from synthbank.workflows.utility import regime_table, utility
 from synthbank.workflows.utility_folds import cross_utility, trained_job
 
@@ -45,10 +46,12 @@ def main() -> None:
     started = time.perf_counter()
     with open_bank(Settings(home=options.bank)) as bank:
         dataset = enter(bank, options)
-        config = resolve_train_config(
-            "projected-quick",
-            overrides={"time_budget_sec": 60.0 * options.minutes, "steps": options.steps, **_assigned(options.set)},
+        budget_of_training = {"time_budget_sec": 60.0 * options.minutes, "steps": options.steps}
+        resolved = configure(
+            bank, dataset.name, architecture="projected", overrides=budget_of_training | _assigned(options.set)
         )
+        config = resolved.config
+        print(*resolved.reasons, sep="\n")
         plan = UtilityPlan(
             classifiers=tuple(options.classifiers),
             n_seeds=options.seeds,
