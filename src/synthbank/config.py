@@ -62,9 +62,6 @@ class TrainConfig:
     """Thousands of images in which that probability can go from 0 to 1."""
     offline_expansion: bool = False
     """Train on originals and their affine copies; `False`: on the originals alone."""
-    judge_apart: bool = False
-    """Reals and fakes pass the discriminator's batch normalisation each by themselves; `False`: together, so that it
-    cannot hide how their means differ."""
     balanced: bool = True
     """Draw classes equally often, whatever their sizes."""
     grad_clip: float = 0.0

@@ -3,10 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from synthbank.catalogue import queries
-from synthbank.data import IngestOptions
 from synthbank.errors import OptionError, StateError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.models import load_tensors
@@ -137,23 +135,3 @@ def test_auto_fits_the_time_to_the_size_and_the_command_line_wins(trained):
     given = configure(trained, DATASET, architecture="projected", preset="auto", overrides={"steps": 7})
     assert (given.config.steps, given.config.time_budget_sec) == (7, None)
     assert not [r for r in given.reasons if r.startswith("time")]
-
-
-def test_auto_takes_another_recipe_for_single_objects_and_says_why(trained, tmp_path):
-    y, x = np.mgrid[:32, :32] - 15.5
-    for i in range(24):
-        rng = np.random.default_rng(i)
-        field = rng.integers(120, 250, (32, 32, 3))
-        cell = (x**2 + y**2 < rng.integers(50, 120))[..., None]
-        folder = tmp_path / "cells" / "ab"[i % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.where(cell, field // 3, field).astype(np.uint8)).save(folder / f"{i}.png")
-    ingest(trained, str(tmp_path / "cells"), name="cells", options=IngestOptions(size=32))
-    tissue = configure(trained, DATASET, architecture="projected")
-    cells = configure(trained, "cells", architecture="projected")
-    assert not tissue.config.judge_apart
-    assert "zoom" in tissue.config.augment_d
-    assert cells.config.judge_apart
-    assert cells.config.model_options == {"scales_alike": True}
-    assert cells.config.augment_d == ("colour", "translation", "cutout")
-    assert [r.split()[1] for r in (*tissue.reasons, *cells.reasons) if r.startswith("kind:")] == ["tissue", "single"]

@@ -154,9 +154,7 @@ class AdversarialTrainer(BaseTrainer):
         return told | {"logit_real": logit_real.detach().mean(), "logit_fake": logit_fake.detach().mean()}
 
     def _judge(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of reals and of fakes, in one pass or apart: see `TrainConfig.judge_apart`."""
-        if self.config.judge_apart:
-            return self.discriminator.logits(real, labels), self.discriminator.logits(fake, labels)
+        """Logits of reals and fakes in one pass, so that batch normalisation cannot hide how their means differ."""
         both = [torch.cat(pair) for pair in zip(real, fake, strict=True)]
         logit_real, logit_fake = self.discriminator.logits(both, torch.cat([labels, labels])).chunk(2)
         return logit_real, logit_fake

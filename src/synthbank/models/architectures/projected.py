@@ -134,8 +134,6 @@ class _Head(nn.Module):
 class ProjectedDiscriminator(Discriminator):
     """Options: `feature_network` (default Lite0), `mixing` (channels after the random mixing, default 64).
 
-    And `scales_alike` (default `False`): every scale weighs the same, not every place.
-
     A head doubles its channels at every step down, up to four times `mixing`.
     """
 
@@ -157,7 +155,6 @@ class ProjectedDiscriminator(Discriminator):
             assert isinstance(conv, nn.Conv2d)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
             conv.requires_grad_(False)
-        self.scales_alike = bool(spec.options.get("scales_alike", False))
         places = [max(spec.size // s, 1) for s in (4, 8, 16, 32)]
         downs = [max(p.bit_length() - 3, 0) for p in places]  # 16 -> 2, 8 -> 1, 4 -> 0
         self.heads = nn.ModuleList(_Head(mixing, spec.n_classes, d, widest=4 * mixing) for d in downs)
@@ -175,14 +172,10 @@ class ProjectedDiscriminator(Discriminator):
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
         """See `Discriminator.logits`; the judgements of all places of all scales.
 
-        Each place weighs the same, so that scales of few places count for less. With `scales_alike` the judgements of
-        scales of fewer places are repeated: right for single cells, while on tissue it left grain (`docs/recipes.md`).
+        Each place weighs the same, so that scales of few places count for less: weighing scales alike left grain on
+        tissue (see `docs/recipes.md`).
         """
-        logits = [head(f, labels) for head, f in zip(self.heads, features, strict=True)]
-        if self.scales_alike:
-            most = max(x.shape[1] for x in logits)
-            logits = [x.repeat_interleave(most // x.shape[1], dim=1) for x in logits]
-        return torch.cat(logits, dim=1)
+        return torch.cat([head(f, labels) for head, f in zip(self.heads, features, strict=True)], dim=1)
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
