@@ -18,7 +18,6 @@ from synthbank.catalogue.write import to_json
 from synthbank.errors import EnvironmentProblem, OptionError, StateError
 
 _BUSY_MS = 30_000
-_CACHE_KB = 64 * 1024  # at most, and for each connection; the default of 2 MB holds no index of a large bank
 _MIGRATION_LOCK = 0x5B_CA7A_106E
 """Key of the PostgreSQL advisory lock that migrations hold; any fixed number."""
 _READ_ONLY = "synthbank_read_only"
@@ -208,7 +207,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
