@@ -199,7 +199,8 @@ def test_browse_filter_open_make_again_and_withdraw(studio, client):
     wait(page, lambda: not find(page, "#shown").get_property("open"))
     assert tiles(page)[1].text == "withdrawn"
     record = client.get(f"/v1/images/{chosen}").json()
-    assert (record["verdict"], record["reason"]) == ("withdrawn", "looks odd")
+    assert record["verdict"] == "withdrawn"
+    assert record["reason"].split("; ")[-1] == "looks odd"  # the screen's own reason may stand before it
 
 
 @pytest.mark.chromium
