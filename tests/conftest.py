@@ -195,6 +195,38 @@ def gs_bucket(gs_emulator, monkeypatch):
     return f"gs://{name}"
 
 
+@pytest.fixture(scope="session")
+def s3_emulator():
+    """An S3 emulator of this test session; its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_emulator, monkeypatch):
+    """URL of a bucket for one test, spoken to by the real client."""
+    import s3fs
+
+    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    for key, value in (credentials | {"AWS_ENDPOINT_URL": s3_emulator}).items():
+        monkeypatch.setenv(key, value)
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    httpx.put(f"{s3_emulator}/{name}").raise_for_status()
+    s3fs.S3FileSystem.clear_instance_cache()
+    return f"s3://{name}"
+
+
+@pytest.fixture(params=["gs", "s3"])
+def bucket(request):
+    """URL of a bucket on each kind of object storage."""
+    return request.getfixturevalue(f"{request.param}_bucket")
+
+
 @pytest.fixture(autouse=True)
 def _no_outside_settings(monkeypatch):
     """No test sees the SYNTHBANK_* variables of the person who runs it."""

@@ -1,10 +1,12 @@
 """Each command of the way, on a small folder of real tiles, through the command line."""
 
 import csv
+import io
 import json
 import zipfile
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import skimage.data
@@ -132,6 +134,22 @@ def test_two_thousand_images_of_one_class_are_one_command_away(whole_run, cli, t
         table = csv.DictReader(archive.read("metadata.csv").decode().splitlines())
         assert len(list(table)) == 25
     assert sum(n.endswith(".png") for n in names) == 25
+
+
+def test_a_link_to_an_export_in_a_bucket(whole_run, cli, s3_bucket, tmp_path):
+    bank, result, _ = whole_run
+    words = ["export", "--job", result["job"], "--bank", bank, "--link", 1]
+    out = cli(*words, "--to", f"{s3_bucket}/release.zip", "--json")
+    assert out.code == 0, out.err
+    with zipfile.ZipFile(io.BytesIO(httpx.get(out.json["link"]).content)) as archive:
+        assert sum(n.endswith(".png") for n in archive.namelist()) == 12
+    told = cli(*words, "--to", f"{s3_bucket}/again.zip")
+    assert httpx.get(told.out.strip().splitlines()[-1]).status_code == 200
+    refused = cli(*words, "--to", tmp_path / "here.zip")
+    assert refused.code == 2
+    assert not (tmp_path / "here.zip").exists()
+    assert "no link" in refused.err
+    assert "Traceback" not in refused.err
 
 
 def test_evidence_on_the_command_line(whole_run, cli, tmp_path):

@@ -12,13 +12,20 @@ from sqlalchemy import update
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.tables import Model
-from synthbank.errors import IntegrityError, NotFoundError, OptionError, StateError, UnknownNameError
+from synthbank.errors import (
+    EnvironmentProblem,
+    IntegrityError,
+    NotFoundError,
+    OptionError,
+    StateError,
+    UnknownNameError,
+)
 from synthbank.export import export_images, exporters
 from synthbank.export.formats.folder import class_folders
 from synthbank.export.sinks import open_sink
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
 from synthbank.records import Score
-from synthbank.storage import decode_png
+from synthbank.storage import decode_png, open_filesystem
 
 
 @pytest.fixture
@@ -178,6 +185,54 @@ def test_a_failed_overwrite_keeps_the_earlier_export(made, tmp_path):
     with pytest.raises(NotFoundError):
         export_images(**made, target=tmp_path / "out", overwrite=True)
     assert files_below(tmp_path / "out") == before
+
+
+def contents(target):
+    filesystem, root = open_filesystem(target)
+    return {path.removeprefix(root): filesystem.cat_file(path) for path in filesystem.find(root.rpartition("/")[0])}
+
+
+@pytest.mark.parametrize("failing", ["source", "upload"])
+def test_a_failed_overwrite_of_a_bucket_keeps_the_earlier_export(made, bucket, failing, monkeypatch):
+    target = f"{bucket}/sets/release"
+    export_images(**made, target=target, limit=1)
+    before = contents(target)
+    assert len(before) == 5
+    if failing == "source":
+        made["store"].delete(list(accepted(made).values())[3].key)
+    else:
+        monkeypatch.setattr("synthbank.export.sinks._FILES_AT_ONCE", 2)
+        kind = type(open_filesystem(target)[0])
+        real = kind._pipe_file
+
+        async def full(self, path, data, **options):
+            if path.endswith("metadata.csv"):
+                raise OSError("no room in this bucket")
+            return await real(self, path, data, **options)
+
+        monkeypatch.setattr(kind, "_pipe_file", full)
+    with pytest.raises(NotFoundError if failing == "source" else EnvironmentProblem):
+        export_images(**made, target=target, overwrite=True)
+    assert contents(target) == before
+
+
+def test_an_overwrite_that_stops_while_files_change_places_says_so(made, bucket, monkeypatch):
+    target = f"{bucket}/sets/release"
+    export_images(**made, target=target, limit=1)
+    kind = type(open_filesystem(target)[0])
+
+    async def lost(*_, **__):
+        raise OSError("connection lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "_cp_file", lost)
+        with pytest.raises(EnvironmentProblem, match="connection lost"):
+            export_images(**made, target=target, overwrite=True)
+    assert b"not whole" in contents(target)["/README.md"]
+    assert not [path for path in contents(target) if ".new-" in path]
+    result = export_images(**made, target=target, overwrite=True)
+    assert len(contents(target)) == result.files == 11
+    assert b"not whole" not in contents(target)["/README.md"]
 
 
 def test_an_occupied_target_is_refused(made, tmp_path):

@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 
+import httpx
 import pytest
 
 from synthbank.catalogue import queries
@@ -75,6 +76,26 @@ def test_large_answers_name_stored_files(container, monkeypatch):
     for image in prediction["images"]:
         assert "png" not in image
         assert bytes_sha256(local_path_of(image["url"]).read_bytes()) == image["sha256"]
+
+
+def test_links_are_for_buckets(container):
+    body = {"instances": [{"class": CLASSES[0], "count": 1, "seed": 6}], "parameters": {"format": "link"}}
+    refused = container.post(ROUTES["AIP_PREDICT_ROUTE"], json=body)
+    assert refused.status_code == 422, refused.text
+    assert "bucket" in refused.text
+
+
+def test_a_bank_in_a_bucket_answers_with_links(artifacts, s3_bucket, monkeypatch, tmp_path):
+    for name, value in (ROUTES | {"AIP_STORAGE_URI": artifacts.as_uri()}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SYNTHBANK_STORAGE_URL", f"{s3_bucket}/bank")
+    body = {"instances": [{"class": CLASSES[0], "count": 2, "seed": 6}], "parameters": {"format": "link"}}
+    with running(create_app(resolve(home=tmp_path / "empty", **FAST))) as client:
+        (prediction,) = client.post(ROUTES["AIP_PREDICT_ROUTE"], json=body).json()["predictions"]
+    assert len(prediction["images"]) == 2
+    for image in prediction["images"]:
+        assert (image["url"].startswith(f"{s3_bucket}/bank/images/"), image["seconds"]) == (True, 3600)
+        assert bytes_sha256(httpx.get(image["link"]).content) == image["sha256"]
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from synthbank.errors import EnvironmentProblem, NotFoundError, OptionError
 from synthbank.storage import ObjectStore, local_path_of
 
 
-@pytest.fixture(params=["local", "memory", "gs"])
+@pytest.fixture(params=["local", "memory", "gs", "s3"])
 def any_store(request, tmp_path):
     if request.param == "local":
         return ObjectStore(tmp_path / "ob jects")
-    if request.param == "gs":
-        return ObjectStore(f"{request.getfixturevalue('gs_bucket')}/deep")
+    if request.param in ("gs", "s3"):
+        return ObjectStore(f"{request.getfixturevalue(f'{request.param}_bucket')}/deep")
     return ObjectStore(f"memory://{uuid.uuid4().hex}/deep")
 
 

@@ -17,14 +17,14 @@ from synthbank.workflows.zoo import pull
 
 
 @pytest.fixture
-def remote_folder(gs_bucket):
+def remote_folder(bucket):
     """Twelve images of two classes, as a folder in a bucket."""
-    files = fsspec.filesystem("gs")
+    files, root = fsspec.core.url_to_fs(bucket)
     rng = np.random.default_rng(0)
     for i in range(12):
         pixels = rng.integers(0, 256, (3, 8, 8), dtype=np.uint8).repeat(8, axis=1).repeat(8, axis=2)
-        files.pipe_file(f"{gs_bucket.removeprefix('gs://')}/cells/{'ab'[i % 2]}/{i:02d}.png", encode_png(pixels))
-    return f"{gs_bucket}/cells"
+        files.pipe_file(f"{root}/cells/{'ab'[i % 2]}/{i:02d}.png", encode_png(pixels))
+    return f"{bucket}/cells"
 
 
 def test_originals_are_read_from_a_bucket(remote_folder, tmp_path):
@@ -38,26 +38,26 @@ def test_originals_are_read_from_a_bucket(remote_folder, tmp_path):
             ingest(bank, f"{remote_folder}-none", name="none")
 
 
-def test_a_bank_in_a_bucket(gs_bucket, tmp_path):
-    settings = Settings(home=tmp_path / "bank", storage_url=f"{gs_bucket}/bank")
-    files = fsspec.filesystem("gs")
+def test_a_bank_in_a_bucket(bucket, tmp_path):
+    settings = Settings(home=tmp_path / "bank", storage_url=f"{bucket}/bank")
+    files, _ = fsspec.core.url_to_fs(bucket)
     with open_bank(settings) as bank:
         pull(bank, "zoo:ihc-64")
         report = generate(bank, GenerateRequest("ihc-64", 5))
         assert report.accepted == {"dab_negative": 5, "dab_positive": 5}
         assert verify(bank).sound
-        for target in (f"{gs_bucket}/out", f"{gs_bucket}/out.zip"):
+        for target in (f"{bucket}/out", f"{bucket}/out.zip"):
             deliver(bank, target, job_id=report.job.id)
-        names = {path.rsplit("/", 1)[1] for path in files.find(f"{gs_bucket}/out")}
+        names = {path.rsplit("/", 1)[1] for path in files.find(f"{bucket}/out")}
         assert {"README.md", "metadata.csv"} <= names
         assert sum(name.endswith(".png") for name in names) == 10
-        with files.open(files.find(f"{gs_bucket}/out/dab_negative")[0]) as file, Image.open(file) as image:
+        with files.open(files.find(f"{bucket}/out/dab_negative")[0]) as file, Image.open(file) as image:
             assert image.text["SynthBank-Synthetic"] == "true"
-        assert files.exists(f"{gs_bucket}/out.zip")
+        assert files.exists(f"{bucket}/out.zip")
     assert not (tmp_path / "bank" / "objects").exists()
 
 
-def test_a_bucket_that_is_not_there_is_told(gs_bucket, tmp_path):
-    settings = Settings(home=tmp_path / "bank", storage_url=f"{gs_bucket}-none/bank")
+def test_a_bucket_that_is_not_there_is_told(bucket, tmp_path):
+    settings = Settings(home=tmp_path / "bank", storage_url=f"{bucket}-none/bank")
     with open_bank(settings) as bank, pytest.raises(EnvironmentProblem, match="could not be read or written"):
         pull(bank, "zoo:ihc-64")

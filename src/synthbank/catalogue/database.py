@@ -18,6 +18,7 @@ from synthbank.catalogue.write import to_json
 from synthbank.errors import EnvironmentProblem, OptionError, StateError
 
 _BUSY_MS = 30_000
+_CHECKPOINT_PAGES = 8000  # 32 MB: entering images touches pages all over the indexes; fewer of them are written twice
 _MIGRATION_LOCK = 0x5B_CA7A_106E
 """Key of the PostgreSQL advisory lock that migrations hold; any fixed number."""
 _READ_ONLY = "synthbank_read_only"
@@ -207,6 +208,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
@@ -86,12 +87,17 @@ def export(
     limit: Annotated[int | None, typer.Option("-n", "--number", help="At most so many a class.")] = None,
     format_: Annotated[str, typer.Option("--format", help="folder or npz.")] = "folder",
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+    link: Annotated[
+        float | None, typer.Option(min=0.01, max=168, help="Hours that a link to the file in a bucket shall open it.")
+    ] = None,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Get accepted images out, with metadata.csv and a dataset card."""
-    from synthbank.workflows.deliver import deliver
+    from synthbank.workflows.deliver import deliver, require_linkable, share
 
+    if link is not None:
+        require_linkable(to)
     with opened(bank, create=False) as found, working("exporting"):
         result = deliver(
             found,
@@ -103,7 +109,11 @@ def export(
             limit=limit,
             overwrite=overwrite,
         )
+    shared = None if link is None else share(to, hours=link)
     if json:
-        say_json(result)
+        say_json(asdict(result) | ({} if shared is None else {"link": shared}))
         return
     say_table(f"exported to {result.target}", ("class", "images"), result.counts.items())
+    if shared is not None:
+        say(f"link, good for {link:g} hours:")
+        typer.echo(shared)

@@ -15,7 +15,7 @@ from synthbank.export.base import ExportFacts, ExportItem, exporters
 from synthbank.export.sinks import open_sink
 from synthbank.fingerprint import bytes_sha256
 from synthbank.records import Verdict
-from synthbank.storage import ObjectStore
+from synthbank.storage import ObjectStore, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ def export_images(
 
     Raises:
         StateError: nothing to export, or the target is occupied.
+        EnvironmentProblem: the target cannot be written.
         IntegrityError: a file differs from what was recorded; nothing is left at the target.
     """
     exporter = exporters.get(fmt)
@@ -76,12 +77,13 @@ def export_images(
     with catalogue.session(read_only=True) as session:
         facts = _facts(session, job_id=job_id, model_id=model_id, class_name=class_name, limit=limit)
         items = _items(session, store, facts, job_id=job_id, model_id=model_id)
-        sink = open_sink(target, overwrite=overwrite, single_file=single_file)
-        try:
-            exporter(items, sink=sink, facts=facts)
-            sink.publish()
-        finally:
-            sink.discard()
+        with told(str(target)):
+            sink = open_sink(target, overwrite=overwrite, single_file=single_file)
+            try:
+                exporter(items, sink=sink, facts=facts)
+                sink.publish()
+            finally:
+                sink.discard()
     result = ExportResult(str(target), fmt, dict(facts.counts), sink.files, sink.bytes, sink.sha256)
     with catalogue.session() as session:
         queries.add_export(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ from synthbank.storage import local_path_of, open_filesystem
 MARKER = "README.md"
 MARKER_TEXT = "made with SynthBank"
 """Every export's card says this; a folder without it is not ours to replace."""
+_REPLACING = f"# Being replaced\n\nThis export, {MARKER_TEXT}, is not whole. Run the export again.\n".encode()
+_FILES_AT_ONCE, _BYTES_AT_ONCE = 64, 2**25  # of a bucket
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -170,39 +173,68 @@ class ArraySink(Sink):
 
 
 class RemoteSink(Sink):
-    """A folder of any fsspec filesystem: written in place, card last, and taken back when something fails.
+    """A folder of any fsspec filesystem. Object stores cannot rename folders, so it is whole once its card is there.
 
-    Object stores cannot rename folders, so the card (`README.md`, written at the end) is the mark of a whole export.
+    A new export is written in place, card last, and taken back when something fails. One that replaces another is
+    written beside it first; while its files are then copied over on the server, a card says that this goes on.
     """
 
     def __init__(self, filesystem: Any, root: str) -> None:
         super().__init__()
-        self._fs, self._root = filesystem, root
-        self._written: list[str] = []
-        self._stale = set(filesystem.find(root)) if filesystem.exists(root) else set()
-        self._published = False
+        self._fs, self._root = filesystem, filesystem._strip_protocol(root)
+        self._stale = set(filesystem.find(self._root)) if filesystem.exists(self._root) else set()
+        self._base = f"{self._root}.new-{uuid.uuid4().hex[:8]}" if self._stale else self._root
+        self._pending: dict[str, bytes] = {}
+        self._sent: list[str] = []
 
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
-        path = f"{self._root}/{name}"
-        with tempfile.TemporaryFile() as file:
+        with io.BytesIO() as file:
             yield file
-            file.seek(0)
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._written.append(path)
-            self._fs.pipe_file(path, file.read())
+            self._pending[name] = file.getvalue()
+        if len(self._pending) >= _FILES_AT_ONCE or sum(map(len, self._pending.values())) >= _BYTES_AT_ONCE:
+            self._send()
 
     def publish(self) -> None:
-        """Remove files of an earlier export that the new one does not have."""
-        self._published = True
-        for path in sorted(self._stale - {self._fs._strip_protocol(path) for path in self._written}):
-            self._fs.rm_file(path)
+        """Send what is left, the card last; where there was an earlier export, put the new one in its place."""
+        card = self._pending.pop(MARKER, None)
+        self._send()
+        if card is not None:
+            self._pending[MARKER] = card
+            self._send()
+        if self._stale:
+            self._replace()
+        self._sent = []
 
     def discard(self) -> None:
-        """Remove what was written."""
-        for path in [] if self._published else self._written:
-            if self._fs.exists(path):
-                self._fs.rm_file(path)
+        """Remove what was written and is not published."""
+        left = set(self._sent) & set(self._fs.find(self._base)) if self._sent else ()
+        if left:
+            self._fs.rm(sorted(left))
+
+    def _send(self) -> None:
+        if not self._pending:
+            return
+        files = {f"{self._base}/{name}": data for name, data in self._pending.items()}
+        for folder in {path.rpartition("/")[0] for path in files}:
+            self._fs.makedirs(folder, exist_ok=True)
+        self._sent += files
+        self._fs.pipe(files)
+        self._pending = {}
+
+    def _replace(self) -> None:
+        new = {path: f"{self._root}{path.removeprefix(self._base)}" for path in self._sent}
+        card = f"{self._base}/{MARKER}"
+        self._fs.pipe_file(f"{self._root}/{MARKER}", _REPLACING)
+        others = [path for path in new if path != card]
+        for folder in {new[path].rpartition("/")[0] for path in others}:
+            self._fs.makedirs(folder, exist_ok=True)
+        self._fs.copy(others, [new[path] for path in others])
+        gone = sorted(self._stale - set(new.values()))
+        if gone:
+            self._fs.rm(gone)
+        self._fs.copy(card, new[card])
+        self._fs.rm(self._sent)
 
 
 class RemoteFileSink(Sink):

@@ -38,8 +38,8 @@ class ImageWriter:
         job_id: names keys and ids.
         model: written into every file.
         class_names: of the model.
-        threads: PNG encoders; zlib releases the interpreter lock.
-        pool: encoders shared by the writers of several jobs, ended by who made them; `None`: `threads` of its own.
+        threads: that encode and store; `None`: as many as suit the store. zlib releases the interpreter lock.
+        pool: threads shared by the writers of several jobs, ended by who made them; `None`: `threads` of its own.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class ImageWriter:
         job_id: str,
         model: str,
         class_names: Sequence[str],
-        threads: int = 2,
+        threads: int | None = None,
         pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self._store, self._job_id, self._model, self._class_names = store, job_id, model, class_names
-        self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="png")
+        self._pool = pool or ThreadPoolExecutor(threads or store.writers, thread_name_prefix="png")
         self._shared = pool is not None
 
     def write(self, images: UInt8Images, *, class_index: int, first: int, seeds: Sequence[int]) -> list[WrittenImage]:

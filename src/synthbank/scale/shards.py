@@ -65,9 +65,10 @@ def make(errand: Errand, shard: Shard) -> Made:
     """Draw, judge and store a shard; done twice, it stores the same bytes under the same keys."""
     check_version(errand.version)
     model, parts, accepted = _model(errand), [], 0
-    with ThreadPoolExecutor(2, thread_name_prefix="png") as pool:
+    store = ObjectStore(errand.storage_url)
+    with ThreadPoolExecutor(store.writers, thread_name_prefix="png") as pool:
         writer = ImageWriter(
-            ObjectStore(errand.storage_url),
+            store,
             job_id=errand.job_id,
             model=model.row.id,
             class_names=model.row.class_names,

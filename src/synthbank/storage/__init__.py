@@ -4,7 +4,8 @@ from synthbank.storage import layout
 from synthbank.storage.cache import ArrayCache
 from synthbank.storage.local import write_atomic
 from synthbank.storage.png import decode_png, encode_png, read_png_text
-from synthbank.storage.store import ObjectStore, local_path_of, open_filesystem
+from synthbank.storage.remote import open_filesystem, sign, told
+from synthbank.storage.store import ObjectStore, local_path_of
 
 __all__ = [
     "ArrayCache",
@@ -15,5 +16,7 @@ __all__ = [
     "local_path_of",
     "open_filesystem",
     "read_png_text",
+    "sign",
+    "told",
     "write_atomic",
 ]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from synthbank.errors import EnvironmentProblem, NotFoundError
+from synthbank.errors import NotFoundError
 from synthbank.storage.layout import check_key
 from synthbank.storage.local import LocalFiles
+from synthbank.storage.remote import open_filesystem, sign, told
 
-_EXTRAS = {"gs": "gcp", "gcs": "gcp"}
-"""Extra of the package that brings the driver of a URL scheme."""
+_LOCAL_WRITERS, _REMOTE_WRITERS = 2, 16
 
 
 class ObjectStore:
@@ -109,6 +109,20 @@ class ObjectStore:
         """Full address of a key (or of the store)."""
         return f"{self._url}/{check_key(key)}" if key else self._url
 
+    def signed_url(self, key: str, *, life_sec: int) -> str | None:
+        """An address that opens this key in a browser without an account, for so long; `None` for a store without any.
+
+        Raises:
+            EnvironmentProblem: the credentials at hand cannot sign.
+        """
+        check_key(key)
+        return None if self._fs is None else sign(self._fs, self._remote_path(key), life_sec=life_sec)
+
+    @property
+    def writers(self) -> int:
+        """How many threads may write at once: a disk keeps two cores busy, a bucket makes each writer wait."""
+        return _LOCAL_WRITERS if self._local is not None else _REMOTE_WRITERS
+
     def local_path(self, key: str) -> Path | None:
         """Path of a key on this machine, for memory mapping; `None` when the store is elsewhere."""
         check_key(key)
@@ -137,45 +151,15 @@ def local_path_of(url: str | Path) -> Path | None:
     return Path(text).expanduser().absolute()
 
 
-def open_filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a URL and the path inside it; raises `EnvironmentProblem` when its driver is missing."""
-    from fsspec.core import url_to_fs
-
-    try:
-        filesystem, root = url_to_fs(url, use_listings_cache=False)
-    except ImportError as error:
-        extra = _EXTRAS.get(url.partition("://")[0])
-        raise EnvironmentProblem(
-            "The driver for this storage URL is not installed",
-            got=url,
-            next_step=f"pip install 'synthbank[{extra}]'" if extra else f"install it ({error})",
-            url=url,
-        ) from error
-    except ValueError as error:
-        raise EnvironmentProblem(
-            "This storage URL is not understood",
-            got=url,
-            allowed="a path, file://, memory://, gs://, s3:// or another fsspec URL",
-            next_step=str(error),
-            url=url,
-        ) from error
-    return filesystem, str(root).rstrip("/")
-
-
 @contextmanager
 def _told(key: str, store_url: str, *, absent_is_not_found: bool = False) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if absent_is_not_found and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-            raise _not_found(key, store_url) from error
-        raise EnvironmentProblem(
-            "The store could not be read or written",
-            got=f"{error} ({key})",
-            next_step="check free space, permissions and the connection, then run the same command again",
-            key=key,
-            store=store_url,
-        ) from error
+    with told(f"{store_url} ({key})"):
+        try:
+            yield
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            if absent_is_not_found:
+                raise _not_found(key, store_url) from error
+            raise
 
 
 def _not_found(key: str, store_url: str) -> NotFoundError:

@@ -131,7 +131,7 @@ class Production:
         self.works: dict[str, Work] = {}
         self.stages, self.reasons = Stages(), Counter[str]()
         self._mix, self._rows, self._on_progress = mix, rows_a_transaction, on_progress
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="png")
+        self._pool = ThreadPoolExecutor(bank.store.writers, thread_name_prefix="png")
         self._committed = time.monotonic()
 
     def __enter__(self) -> Production:

@@ -24,6 +24,7 @@ from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.pictures import image_file
 
 _MAX_INSTANCES = 64
+Form = Literal["png", "url", "link"]
 
 
 class Instance(BaseModel):
@@ -42,7 +43,8 @@ class Instance(BaseModel):
 class Parameters(Instance):
     """What holds for every instance."""
 
-    format: Literal["png", "url"] = "png"
+    format: Form = "png"
+    """Images inside the answer, the addresses of their files, or signed links that open without an account."""
 
 
 class PredictBody(BaseModel):
@@ -114,37 +116,48 @@ async def _answer(service: Service, body: PredictBody, caller: Caller) -> Respon
         raise BusyError(
             "The images are still being made", next_step="ask again: they will be there", retry_after_sec=10
         )
-    return await asyncio.to_thread(_fitting, service, made, shared.format == "png")
+    return await asyncio.to_thread(_fitting, service, made, shared.format)
 
 
-def _fitting(service: Service, made: list[Made], inline: bool) -> Response:
-    """The answer with the images inside, unless that is too large or not wanted."""
-    text = _dumped(service, made, inline=inline)
-    if inline and len(text) > service.settings.max_answer_bytes:
-        text = _dumped(service, made, inline=False)
+def _fitting(service: Service, made: list[Made], form: Form) -> Response:
+    """The answer in the wanted form; images that would make it too large are named by the addresses of their files."""
+    text = _dumped(service, made, form)
+    if form == "png" and len(text) > service.settings.max_answer_bytes:
+        text = _dumped(service, made, "url")
     if len(text) > service.settings.max_answer_bytes:
         raise OptionError("Even without images the answer is too large", got=len(text), next_step="ask for fewer")
     return Response(text, media_type="application/json")
 
 
-def _dumped(service: Service, made: list[Made], *, inline: bool) -> bytes:
+def _dumped(service: Service, made: list[Made], form: Form) -> bytes:
     predictions = [
         {
             "job": one.job.id,
             "model": one.job.model_id,
             "seed": one.job.seed,
-            "images": [_image(service, row, inline=inline) for row in one.images],
+            "images": [_image(service, row, form) for row in one.images],
         }
         for one in made
     ]
     return json.dumps({"predictions": predictions}).encode()
 
 
-def _image(service: Service, row: ImageRow, *, inline: bool) -> dict[str, Any]:
+def _image(service: Service, row: ImageRow, form: Form) -> dict[str, Any]:
     facts: dict[str, Any] = {"id": row.id, "class": row.class_name, "sha256": row.sha256}
-    if inline:
+    if form == "png":
         return facts | {"png": base64.b64encode(image_file(service.bank, row.id)[1]).decode()}
-    return facts | {"url": service.bank.store.url(row.key)}
+    store, life = service.bank.store, service.settings.link_sec
+    facts["url"] = store.url(row.key)
+    if form == "link":
+        if (link := store.signed_url(row.key, life_sec=life)) is None:
+            raise OptionError(
+                "The bank's files lie where no signed links exist",
+                got="link",
+                allowed=["png", "url"],
+                next_step="ask for another format, or keep the bank in a bucket",
+            )
+        facts |= {"link": link, "seconds": life}
+    return facts
 
 
 def _merged(instance: Instance, shared: Parameters, model: str | None) -> GenerateBody:

@@ -1,0 +1,173 @@
+"""What one image costs a bank that grows from 10^3 to 10^6 images: its file, its row, and the bytes of both.
+
+    python benchmarks/storage.py [--images 1000,10000,100000,1000000] [--url postgresql://…] [--rows-only]
+
+Images are those of jobs of 2000 a class, one job after the other, without a network: tiles of the packaged sample are
+encoded, hashed and stored by the writer that generation uses, and their rows are entered 256 at a time, as it enters
+them. Times are those of the last tenth before each size, on the clock and of the processor; bytes are of all.
+Goal: the same cost at every size. A million images of 64 pixels need some 9 GB of disk for the while of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import write_json
+
+from synthbank.catalogue import Catalogue, queries
+from synthbank.data import IngestOptions, ingest_source
+from synthbank.generation.writer import ImageWriter
+from synthbank.records import ImageSpec
+from synthbank.storage import ObjectStore
+
+CLASSES, EACH, BLOCK = ("a", "b", "c", "d"), 2000, 256
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", default="1000,10000,100000,1000000")
+    parser.add_argument("--url", help="of the catalogue; SQLite in a temporary folder without it")
+    parser.add_argument("--rows-only", action="store_true", help="no files")
+    options = parser.parse_args()
+    sizes = [int(n) for n in options.images.split(",")]
+    with tempfile.TemporaryDirectory() as folder:
+        catalogue = Catalogue(options.url or f"sqlite:///{folder}/catalogue.db")
+        catalogue.migrate()
+        kind = catalogue.engine.dialect.name
+        store = None if options.rows_only else ObjectStore(Path(folder) / "objects")
+        results = grow(catalogue, store, Path(folder), sizes)
+        catalogue.close()
+    last, first = results[-1], results[0]
+    ratios = {key: last[key] / first[key] for key in last if key.endswith(("_ms", "_bytes")) and first[key]}
+    print("largest / smallest:", {key: round(value, 2) for key, value in ratios.items()})
+    suffix = "-rows" if options.rows_only else ""
+    result = {"database": kind, "sizes": results, "largest_to_smallest": ratios}
+    print("written", write_json(f"storage-{kind}{suffix}", result))
+
+
+def grow(catalogue: Catalogue, store: ObjectStore | None, folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
+    """Fill a bank up to each size; what an image cost in the last tenth before it."""
+    tiles, results, entered = sample(), [], 0
+    costs: list[tuple[int, dict[str, float]]] = []
+    file_bytes = 0
+    for job, class_index, first, n in blocks(sizes[-1]):
+        if class_index == 0 and first == 0:
+            begin_job(catalogue, job)
+        cost, written = one_block(catalogue, store, tiles, job, class_index, first, n, number=entered)
+        entered, file_bytes = entered + n, file_bytes + written
+        costs.append((n, cost))
+        if entered >= sizes[len(results)]:
+            results.append(summary(entered, costs, file_bytes, catalogue_bytes(catalogue, folder)))
+            print(f"{entered:>9,} images: {results[-1]}", flush=True)
+            if len(results) == len(sizes):
+                break
+    return results
+
+
+def summary(entered: int, costs: list[tuple[int, dict[str, float]]], file_bytes: int, rows: int) -> dict[str, Any]:
+    """Means over the last tenth, at least the last thousand."""
+    taken, chosen = 0, []
+    for n, cost in reversed(costs):
+        chosen.append(cost)
+        taken += n
+        if taken >= max(1000, entered // 10):
+            break
+    means = {f"{name}_ms": round(1000 * sum(cost[name] for cost in chosen) / taken, 4) for name in chosen[0]}
+    return {"images": entered, **means, "file_bytes": file_bytes / entered, "row_bytes": rows / entered}
+
+
+def one_block(
+    catalogue: Catalogue,
+    store: ObjectStore | None,
+    tiles: np.ndarray,
+    job: str,
+    class_index: int,
+    first: int,
+    n: int,
+    *,
+    number: int,
+) -> tuple[dict[str, float], int]:
+    """Seconds that the files and the rows of a block took, and the bytes of its files."""
+    clock, processor = time.perf_counter(), time.process_time()
+    hashes, written = [(f"{number + i:064x}", 9000) for i in range(n)], 0
+    if store is not None:
+        writer = ImageWriter(store, job_id=job, model="m", class_names=CLASSES)
+        files = writer.write(tiles[:n], class_index=class_index, first=first, seeds=list(range(first, first + n)))
+        writer.close()
+        hashes, written = [(file.sha256, file.bytes) for file in files], sum(file.bytes for file in files)
+    cost = {"file": time.perf_counter() - clock, "file_cpu": time.process_time() - processor}
+    bulk = rows(job, class_index, first, hashes, number)
+    clock, processor = time.perf_counter(), time.process_time()
+    with catalogue.session() as session:
+        queries.add_images(bulk, session=session)
+    cost |= {"row": time.perf_counter() - clock, "row_cpu": time.process_time() - processor}
+    return cost, written
+
+
+def rows(job: str, class_index: int, first: int, hashes: list[tuple[str, int]], number: int) -> list[dict[str, Any]]:
+    """The rows of a block."""
+    rng = np.random.default_rng(number)
+    return [
+        {
+            "id": f"{job}-{class_index}-{first + i:06d}",
+            "job_id": job,
+            "model_id": "m",
+            "class_index": class_index,
+            "class_name": CLASSES[class_index],
+            "index": first + i,
+            "seed": first + i,
+            "key": f"images/{job}/{class_index}/{first + i:06d}.png",
+            "sha256": sha256,
+            "pixel_sha256": sha256,
+            "bytes": size,
+            "verdict": "rejected" if (number + i) % 50 == 3 else "accepted",
+            "nearest_original": f"{(number + i) % 185:064x}",
+            "nearest_distance": float(rng.gamma(4.0, 2.0)),
+            "created_at": START + timedelta(seconds=(number + i) / 300),
+        }
+        for i, (sha256, size) in enumerate(hashes)
+    ]
+
+
+def blocks(n_images: int) -> Iterator[tuple[str, int, int, int]]:
+    """(job, class, first number, images) of every block."""
+    for j in range(-(-n_images // (EACH * len(CLASSES)))):
+        for class_index in range(len(CLASSES)):
+            for first in range(0, EACH, BLOCK):
+                yield f"job-{j:04d}", class_index, first, min(BLOCK, EACH - first)
+
+
+def begin_job(catalogue: Catalogue, job: str) -> None:
+    """The rows that images hang on."""
+    with catalogue.session() as session:
+        if job == "job-0000":
+            facts = {"architecture": "none", "class_names": CLASSES, "spec": ImageSpec(64, 3), "card": {}}
+            queries.publish_model("m", key="models/m", sha256=f"{0:064x}", originals=[], session=session, **facts)
+        queries.add_job(job, model_id="m", request={}, seed=0, n_requested=1, screened=True, session=session)
+
+
+def sample() -> np.ndarray:
+    """A block of 64-pixel tiles of real tissue: `[256, 3, 64, 64]`, uint8."""
+    found = [o.pixels for o in ingest_source("sample:ihc", IngestOptions(size=64)).originals]
+    return np.stack([found[i % len(found)] for i in range(BLOCK)])
+
+
+def catalogue_bytes(catalogue: Catalogue, folder: Path) -> int:
+    """Size of the database."""
+    if catalogue.engine.dialect.name == "sqlite":
+        return sum(os.path.getsize(path) for path in folder.glob("catalogue.db*"))
+    with catalogue.engine.connect() as connection:
+        return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
+
+
+if __name__ == "__main__":
+    main()

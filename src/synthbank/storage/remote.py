@@ -1,0 +1,97 @@
+"""Filesystems behind URLs: opened through fsspec, uploads checked, and links that open a file without an account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from synthbank.errors import EnvironmentProblem, SynthBankError
+
+_EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "s3", "s3a": "s3"}
+"""Extra of the package that brings the driver of a URL scheme."""
+_GOOGLE = ("gs", "gcs")
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a URL and the path inside it; raises `EnvironmentProblem` when its driver is missing."""
+    from fsspec.core import url_to_fs
+
+    scheme = url.partition("://")[0]
+    # Google's answer names the MD5 of what arrived; S3's client sends a checksum that the server compares
+    options = {"consistency": "md5"} if scheme in _GOOGLE else {}
+    try:
+        filesystem, root = url_to_fs(url, use_listings_cache=False, **options)
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        raise EnvironmentProblem(
+            "The driver for this storage URL is not installed",
+            got=url,
+            next_step=f"pip install 'synthbank[{extra}]'" if extra else f"install it ({error})",
+            url=url,
+        ) from error
+    except ValueError as error:
+        raise EnvironmentProblem(
+            "This storage URL is not understood",
+            got=url,
+            allowed="a path, file://, memory://, gs://, s3:// or another fsspec URL",
+            next_step=str(error),
+            url=url,
+        ) from error
+    return filesystem, str(root).rstrip("/")
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Tell a disk's or a driver's failure as an `EnvironmentProblem`: drivers have classes of their own for refused
+    credentials and lost connections, so whatever is not ours counts.
+    """
+    try:
+        yield
+    except SynthBankError:
+        raise
+    except Exception as error:
+        raise EnvironmentProblem(
+            "Files could not be read or written there",
+            got=f"{where}: {error or type(error).__name__}",
+            next_step="check free space, permissions and the connection, then run the same command again",
+            where=where,
+        ) from error
+
+
+def sign(filesystem: Any, path: str, *, life_sec: int) -> str | None:
+    """A link to one file of a bucket that anybody may open for so long; `None` where the filesystem has no such links.
+
+    Raises:
+        EnvironmentProblem: the credentials at hand cannot sign.
+    """
+    try:
+        return str(filesystem.sign(path, expiration=life_sec, **_signer_of(filesystem)))
+    except NotImplementedError:
+        return None
+    except Exception as error:  # each client has errors of its own for credentials that hold no key
+        raise EnvironmentProblem(
+            "A link to this file cannot be signed",
+            got=f"{path} ({error})",
+            next_step="use the credentials of a service account; on Google it needs iam.serviceAccounts.signBlob",
+        ) from error
+
+
+def _signer_of(filesystem: Any) -> dict[str, Any]:
+    """On Google: an account without a key of its own, as machines have, asks Google to sign in its name."""
+    if not {"gs", "gcs"} & set(_names(filesystem)):
+        return {}
+    credentials = filesystem.credentials.credentials
+    if hasattr(credentials, "sign_bytes"):
+        return {"version": "v4"}
+    filesystem.credentials.maybe_refresh()
+    return {
+        "version": "v4",
+        "service_account_email": getattr(credentials, "service_account_email", None),
+        "access_token": getattr(credentials, "token", None),
+    }
+
+
+def _names(filesystem: Any) -> tuple[str, ...]:
+    protocol = filesystem.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
