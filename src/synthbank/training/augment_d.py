@@ -1,7 +1,9 @@
 """Augmentation inside the training step: symmetries of real images, and differentiable augmentation for both players.
 
 Source: Zhao et al. 2020, arXiv 2006.10738 (differentiable augmentation: colour, translation, cutout). Deviates: colour
-changes are a quarter as strong, because stain colour is diagnostic and strong jitter leaks into the output.
+changes are a quarter as strong, because stain colour is diagnostic and strong jitter leaks into the output; what a
+translation brings in is mirrored, because beside zeros a discriminator cannot see the outermost pixels, where the
+generator then leaves a dark line.
 Karras et al. 2020, arXiv 2006.06676, appendix B (geometry). Deviates: one coin an image for all of it; plain bilinear
 sampling. Tellez et al. 2018, arXiv 1808.05896 (stain): the concentration of every stain is jittered, not the hue.
 """
@@ -153,8 +155,12 @@ def _translation(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _shift_matrix(size: int, shift: Tensor) -> Tensor:
+    # mirrored, not zero, beyond the border: see above
     places = torch.arange(size, device=shift.device)
-    return ((places + shift)[:, :, None] == places)[:, None]
+    source = places + shift
+    source = torch.where(source < 0, -1 - source, source)
+    source = torch.where(source >= size, 2 * size - 1 - source, source)
+    return (source[:, :, None] == places)[:, None]
 
 
 def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
