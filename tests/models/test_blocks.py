@@ -137,3 +137,12 @@ def test_smooth_down_is_the_transpose_of_smooth_up_but_for_the_border():
     small[..., [0, -1]], small[..., [0, -1], :] = 0, 0
     up, down = (smooth_up(small) * large).sum(), (small * smooth_down(large)).sum() * 4
     torch.testing.assert_close(up, down)
+
+
+def test_a_replicating_border_leaves_no_frame():
+    flat = torch.ones(1, 6, 8, 8)
+    for border, frame in (("zeros", True), ("replicate", False)):
+        out = sn_conv(6, 3, 3, border=border).eval()(flat)
+        inside = out[:, :, 1:-1, 1:-1]
+        torch.testing.assert_close(inside, inside[:, :, :1, :1].expand_as(inside))
+        assert torch.allclose(out, inside[:, :, :1, :1].expand_as(out), atol=1e-5) != frame

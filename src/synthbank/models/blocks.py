@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+Border = Literal["zeros", "replicate"]
+"""What a convolution is padded with: zeros, or the outermost values."""
 
-def sn_conv(channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, bias: bool = True) -> nn.Module:
+
+def sn_conv(
+    channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, bias: bool = True, border: Border = "zeros"
+) -> nn.Module:
     """Convolution with spectral normalisation (Miyato et al. 2018), padded to keep the size at stride 1."""
     padding = (kernel - 1) // 2
-    return spectral_norm(nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=bias))
+    return spectral_norm(nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=bias, padding_mode=border))
 
 
 def sn_linear(features_in: int, features_out: int, *, bias: bool = True) -> nn.Module:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
-from synthbank.models.blocks import ConditionalBatchNorm, smooth_up, sn_conv, to_sphere
+from synthbank.models.blocks import Border, ConditionalBatchNorm, smooth_up, sn_conv, to_sphere
 from synthbank.models.features import load_feature_network
 
 _NETWORK = "lite0"
@@ -29,9 +29,9 @@ _CHANNELS = {4: 192, 8: 128, 16: 64, 32: 32, 64: 24, 128: 16, 256: 12, 512: 8}
 class _GatedConv(nn.Module):
     """3x3 convolution, noise, conditional batch normalisation, gated linear unit."""
 
-    def __init__(self, channels_in: int, channels_out: int, n_classes: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, n_classes: int, border: Border) -> None:
         super().__init__()
-        self.conv = sn_conv(channels_in, 2 * channels_out, 3, bias=False)
+        self.conv = sn_conv(channels_in, 2 * channels_out, 3, bias=False, border=border)
         self.noise_gain = nn.Parameter(torch.zeros(()))
         self.norm = ConditionalBatchNorm(2 * channels_out, n_classes)
 
@@ -43,10 +43,10 @@ class _GatedConv(nn.Module):
 class _UpBlock(nn.Module):
     """Doubles the resolution; `depth` gated convolutions."""
 
-    def __init__(self, channels_in: int, channels_out: int, n_classes: int, depth: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, n_classes: int, depth: int, border: Border) -> None:
         super().__init__()
         sizes = [channels_in] + [channels_out] * depth
-        self.convs = nn.ModuleList(_GatedConv(a, b, n_classes) for a, b in pairwise(sizes))
+        self.convs = nn.ModuleList(_GatedConv(a, b, n_classes, border) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
         # nearest up-sampling leaves hatching that the frozen network hardly sees
@@ -84,10 +84,12 @@ class ProjectedGenerator(Generator):
         self.blocks = nn.ModuleDict()
         self.skips = nn.ModuleDict()
         for small, large in pairwise(self.resolutions):
-            self.blocks[str(large)] = _UpBlock(channels[small], channels[large], spec.n_classes, depth)
+            # zeros tell the coarse maps where they are; at full size they would leave a frame around the image
+            border: Border = "replicate" if large == spec.size else "zeros"
+            self.blocks[str(large)] = _UpBlock(channels[small], channels[large], spec.n_classes, depth, border)
             if large >= 32:
                 self.skips[str(large)] = _SkipExcitation(channels[large // 8], channels[large])
-        self.to_pixels = sn_conv(channels[spec.size], spec.channels, 3)
+        self.to_pixels = sn_conv(channels[spec.size], spec.channels, 3, border="replicate")
         self.noise_dim = sum(r * r for r in self.resolutions[1:])
 
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
