@@ -43,14 +43,18 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def told(where: str) -> Iterator[None]:
-    """Tell a disk's or a driver's failure as an `EnvironmentProblem`: drivers have classes of their own for refused
-    credentials and lost connections, so whatever is not ours counts.
+    """Tell a disk's or a bucket's failure at a path or URL as an `EnvironmentProblem`.
+
+    Drivers have classes of their own for refused credentials, lost connections and wrong checksums, so at a URL every
+    error that is not ours counts.
     """
     try:
         yield
     except SynthBankError:
         raise
     except Exception as error:
+        if not isinstance(error, OSError) and ("://" not in where or where.startswith("file://")):
+            raise
         raise EnvironmentProblem(
             "Files could not be read or written there",
             got=f"{where}: {error or type(error).__name__}",
