@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from synthbank.errors import EnvironmentProblem, SynthBankError
 _EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "s3", "s3a": "s3"}
 """Extra of the package that brings the driver of a URL scheme."""
 _GOOGLE = ("gs", "gcs")
+_QUIET = logging.NullHandler()
+"""A driver's log of what it raises as well goes where logging was set up to go, and not to the terminal."""
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
@@ -38,6 +41,7 @@ def open_filesystem(url: str) -> tuple[Any, str]:
             next_step=str(error),
             url=url,
         ) from error
+    logging.getLogger(type(filesystem).__module__.partition(".")[0]).addHandler(_QUIET)
     return filesystem, str(root).rstrip("/")
 
 

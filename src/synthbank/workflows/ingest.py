@@ -24,10 +24,10 @@ from synthbank.data import (
     parse_shares,
     plan_expansion,
 )
-from synthbank.errors import EnvironmentProblem, OptionError, SourceError
+from synthbank.errors import OptionError, SourceError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.records import AffineParameters, LabelledImages, Split, UInt8Images
-from synthbank.storage import decode_png, encode_png, layout, local_path_of, open_filesystem
+from synthbank.storage import decode_png, encode_png, layout, local_path_of, open_filesystem, told
 from synthbank.workflows.bank import Bank
 
 __all__ = [
@@ -131,16 +131,10 @@ def _at_hand(source: str | Path) -> Iterator[str | Path]:
     filesystem, root = open_filesystem(str(source))
     with tempfile.TemporaryDirectory(prefix="synthbank-") as folder:
         here = Path(folder) / (Path(root).name or "source")
-        try:
+        with told(str(source)):
             if not filesystem.exists(root):
                 raise SourceError("There is nothing at this URL", got=str(source), next_step="check bucket and path")
             filesystem.get(f"{root.rstrip('/')}/" if filesystem.isdir(root) else root, str(here), recursive=True)
-        except OSError as error:
-            raise EnvironmentProblem(
-                "The source could not be fetched",
-                got=f"{error} ({source})",
-                next_step="check the connection and the permissions, then run the same command again",
-            ) from error
         yield here
 
 
