@@ -63,11 +63,11 @@ def test_a_bucket_that_is_not_there_is_told(bucket, tmp_path):
         pull(bank, "zoo:ihc-64")
 
 
-def test_missing_credentials_are_told(s3_bucket, tmp_path, monkeypatch, caplog):
+def test_missing_credentials_are_told(s3_bucket, tmp_path, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    with open_bank(Settings(home=tmp_path / "bank")) as bank:
-        with pytest.raises(EnvironmentProblem, match="locate credentials"):
-            ingest(bank, f"{s3_bucket}/cells", name="cells")
+    settings = Settings(home=tmp_path / "bank")
+    with open_bank(settings) as bank, pytest.raises(EnvironmentProblem, match="locate credentials"):
+        ingest(bank, f"{s3_bucket}/cells", name="cells")
