@@ -215,3 +215,27 @@ def test_keys_and_audit(catalogue):
         older = queries.audit_events(session=session, before=events[-1].id)
         assert [event.subject_id for event in older] == ["j0"]
         assert [e.subject_id for e in queries.audit_events(session=session, subject_id="j1")] == ["j1"]
+
+
+def test_what_was_asked_and_not_answered_is_found_again(catalogue):
+    def add(action, job):
+        queries.add_audit(action, session=session, actor="abc", subject_kind="job", subject_id=job)
+
+    with catalogue.session() as session:
+        for action, job in (
+            ("ask", "waits"),
+            ("ask", "done"),
+            ("answer", "done"),
+            ("ask", "again"),
+            ("answer", "again"),
+            ("ask", "again"),
+            ("answer", "never asked"),
+            ("other", "other"),
+        ):
+            add(action, job)
+        now = queries.audit_events(session=session, limit=1)[0].at
+        found = [
+            queries.unanswered("ask", "answer", session=session, subject_kind=kind, since=now + timedelta(hours=hours))
+            for kind, hours in (("job", -1), ("model", -1), ("job", 1))
+        ]
+    assert found == [["waits", "again"], [], []]

@@ -8,7 +8,7 @@ from synthbank.errors import BusyError
 from synthbank.service.judge import Judge
 from synthbank.service.settings import ServiceSettings
 
-from .conftest import CLASSES
+from .conftest import CLASSES, served
 
 
 def follow(client, job):
@@ -37,6 +37,17 @@ def test_a_job_is_evaluated_in_a_process_of_its_own(client):
     image = client.get("/v1/images", params={"job": job, "class": CLASSES[0]}).json()["items"][0]["id"]
     assert f'href="/images/{image}"' in page
     assert "Measure again" in page
+
+
+def test_an_evaluation_survives_a_restart(home):
+    with served(home, workers=0) as client:
+        job = client.get("/v1/jobs").json()["items"][0]["id"]
+        assert client.post("/v1/evaluations", json={"job": job}).json()["state"] in ("queued", "running")
+    with served(home, workers=0) as client:
+        assert client.get("/v1/evaluations/progress", params={"job": job}).json()["state"] in ("queued", "running")
+        assert follow(client, job)["state"] == "done"
+    with served(home, workers=0) as client:
+        assert client.get("/v1/evaluations/progress", params={"job": job}).json()["state"] == "none"
 
 
 def test_what_cannot_be_evaluated_says_why(client):

@@ -72,7 +72,7 @@ async def _life(app: FastAPI, settings: ServiceSettings, measures: Measures) -> 
         app.state.service = Service(settings, found, secret, limiter, measures, supervisor, watch, helper, judge)
         supervisor.start()
         watch.start()
-        judge.start()
+        judge.start(found)
         try:
             yield
         finally:

@@ -9,10 +9,17 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from synthbank.catalogue import queries
 from synthbank.errors import BusyError, SynthBankError
 from synthbank.service.settings import ServiceSettings
+from synthbank.workflows.bank import Bank, open_bank
 
+ASKED, _ANSWERED = "evaluate", "evaluated"
+"""Entries of the audit log."""
+_KEPT = timedelta(days=1)
 _MOST_WAITING = 16
 _MOST_REMEMBERED = 200
 
@@ -29,7 +36,7 @@ class Judging:
 
 
 class Judge:
-    """A short queue of jobs to evaluate. A restart forgets it; asking again evaluates again.
+    """A short queue of jobs to evaluate. What a restart interrupts is found in the audit log and begun again.
 
     Args:
         settings: of the service; the signing secret stays here.
@@ -44,12 +51,17 @@ class Judge:
         self._stopped = False
         self._thread = threading.Thread(target=self._work, name="judge", daemon=True)
 
-    def start(self) -> None:
-        """Begin to serve."""
+    def start(self, bank: Bank) -> None:
+        """Begin to serve, first what was asked for within the last day and has no answer yet."""
+        since = datetime.now(UTC) - _KEPT
+        with bank.catalogue.session(read_only=True) as session:
+            asked = queries.unanswered(ASKED, _ANSWERED, subject_kind="job", since=since, session=session)
+        for job in asked[-_MOST_WAITING:]:
+            self.ask(job)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the evaluation in progress, if any; no score of it is entered."""
+        """End the evaluation in progress, if any; no score of it is entered, and the next start begins it again."""
         with self._change:
             self._stopped = True
             if self._process is not None:
@@ -104,7 +116,6 @@ class Judge:
 
 def main() -> None:
     """The process: settings and a job's id on stdin, one line of JSON on stdout."""
-    from synthbank.workflows.bank import open_bank
     from synthbank.workflows.evaluate import evaluate
 
     settings, job = ServiceSettings.model_validate_json(sys.stdin.readline()), sys.stdin.readline().strip()
@@ -117,6 +128,9 @@ def main() -> None:
             answer: dict[str, object] = {"scores": len(evaluate(bank, job).scores)}
         except SynthBankError as error:
             answer = {"problem": error.message}
+        facts: dict[str, Any] = {"actor": "service", "subject_kind": "job", "subject_id": job, "details": answer}
+        with bank.catalogue.session() as session:
+            queries.add_audit(_ANSWERED, session=session, **facts)
     print(json.dumps(answer))
 
 

@@ -1,6 +1,15 @@
 """Everything that is asked of the catalogue: plain functions with `*, session`, returning frozen rows."""
 
-from synthbank.catalogue.queries.access import add_audit, add_key, audit_events, end_key, find_key, get_key, list_keys
+from synthbank.catalogue.queries.access import (
+    add_audit,
+    add_key,
+    audit_events,
+    end_key,
+    find_key,
+    get_key,
+    list_keys,
+    unanswered,
+)
 from synthbank.catalogue.queries.datasets import (
     add_dataset,
     add_expansions,
@@ -142,6 +151,7 @@ __all__ = [
     "split_counts",
     "study_items",
     "study_keys",
+    "unanswered",
     "update_job",
     "update_model_card",
     "upsert_run",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, case, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from synthbank.catalogue.read import first, records
@@ -97,3 +97,19 @@ def audit_events(
     if before is not None:
         statement = statement.where(_EVENT.c.id < before)
     return records(session, AuditRow, statement)
+
+
+def unanswered(action: str, answer: str, *, session: Session, subject_kind: str, since: datetime) -> list[str]:
+    """Subjects for which an `action` was entered after `since`, and no `answer` after the newest one; oldest first."""
+
+    def newest(name: str) -> ColumnElement[int]:
+        return func.max(case((_EVENT.c.action == name, _EVENT.c.id), else_=0))
+
+    statement = (
+        select(_EVENT.c.subject_id)
+        .where(_EVENT.c.subject_kind == subject_kind, _EVENT.c.action.in_((action, answer)), _EVENT.c.at > since)
+        .group_by(_EVENT.c.subject_id)
+        .having(newest(action) > newest(answer))
+        .order_by(newest(action))
+    )
+    return list(session.scalars(statement))

@@ -10,6 +10,7 @@ from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ExportRow
 from synthbank.errors import NotFoundError
 from synthbank.service.access import FileReader, Maker, Reader, require_originals, signed_link
+from synthbank.service.judge import ASKED
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import KEEP, PNG
 from synthbank.service.schemas import (
@@ -107,9 +108,7 @@ def evaluate_job(body: EvaluationBody, service: ServiceDep, caller: Maker) -> Ju
     """Compare a job's images with held-out originals, in a process beside the service; follow it with `/progress`."""
     with service.bank.catalogue.session() as session:
         job = queries.get_job(body.job, session=session)
-        queries.add_audit(
-            "evaluate", actor=caller.actor, subject_kind="job", subject_id=job.id, details={}, session=session
-        )
+        queries.add_audit(ASKED, actor=caller.actor, subject_kind="job", subject_id=job.id, details={}, session=session)
     return JudgingOut.of(service.judge.ask(job.id))
 
 
