@@ -2,9 +2,10 @@
 
     python benchmarks/storage.py [--images 1000,10000,100000,1000000] [--url postgresql://…] [--rows-only]
 
-Images are those of jobs of 2000 a class, one job after the other, without a network: tiles of the packaged sample are
-encoded, hashed and stored by the writer that generation uses, and their rows are entered 256 at a time, as it enters
-them. Times are those of the last tenth before each size, on the clock and of the processor; bytes are of all.
+Images are those of jobs of 2000 a class, one job after the other, without a network: encoded tiles of the packaged
+sample are stored under the keys that generation gives them, by as many threads, and their rows are entered 256 at a
+time, as generation enters them. Times are those of the last tenth before each size, on the clock and of the processor;
+bytes are of all.
 Goal: the same cost at every size. A million images of 64 pixels need some 9 GB of disk for the while of the run.
 """
 
@@ -12,9 +13,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,9 +28,8 @@ from machine import write_json
 
 from synthbank.catalogue import Catalogue, queries
 from synthbank.data import IngestOptions, ingest_source
-from synthbank.generation.writer import ImageWriter
 from synthbank.records import ImageSpec
-from synthbank.storage import ObjectStore
+from synthbank.storage import ObjectStore, encode_png, layout
 
 CLASSES, EACH, BLOCK = ("a", "b", "c", "d"), 2000, 256
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -56,14 +59,14 @@ def main() -> None:
 
 def grow(catalogue: Catalogue, store: ObjectStore | None, folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
     """Fill a bank up to each size; what an image cost in the last tenth before it."""
-    tiles, results, entered = sample(), [], 0
+    files, results, entered, file_bytes = sample(), [], 0, 0
     costs: list[tuple[int, dict[str, float]]] = []
-    file_bytes = 0
+    pool = ThreadPoolExecutor(2 if store is None else store.writers)
     for job, class_index, first, n in blocks(sizes[-1]):
         if class_index == 0 and first == 0:
             begin_job(catalogue, job)
-        cost, written = one_block(catalogue, store, tiles, job, class_index, first, n, number=entered)
-        entered, file_bytes = entered + n, file_bytes + written
+        cost = one_block(catalogue, store, pool, files, job, class_index, first, n, number=entered)
+        entered, file_bytes = entered + n, file_bytes + (0 if store is None else sum(map(len, files[:n])))
         costs.append((n, cost))
         if entered >= sizes[len(results)]:
             results.append(summary(entered, costs, file_bytes, catalogue_bytes(catalogue, folder)))
@@ -88,32 +91,30 @@ def summary(entered: int, costs: list[tuple[int, dict[str, float]]], file_bytes:
 def one_block(
     catalogue: Catalogue,
     store: ObjectStore | None,
-    tiles: np.ndarray,
+    pool: ThreadPoolExecutor,
+    files: list[bytes],
     job: str,
     class_index: int,
     first: int,
     n: int,
     *,
     number: int,
-) -> tuple[dict[str, float], int]:
-    """Seconds that the files and the rows of a block took, and the bytes of its files."""
+) -> dict[str, float]:
+    """Seconds that the files and the rows of a block took."""
     clock, processor = time.perf_counter(), time.process_time()
-    hashes, written = [(f"{number + i:064x}", 9000) for i in range(n)], 0
     if store is not None:
-        writer = ImageWriter(store, job_id=job, model="m", class_names=CLASSES)
-        files = writer.write(tiles[:n], class_index=class_index, first=first, seeds=list(range(first, first + n)))
-        writer.close()
-        hashes, written = [(file.sha256, file.bytes) for file in files], sum(file.bytes for file in files)
+        keys = [layout.image_key(job, class_index, first + i) for i in range(n)]
+        list(pool.map(store.put, keys, files[:n]))
     cost = {"file": time.perf_counter() - clock, "file_cpu": time.process_time() - processor}
-    bulk = rows(job, class_index, first, hashes, number)
+    bulk = rows(job, class_index, first, [len(file) for file in files[:n]], number)
     clock, processor = time.perf_counter(), time.process_time()
     with catalogue.session() as session:
         queries.add_images(bulk, session=session)
     cost |= {"row": time.perf_counter() - clock, "row_cpu": time.process_time() - processor}
-    return cost, written
+    return cost
 
 
-def rows(job: str, class_index: int, first: int, hashes: list[tuple[str, int]], number: int) -> list[dict[str, Any]]:
+def rows(job: str, class_index: int, first: int, sizes: list[int], number: int) -> list[dict[str, Any]]:
     """The rows of a block."""
     rng = np.random.default_rng(number)
     return [
@@ -125,16 +126,16 @@ def rows(job: str, class_index: int, first: int, hashes: list[tuple[str, int]], 
             "class_name": CLASSES[class_index],
             "index": first + i,
             "seed": first + i,
-            "key": f"images/{job}/{class_index}/{first + i:06d}.png",
-            "sha256": sha256,
-            "pixel_sha256": sha256,
+            "key": layout.image_key(job, class_index, first + i),
+            "sha256": f"{number + i:064x}",
+            "pixel_sha256": f"{number + i:064x}",
             "bytes": size,
             "verdict": "rejected" if (number + i) % 50 == 3 else "accepted",
             "nearest_original": f"{(number + i) % 185:064x}",
             "nearest_distance": float(rng.gamma(4.0, 2.0)),
             "created_at": START + timedelta(seconds=(number + i) / 300),
         }
-        for i, (sha256, size) in enumerate(hashes)
+        for i, size in enumerate(sizes)
     ]
 
 
@@ -155,15 +156,17 @@ def begin_job(catalogue: Catalogue, job: str) -> None:
         queries.add_job(job, model_id="m", request={}, seed=0, n_requested=1, screened=True, session=session)
 
 
-def sample() -> np.ndarray:
-    """A block of 64-pixel tiles of real tissue: `[256, 3, 64, 64]`, uint8."""
-    found = [o.pixels for o in ingest_source("sample:ihc", IngestOptions(size=64)).originals]
-    return np.stack([found[i % len(found)] for i in range(BLOCK)])
+def sample() -> list[bytes]:
+    """A block of PNG files of real tissue, 64 pixels wide."""
+    found = [encode_png(o.pixels) for o in ingest_source("sample:ihc", IngestOptions(size=64)).originals]
+    return [found[i % len(found)] for i in range(BLOCK)]
 
 
 def catalogue_bytes(catalogue: Catalogue, folder: Path) -> int:
     """Size of the database."""
     if catalogue.engine.dialect.name == "sqlite":
+        with closing(sqlite3.connect(folder / "catalogue.db")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return sum(os.path.getsize(path) for path in folder.glob("catalogue.db*"))
     with catalogue.engine.connect() as connection:
         return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
