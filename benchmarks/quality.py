@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 from machine import write_json
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
+_TITLE = 30
 LEADING = ("kid-lite1", "fd-lite1", "precision-lite1", "recall-lite1", "coverage-lite1", "copy-rate-lite1", "kid-lite0")
 
 
@@ -141,12 +142,14 @@ def draw_curves(cells: list[dict[str, Any]], path: Path) -> None:
 def draw_samples(cells: list[dict[str, Any]], path: Path) -> None:
     """The last sample grid of the first seed of every model, one below the other."""
     firsts = {c["model"]: Image.open(c["sample"]).convert("RGB") for c in reversed(cells)}
-    sheets = list(firsts.values())
-    sheet = Image.new("RGB", (max(s.width for s in sheets), sum(s.height + 6 for s in sheets)), "white")
+    sheets = dict(reversed(firsts.items()))
+    size = max(s.width for s in sheets.values()), sum(s.height + _TITLE for s in sheets.values())
+    sheet = Image.new("RGB", size, "white")
     y = 0
-    for s in sheets:
-        sheet.paste(s, (0, y))
-        y += s.height + 6
+    for model, s in sheets.items():
+        ImageDraw.Draw(sheet).text((8, y + 6), model, "black", ImageFont.load_default(16))
+        sheet.paste(s, (0, y + _TITLE))
+        y += s.height + _TITLE
     sheet.save(path)
 
 
