@@ -49,12 +49,14 @@ def main() -> None:
         store = None if options.rows_only else ObjectStore(Path(folder) / "objects")
         results = grow(catalogue, store, Path(folder), sizes)
         catalogue.close()
-    last, first = results[-1], results[0]
-    ratios = {key: last[key] / first[key] for key in last if key.endswith(("_ms", "_bytes")) and first[key]}
-    print("largest / smallest:", {key: round(value, 2) for key, value in ratios.items()})
-    suffix = "-rows" if options.rows_only else ""
-    result = {"database": kind, "sizes": results, "largest_to_smallest": ratios}
-    print("written", write_json(f"storage-{kind}{suffix}", result))
+        last, first = results[-1], results[0]
+        ratios = {key: last[key] / first[key] for key in last if key.endswith(("_ms", "_bytes")) and first[key]}
+        print("largest / smallest:", {key: round(value, 2) for key, value in ratios.items()})
+        suffix = "-rows" if options.rows_only else ""
+        result = {"database": kind, "sizes": results, "largest_to_smallest": ratios}
+        print(
+            "written", write_json(f"storage-{kind}{suffix}", result), "- removing the files takes a while", flush=True
+        )
 
 
 def grow(catalogue: Catalogue, store: ObjectStore | None, folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
