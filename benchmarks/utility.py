@@ -56,6 +56,7 @@ def main() -> None:
             classifiers=tuple(options.classifiers),
             n_seeds=options.seeds,
             select=options.select,
+            ratios=tuple(options.ratios),
             shifts=tuple(all_shifts) if options.shifts else (),
         )
         make = trained_job(bank, config, n=options.images, device=options.device)
@@ -162,6 +163,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--per-class", type=int, default=None)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--select", type=float, default=None)
+    parser.add_argument(
+        "--ratios", type=float, nargs="*", default=[], help="synthetic images as multiples of originals"
+    )
     parser.add_argument("--shifts", action="store_true")
     parser.add_argument("--classifiers", nargs="+", default=["cnn", "probe"])
     parser.add_argument("--device", default="auto")
