@@ -196,3 +196,28 @@ def test_leaks_and_missing_classes_are_refused():
 def test_plans_that_make_no_sense_are_refused_at_once(values, error):
     with pytest.raises(error):
         UtilityPlan(**values)
+
+
+class Memory(dict):
+    """Of trials, and how many of them were asked for in vain."""
+
+    missed = 0
+
+    def recall(self, key):
+        self.missed += key not in self
+        return self.get(key)
+
+    keep = dict.__setitem__
+
+
+def test_more_regimes_are_added_to_finished_trials_without_training_those_again():
+    folds, memory = [make_fold()], Memory()
+    plan = dataclasses.replace(PROBE, n_seeds=2)
+    first = run_trials(folds, plan, column_means, memory=memory)
+    assert memory.missed == len(memory) == 10
+    more = run_trials(folds, dataclasses.replace(plan, select=0.5, ratios=(1.0,)), column_means, memory=memory)
+    assert memory.missed == len(memory) == 14
+    again = {(t.cell, t.seed): t.answers.tobytes() for t in more.found}
+    assert all(again[t.cell, t.seed] == t.answers.tobytes() for t in first.found)
+    run_trials(folds, dataclasses.replace(plan, select=0.25), column_means, memory=memory)
+    assert memory.missed == 16

@@ -256,7 +256,8 @@ def run_trials(
 
 def _key(fingerprint: str, name: str, cell: Cell, fold_index: int, seed: int, plan: UtilityPlan) -> str:
     """Everything that a trial depends on, hashed."""
-    choices = (plan.affine, plan.ratio, plan.select, plan.shifts, plan.seed)
+    select = plan.select if cell.regime == "selected" else None
+    choices = (plan.affine, plan.ratio, select, plan.shifts, plan.seed)
     return set_fingerprint([fingerprint, repr((name, cell, fold_index, seed)), repr(choices)])
 
 
