@@ -93,7 +93,8 @@ def framework_steps(architecture: str, data: LabelledImages) -> Callable[[int], 
 
     def work(steps: int) -> None:
         for _ in range(steps):
-            loop._one_step()
+            done, _ = loop._orders()
+            loop._one_step(done)
 
     return work
 
