@@ -141,8 +141,9 @@ def draw_curves(cells: list[dict[str, Any]], path: Path) -> None:
 
 def draw_samples(cells: list[dict[str, Any]], path: Path) -> None:
     """The last sample grid of the first seed of every model, one below the other."""
-    firsts = {c["model"]: Image.open(c["sample"]).convert("RGB") for c in reversed(cells)}
-    sheets = dict(reversed(firsts.items()))
+    sheets: dict[str, Image.Image] = {}
+    for c in cells:
+        sheets.setdefault(c["model"], Image.open(c["sample"]).convert("RGB"))
     size = max(s.width for s in sheets.values()), sum(s.height + _TITLE for s in sheets.values())
     sheet = Image.new("RGB", size, "white")
     y = 0

@@ -216,6 +216,23 @@ def test_a_failed_overwrite_of_a_bucket_keeps_the_earlier_export(made, bucket, f
     assert contents(target) == before
 
 
+@pytest.mark.parametrize("at_once", [1, 5, 11, 64])
+def test_the_card_of_a_new_export_in_a_bucket_comes_alone_and_last(made, at_once, monkeypatch):
+    target = f"memory://{uuid.uuid4().hex}/x"
+    sent, filesystem = [], type(open_filesystem(target)[0])
+    real = filesystem.pipe
+
+    def pipe(self, files, *rest, **options):
+        sent.append([path.rpartition("/")[2] for path in files])
+        return real(self, files, *rest, **options)
+
+    monkeypatch.setattr(filesystem, "pipe", pipe)
+    monkeypatch.setattr("synthbank.export.sinks._FILES_AT_ONCE", at_once)
+    export_images(**made, target=target)
+    assert sum(map(len, sent)) == 11
+    assert sent[-1] == ["README.md"]
+
+
 def test_an_overwrite_that_stops_while_files_change_places_says_so(made, bucket, monkeypatch):
     target = f"{bucket}/sets/release"
     export_images(**made, target=target, limit=1)

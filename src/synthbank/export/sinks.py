@@ -10,7 +10,7 @@ import tempfile
 import uuid
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -185,23 +185,21 @@ class RemoteSink(Sink):
         self._stale = set(filesystem.find(self._root)) if filesystem.exists(self._root) else set()
         self._base = f"{self._root}.new-{uuid.uuid4().hex[:8]}" if self._stale else self._root
         self._pending: dict[str, bytes] = {}
+        self._card: dict[str, bytes] = {}
         self._sent: list[str] = []
 
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
         with io.BytesIO() as file:
             yield file
-            self._pending[name] = file.getvalue()
+            (self._card if name == MARKER else self._pending)[name] = file.getvalue()
         if len(self._pending) >= _FILES_AT_ONCE or sum(map(len, self._pending.values())) >= _BYTES_AT_ONCE:
-            self._send()
+            self._send(self._pending)
 
     def publish(self) -> None:
         """Send what is left, the card last; where there was an earlier export, put the new one in its place."""
-        card = self._pending.pop(MARKER, None)
-        self._send()
-        if card is not None:
-            self._pending[MARKER] = card
-            self._send()
+        self._send(self._pending)
+        self._send(self._card)
         if self._stale:
             self._replace()
         self._sent = []
@@ -212,29 +210,30 @@ class RemoteSink(Sink):
         if left:
             self._fs.rm(sorted(left))
 
-    def _send(self) -> None:
-        if not self._pending:
-            return
-        files = {f"{self._base}/{name}": data for name, data in self._pending.items()}
-        for folder in {path.rpartition("/")[0] for path in files}:
-            self._fs.makedirs(folder, exist_ok=True)
-        self._sent += files
-        self._fs.pipe(files)
-        self._pending = {}
+    def _send(self, waiting: dict[str, bytes]) -> None:
+        files = {f"{self._base}/{name}": data for name, data in waiting.items()}
+        if files:
+            self._make_folders(files)
+            self._sent += files
+            self._fs.pipe(files)
+        waiting.clear()
 
     def _replace(self) -> None:
         new = {path: f"{self._root}{path.removeprefix(self._base)}" for path in self._sent}
         card = f"{self._base}/{MARKER}"
         self._fs.pipe_file(f"{self._root}/{MARKER}", _REPLACING)
         others = [path for path in new if path != card]
-        for folder in {new[path].rpartition("/")[0] for path in others}:
-            self._fs.makedirs(folder, exist_ok=True)
+        self._make_folders(new.values())
         self._fs.copy(others, [new[path] for path in others])
         gone = sorted(self._stale - set(new.values()))
         if gone:
             self._fs.rm(gone)
         self._fs.copy(card, new[card])
         self._fs.rm(self._sent)
+
+    def _make_folders(self, files: Iterable[str]) -> None:
+        for folder in {path.rpartition("/")[0] for path in files}:
+            self._fs.makedirs(folder, exist_ok=True)
 
 
 class RemoteFileSink(Sink):

@@ -41,7 +41,7 @@ def open_filesystem(url: str) -> tuple[Any, str]:
             next_step=str(error),
             url=url,
         ) from error
-    logging.getLogger(type(filesystem).__module__.partition(".")[0]).addHandler(_QUIET)
+    logging.getLogger(_driver(filesystem)).addHandler(_QUIET)
     return filesystem, str(root).rstrip("/")
 
 
@@ -87,7 +87,7 @@ def sign(filesystem: Any, path: str, *, life_sec: int) -> str | None:
 
 def _signer_of(filesystem: Any) -> dict[str, Any]:
     """On Google: an account without a key of its own, as machines have, asks Google to sign in its name."""
-    if not {"gs", "gcs"} & set(_names(filesystem)):
+    if _driver(filesystem) != "gcsfs":
         return {}
     credentials = filesystem.credentials.credentials
     if hasattr(credentials, "sign_bytes"):
@@ -100,6 +100,6 @@ def _signer_of(filesystem: Any) -> dict[str, Any]:
     }
 
 
-def _names(filesystem: Any) -> tuple[str, ...]:
-    protocol = filesystem.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+def _driver(filesystem: Any) -> str:
+    """Name of the package that a filesystem comes from."""
+    return type(filesystem).__module__.partition(".")[0]

@@ -2,8 +2,8 @@
 
 Source: Zhao et al. 2020, arXiv 2006.10738 (differentiable augmentation: colour, translation, cutout). Deviates: colour
 changes are a quarter as strong, because stain colour is diagnostic and strong jitter leaks into the output; what a
-translation brings in is mirrored, because beside zeros a discriminator cannot see the outermost pixels, where the
-generator then leaves a dark line.
+translation brings in is mirrored, because zeros there let the generator leave a dark line around every image
+(`docs/recipes.md`).
 Karras et al. 2020, arXiv 2006.06676, appendix B (geometry). Deviates: one coin an image for all of it; plain bilinear
 sampling. Tellez et al. 2018, arXiv 1808.05896 (stain): the concentration of every stain is jittered, not the hue.
 """
