@@ -19,11 +19,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from entries import enter_job, enter_model, image_row
 from machine import write_json
 
 from synthbank.catalogue import Catalogue, queries
 from synthbank.catalogue.queries import ImageFilter
-from synthbank.records import ImageSpec
 
 MODELS, CLASSES, JOBS = 8, ("common", "usual", "seldom", "rare"), 10
 SHARES = (0.6, 0.3, 0.09, 0.01)
@@ -57,12 +57,9 @@ def enter(catalogue: Catalogue, first: int, last: int) -> float:
     """Seconds to enter images number `first` to `last`, rows already made."""
     with catalogue.session() as session:
         for m in range(MODELS):
-            spec = ImageSpec(64, 3)
-            facts = {"architecture": "none", "class_names": CLASSES, "spec": spec, "card": {}, "originals": []}
-            queries.publish_model(f"model-{m}", key=f"models/{m}", sha256=f"{m:064x}", session=session, **facts)
+            enter_model(f"model-{m}", CLASSES, session=session)
             for j in range(JOBS):
-                job = {"model_id": f"model-{m}", "request": {}, "seed": j, "n_requested": 1, "screened": True}
-                queries.add_job(f"job-{m}-{j}", session=session, **job)
+                enter_job(f"job-{m}-{j}", f"model-{m}", j, session=session)
     seconds = 0.0
     for bulk in rows(first, last):
         start = time.perf_counter()
@@ -85,25 +82,19 @@ def rows(first: int, last: int) -> Iterator[list[dict[str, Any]]]:
             number, c = begin + i, int(classes[i])
             m, j = number // 50 % MODELS, number // 400 % JOBS
             verdict = "withdrawn" if number % 500 == 7 else "rejected" if number % 50 == 3 else "accepted"
-            identity = f"job-{m}-{j}-{c}-{number:08d}"
             bulk.append(
-                {
-                    "id": identity,
-                    "job_id": f"job-{m}-{j}",
-                    "model_id": f"model-{m}",
-                    "class_index": c,
-                    "class_name": CLASSES[c],
-                    "index": number,
-                    "seed": number,
-                    "key": f"images/{identity}.png",
-                    "sha256": f"{number:064x}",
-                    "pixel_sha256": f"{number:064x}",
-                    "bytes": 9000,
-                    "verdict": verdict,
-                    "nearest_original": f"{number % 185:064x}",
-                    "nearest_distance": float(distances[i]),
-                    "created_at": START + timedelta(seconds=30 * number // 64),
-                }
+                image_row(
+                    number,
+                    job=f"job-{m}-{j}",
+                    model=f"model-{m}",
+                    class_index=c,
+                    class_name=CLASSES[c],
+                    index=number,
+                    size=9000,
+                    verdict=verdict,
+                    distance=float(distances[i]),
+                    at=START + timedelta(seconds=30 * number // 64),
+                )
             )
         yield bulk
 

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from entries import enter_job, enter_model, image_row
 from machine import write_json
 
 from synthbank.catalogue import Catalogue, queries
 from synthbank.data import IngestOptions, ingest_source
-from synthbank.records import ImageSpec
 from synthbank.storage import ObjectStore, encode_png, layout
 
 CLASSES, EACH, BLOCK = ("a", "b", "c", "d"), 2000, 256
@@ -118,25 +118,20 @@ def one_block(
 
 def rows(job: str, class_index: int, first: int, sizes: list[int], number: int) -> list[dict[str, Any]]:
     """The rows of a block."""
-    rng = np.random.default_rng(number)
+    distances = np.random.default_rng(number).gamma(4.0, 2.0, len(sizes))
     return [
-        {
-            "id": f"{job}-{class_index}-{first + i:06d}",
-            "job_id": job,
-            "model_id": "m",
-            "class_index": class_index,
-            "class_name": CLASSES[class_index],
-            "index": first + i,
-            "seed": first + i,
-            "key": layout.image_key(job, class_index, first + i),
-            "sha256": f"{number + i:064x}",
-            "pixel_sha256": f"{number + i:064x}",
-            "bytes": size,
-            "verdict": "rejected" if (number + i) % 50 == 3 else "accepted",
-            "nearest_original": f"{(number + i) % 185:064x}",
-            "nearest_distance": float(rng.gamma(4.0, 2.0)),
-            "created_at": START + timedelta(seconds=(number + i) / 300),
-        }
+        image_row(
+            number + i,
+            job=job,
+            model="m",
+            class_index=class_index,
+            class_name=CLASSES[class_index],
+            index=first + i,
+            size=size,
+            verdict="rejected" if (number + i) % 50 == 3 else "accepted",
+            distance=float(distances[i]),
+            at=START + timedelta(seconds=(number + i) / 300),
+        )
         for i, size in enumerate(sizes)
     ]
 
@@ -153,9 +148,8 @@ def begin_job(catalogue: Catalogue, job: str) -> None:
     """The rows that images hang on."""
     with catalogue.session() as session:
         if job == "job-0000":
-            facts = {"architecture": "none", "class_names": CLASSES, "spec": ImageSpec(64, 3), "card": {}}
-            queries.publish_model("m", key="models/m", sha256=f"{0:064x}", originals=[], session=session, **facts)
-        queries.add_job(job, model_id="m", request={}, seed=0, n_requested=1, screened=True, session=session)
+            enter_model("m", CLASSES, session=session)
+        enter_job(job, "m", 0, session=session)
 
 
 def sample() -> list[bytes]:
