@@ -3,8 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synthbank.catalogue import queries
+from synthbank.data import IngestOptions
 from synthbank.errors import OptionError, StateError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.models import load_tensors
@@ -110,8 +112,6 @@ def test_training_on_the_affine_expansion_uses_the_copies(trained):
 
 
 def test_a_class_too_small_to_train_on_says_what_to_do(trained, tmp_path):
-    from PIL import Image
-
     for name in ("a", "b"):
         (tmp_path / "set" / name).mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
@@ -135,3 +135,23 @@ def test_auto_fits_the_time_to_the_size_and_the_command_line_wins(trained):
     given = configure(trained, DATASET, architecture="projected", preset="auto", overrides={"steps": 7})
     assert (given.config.steps, given.config.time_budget_sec) == (7, None)
     assert not [r for r in given.reasons if r.startswith("time")]
+
+
+def test_auto_zooms_into_tissue_but_not_into_single_objects_and_says_why(trained, tmp_path):
+    y, x = np.mgrid[:32, :32] - 15.5
+    for i in range(24):
+        rng = np.random.default_rng(i)
+        field = rng.integers(120, 250, (32, 32, 3))
+        cell = (x**2 + y**2 < rng.integers(50, 120))[..., None]
+        folder = tmp_path / "cells" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.where(cell, field // 3, field).astype(np.uint8)).save(folder / f"{i}.png")
+    ingest(trained, str(tmp_path / "cells"), name="cells", options=IngestOptions(size=32))
+    tissue = configure(trained, DATASET, architecture="projected")
+    cells = configure(trained, "cells", architecture="projected")
+    assert ("zoom" in tissue.config.augment_d, tissue.config.batch_size) == (True, 16)
+    assert (cells.config.augment_d, cells.config.batch_size) == (("colour", "translation"), 8)
+    assert [r.split()[1].strip(",:") for r in (*tissue.reasons, *cells.reasons) if r.startswith("kind:")] == [
+        "tissue",
+        "single",
+    ]

@@ -4,6 +4,7 @@ from synthbank.data.augment import AffineRanges, apply_affine, default_expansion
 from synthbank.data.decode import Decoded, DecodeLimits, decode_image
 from synthbank.data.ingest import IngestOptions, IngestResult, ingest_source
 from synthbank.data.loader import EpochSampler
+from synthbank.data.placement import variance_by_place
 from synthbank.data.sources import sample_names
 from synthbank.data.splits import DEFAULT_SHARES, SplitResult, assign_splits, parse_shares
 
@@ -25,4 +26,5 @@ __all__ = [
     "parse_shares",
     "plan_expansion",
     "sample_names",
+    "variance_by_place",
 ]
