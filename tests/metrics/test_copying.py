@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
@@ -114,6 +116,8 @@ def test_what_rounding_leaves_between_equal_images_does_not_hide_a_copy():
     x = np.random.default_rng(6).normal(size=(37, 1280)) + 3
     x = np.concatenate([x, x[::-1]])  # every original twice: the threshold is zero
     products = products_of(real=x, fake=x[5:20])
+    # whether sums in another order differ is up to the processor: a last digit stands for it
+    products = replace(products, cross=products.cross * (1 - np.finfo(np.float64).eps))
     lengths = np.diagonal(products.real)[:, None] + np.diagonal(products.fake)[None]
     rounded = np.sort(np.abs(lengths - 2 * products.cross), axis=0)[:2]
     assert rounded.max() > 0  # there is something to forgive
