@@ -21,11 +21,10 @@ def variance_by_place(images: UInt8Images) -> float:
     """
     if not len(images):
         return 0.0
-    side = images.shape[-1]
     total = float(images.var(axis=(0, 2, 3), dtype=np.float64).mean())
     if total == 0:
         return 0.0
     mean = images.mean(axis=0, dtype=np.float64)  # [C, S, S]
     turned = [np.rot90(mean, k, axes=(1, 2)) for k in range(4)]
     folded = np.mean([*turned, *(t[:, :, ::-1] for t in turned)], axis=0)
-    return float(folded.reshape(-1, side * side).var(axis=1).mean()) / total
+    return float(folded.var(axis=(1, 2)).mean()) / total

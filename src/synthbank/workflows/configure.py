@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthbank.catalogue import DatasetRow
+from synthbank.catalogue import DatasetRow, queries
 from synthbank.config import TrainConfig, resolve_train_config
 from synthbank.data import variance_by_place
 from synthbank.errors import OptionError
-from synthbank.records import Split, UInt8Images
+from synthbank.records import Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split, require_dataset
 
@@ -64,16 +64,16 @@ def configure(
 
 def _fit(bank: Bank, dataset: DatasetRow, architecture: str) -> tuple[dict[str, Any], list[str]]:
     """What "auto" changes in the quick preset, and why."""
-    images = load_split(bank, dataset, Split.TRAIN).images.images
+    with bank.catalogue.session() as session:
+        n = len(queries.originals(dataset.id, split=Split.TRAIN, session=session))
     minutes = min(max(20.0 * (dataset.size / 64) ** 2, 5.0), 240.0)
     reasons = [
-        f"{len(images)} training images, {len(dataset.class_names)} classes, {dataset.size} pixels, "
-        f"{dataset.channels} channels",
+        f"{n} training images, {len(dataset.class_names)} classes, {dataset.size} pixels, {dataset.channels} channels",
         f"time: {minutes:.0f} minutes, as pixels cost time (--time-budget or --steps changes it)",
     ]
     fitted: dict[str, Any] = {"time_budget_sec": minutes * 60}
     if architecture == "projected":
-        more, why = _fit_projected(images)
+        more, why = _fit_projected(bank, dataset)
         fitted |= more
         reasons += why
     if architecture == "stylegan2":
@@ -82,14 +82,14 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str) -> tuple[dict[str, 
     return fitted, reasons
 
 
-def _fit_projected(images: UInt8Images) -> tuple[dict[str, Any], list[str]]:
+def _fit_projected(bank: Bank, dataset: DatasetRow) -> tuple[dict[str, Any], list[str]]:
     """Measured on both kinds of image: docs/recipes.md."""
     reasons = [
         "average: over about 500 steps, as the run is longer than a first look",
         "learning rates: fall to a fifth over the second half, so that the end is settled",
     ]
     fitted: dict[str, Any] = {"ema_decay": 0.998, "lr_floor": 0.2}
-    share = variance_by_place(images)
+    share = variance_by_place(load_split(bank, dataset, Split.TRAIN).images.images)
     if share > _CENTRED:
         fitted |= {"augment_d": ("colour", "translation"), "batch_size": 8}
         reasons.append(
