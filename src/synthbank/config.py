@@ -18,6 +18,7 @@ from synthbank.fingerprint import set_fingerprint
 _AUGMENT_D = ("stain", "colour", "geometry", "zoom", "translation", "cutout")
 _TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "str": str, "tuple": tuple, "dict": dict}
 _AUGMENT_REAL = ("none", "flip", "dihedral")
+_PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class TrainConfig:
             raise OptionError("ada_target has nothing to adapt", got="augment_d: []", allowed=_AUGMENT_D)
         if not 0 <= self.lr_floor <= 1:
             raise OptionError("lr_floor is out of range", got=self.lr_floor, allowed="0 to 1")
+        if self.precision not in _PRECISIONS:
+            raise UnknownNameError("precision", self.precision, _PRECISIONS)
         if self.augment_real not in _AUGMENT_REAL:
             raise UnknownNameError("real-image augmentation", self.augment_real, _AUGMENT_REAL)
         for name in self.augment_d:

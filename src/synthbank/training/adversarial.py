@@ -88,11 +88,13 @@ class AdversarialTrainer(BaseTrainer):
 
         told = self._update_discriminator(index, real_features, fake_features, labels)
 
-        loss_g = self.loss.generator(*self._judge(real_features, fake_features, labels))
         # only the part of the gradient that reaches the generator is computed
-        toward_generator = torch.autograd.grad(loss_g, fake_features)
+        leaves = [f.detach().requires_grad_() for f in fake_features]
+        loss_g = self.loss.generator(*self._judge(real_features, leaves, labels))
+        self.fabric.backward(loss_g, inputs=leaves)
         self.opt_g.zero_grad(set_to_none=True)
-        torch.autograd.backward(fake_features, list(toward_generator))
+        pairs = zip(fake_features, leaves, strict=True)
+        self.fabric.backward(torch.stack([(f * leaf.grad).sum() for f, leaf in pairs]).sum())
         self._descend(self.generator, self.opt_g)
         ema_update(self.ema, self.generator.module, decay=config.ema_decay, step=index + 1)
         return {**told, "loss_g": loss_g.detach()}
