@@ -18,7 +18,8 @@ from synthbank.fingerprint import set_fingerprint
 _AUGMENT_D = ("stain", "colour", "geometry", "zoom", "translation", "cutout")
 _TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "str": str, "tuple": tuple, "dict": dict}
 _AUGMENT_REAL = ("none", "flip", "dihedral")
-_PRECISIONS = ("32-true", "bf16-mixed")
+PRECISIONS = ("32-true", "bf16-mixed")
+LAYOUTS = ("channels_last", "contiguous")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class TrainConfig:
     grad_clip: float = 0.0
     """Largest gradient norm of either player; 0: no clipping."""
     precision: str = "32-true"
-    """As in lightning-fabric: 32-true, bf16-mixed."""
+    """As in lightning-fabric: 32-true, bf16-mixed; auto: whichever is faster here, measured before the first step."""
+    layout: str = "channels_last"
+    """Memory order of the trained networks' maps: channels_last, contiguous; auto: as for `precision`."""
     snapshot_every: int | None = None
     """Steps between snapshots; `None`: a tenth of the schedule."""
     snapshot_images: int = 256
@@ -99,8 +102,9 @@ class TrainConfig:
             raise OptionError("ada_target has nothing to adapt", got="augment_d: []", allowed=_AUGMENT_D)
         if not 0 <= self.lr_floor <= 1:
             raise OptionError("lr_floor is out of range", got=self.lr_floor, allowed="0 to 1")
-        if self.precision not in _PRECISIONS:
-            raise UnknownNameError("precision", self.precision, _PRECISIONS)
+        for name, allowed in (("precision", PRECISIONS), ("layout", LAYOUTS)):
+            if getattr(self, name) not in (*allowed, "auto"):
+                raise UnknownNameError(name, getattr(self, name), (*allowed, "auto"))
         if self.augment_real not in _AUGMENT_REAL:
             raise UnknownNameError("real-image augmentation", self.augment_real, _AUGMENT_REAL)
         for name in self.augment_d:

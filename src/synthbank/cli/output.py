@@ -116,6 +116,9 @@ class TrainingLine:
         """Show an event: progress on the live line, snapshots and guards as lines of their own."""
         if event.kind == "progress":
             self._status.update(self._progress(event))
+        elif event.kind == "speed":
+            rates = [f"{name} {rate:.0f}" for name, rate in event.values.items()]
+            talk(f"  fastest here, in images/s: [bold]{rates[0]}[/] ({', '.join(rates[1:])})")
         elif event.kind == "snapshot":
             talk(f"  snapshot at step {event.step}: KID {event.values['kid']:.0f} (x1000, lower is better)")
         elif event.kind == "guard":

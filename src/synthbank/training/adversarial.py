@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.fingerprint import stable_seed
-from synthbank.models import ModelSpec, baked_state, channels_last, draw_latents, two_players
+from synthbank.models import ModelSpec, baked_state, draw_latents, two_players
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.ada import AdaptiveStrength
 from synthbank.training.augment_d import augment, symmetries
@@ -34,8 +34,8 @@ class AdversarialTrainer(BaseTrainer):
         architecture = two_players(config.architecture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_seed(config.seed, "weights"))
-            generator = channels_last(architecture.generator(spec))
-            discriminator = channels_last(architecture.discriminator(spec))
+            generator = self._laid_out(architecture.generator(spec))
+            discriminator = self._laid_out(architecture.discriminator(spec))
         self.loss = losses.get(config.loss)
         self.strength = (
             AdaptiveStrength(config.ada_target, config.ada_kimg, fabric.device) if config.ada_target else None

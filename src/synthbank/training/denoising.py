@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from synthbank.config import TrainConfig
 from synthbank.errors import OptionError
 from synthbank.fingerprint import stable_seed
-from synthbank.models import Denoiser, ModelSpec, architectures, channels_last, normal
+from synthbank.models import Denoiser, ModelSpec, architectures, normal
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.ema import ema_copy, ema_update
 from synthbank.training.trainer import BaseTrainer, Sampler, trainers
@@ -47,7 +47,7 @@ class DenoisingTrainer(BaseTrainer):
                 )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_seed(config.seed, "weights"))
-            generator = channels_last(architectures.get(config.architecture).generator(spec))
+            generator = self._laid_out(architectures.get(config.architecture).generator(spec))
         assert isinstance(generator, Denoiser), f"'{config.architecture}' declares a trainer that does not fit it"
         self.ema = ema_copy(generator).to(fabric.device)
         self.sigma_data = generator.sigma_data

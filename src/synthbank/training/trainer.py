@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from synthbank.config import TrainConfig
 from synthbank.errors import OptionError
 from synthbank.fingerprint import stable_seed
-from synthbank.models import Generator, ModelSpec, SharedRng, architectures, draw_latents, lend, to_uint8
+from synthbank.models import Generator, ModelSpec, SharedRng, architectures, channels_last, draw_latents, lend, to_uint8
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.registry import Registry
 from synthbank.training.augment_d import symmetries
 from synthbank.training.ema import settled
 from synthbank.training.peers import Peers
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Sampler(Protocol):
@@ -230,6 +232,9 @@ class BaseTrainer(ABC):
     def _real_batch(self, index: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.from_numpy(self.peers.own(self.sampler.batch(index))).to(self.images.device)
         return symmetries(self._scaled(self.images[chosen]), self.config.augment_real, rng), self.labels[chosen]
+
+    def _laid_out(self, module: M) -> M:
+        return channels_last(module) if self.config.layout == "channels_last" else module
 
     def _adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
         trainable = [p for p in module.parameters() if p.requires_grad]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Processes:
         """
         if _started_by_torchrun() is not None:
             _connect(self.accelerator)
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would tell of every precision it sets up
         fabric = Fabric(
             accelerator=self.accelerator,
             devices=self.devices,

@@ -26,7 +26,8 @@ from synthbank.workflows.generate import GenerateReport, GenerateRequest, genera
 from synthbank.workflows.ingest import IngestReport, augment, ingest, load_split
 from synthbank.workflows.processes import processes
 from synthbank.workflows.report import write_report
-from synthbank.workflows.train import TrainReport, probe_images_per_sec, spec_of, train
+from synthbank.workflows.speed import fastest, images_per_sec
+from synthbank.workflows.train import TrainReport, spec_of, train
 from synthbank.workflows.zoo import pull
 
 TrainingLine = AbstractContextManager[Callable[[TrainEvent], None]]
@@ -147,9 +148,10 @@ def plan(request: RunRequest) -> Plan:
         ingested = _ingest(bank, request)
         config = _configure(bank, request)
         train_images = load_split(bank, ingested.dataset, Split.TRAIN).images
-        fabric = processes(request.device).launch(config.precision)
         spec = spec_of(ingested.dataset, config, ingested.dataset.class_names)
-        rate = probe_images_per_sec(spec, config, train_images, fabric)
+        wanted = processes(request.device)
+        config = fastest(config, spec=spec, images=train_images, wanted=wanted).config
+        rate = images_per_sec([config], spec=spec, images=train_images, wanted=wanted)[0]
         with torch.random.fork_rng(devices=[]):
             generator = architectures.get(config.architecture).generator(spec)
     images = request.n * len(ingested.dataset.class_names)

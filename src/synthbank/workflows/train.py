@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from synthbank.training import FitResult, History, Hooks, Peers, Trainer, Traini
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
 from synthbank.workflows.processes import device_words, processes
+from synthbank.workflows.speed import fastest
 from synthbank.workflows.zoo import CARD, DISCRIMINATOR, GENERATOR, SCREEN, start_weights
 
 JUDGE = "lite1"
@@ -86,6 +86,10 @@ def train(
     run_dir = bank.runs_dir / run_id
     wanted = processes(device, devices=devices, nodes=nodes)
     check_batch(config, wanted.count)
+    train_split = _of_class(load_split(bank, dataset, Split.TRAIN), only_class)
+    spec = spec_of(dataset, config, train_split.images.class_names)
+    speed = fastest(config, spec=spec, images=train_split.images, wanted=wanted, run_dir=run_dir)
+    config = speed.config
     fabric = wanted.launch(config.precision)
     peers = Peers(fabric)
     if peers.first:
@@ -95,7 +99,8 @@ def train(
         _start_run(bank, run_id, dataset, config, device_words(fabric.device, peers.count))
         write_atomic(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
     peers.wait()
-    train_split = _of_class(load_split(bank, dataset, Split.TRAIN), only_class)
+    if speed.images_per_sec:
+        on_event(TrainEvent("speed", 0, 0, 0.0, dict(speed.images_per_sec)))
     validation = _of_class(load_split(bank, dataset, Split.VALIDATION), only_class).images
     loop = _build_loop(bank, dataset, config, fabric, run_dir, train_split, validation, on_event, should_stop)
     try:
@@ -168,19 +173,6 @@ def training_images(bank: Bank, dataset: DatasetRow, config: TrainConfig, train:
             next_step="ingest more images, or give training a larger share with --split",
         )
     return images
-
-
-def probe_images_per_sec(spec: ModelSpec, config: TrainConfig, images: LabelledImages, fabric: Fabric) -> float:
-    """Training speed on this machine, from a few real steps whose networks are thrown away."""
-    sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=0, balanced=config.balanced)
-    trainer = make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric)
-    for step in range(3):
-        trainer.step(step, progress=0.0)
-    start = time.perf_counter()
-    for step in range(3, 11):
-        told = trainer.step(step, progress=0.0)
-    float(next(iter(told.values())))  # waits for the device
-    return 8 * config.batch_size / (time.perf_counter() - start)
 
 
 def judged_at(size: int) -> int:

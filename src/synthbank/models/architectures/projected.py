@@ -96,7 +96,7 @@ class ProjectedGenerator(Generator):
         """See `Generator.stem`; `[N, C4, 4, 4]`."""
         # the class enters by channel, never by place: a class code beside z collapses to one picture a class
         x = self.project(to_sphere(z)).unflatten(1, (-1, 4, 4))
-        return functional.glu(self.project_norm(x, labels), dim=1).contiguous(memory_format=torch.channels_last)
+        return functional.glu(self.project_norm(x, labels), dim=1)
 
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
         """See `Generator.body`."""
