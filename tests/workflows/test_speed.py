@@ -1,0 +1,97 @@
+"""What a configuration leaves to the machine: measured, recorded, and kept by a run that goes on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from synthbank.config import resolve_train_config
+from synthbank.models import ModelSpec
+from synthbank.records import LabelledImages
+from synthbank.workflows import speed
+from synthbank.workflows.processes import Processes
+from synthbank.workflows.speed import fastest
+from synthbank.workflows.train import train
+
+from .conftest import DATASET, SMALL, small_config
+
+FIRST = ("32-true", "channels_last")
+ALL = {"32-true channels_last", "32-true contiguous", "bf16-mixed channels_last", "bf16-mixed contiguous"}
+
+
+def open_config(**overrides):
+    """Ends by time, and leaves precision and layout open."""
+    return resolve_train_config("projected-quick", overrides={**SMALL, "time_budget_sec": 2.0, **overrides})
+
+
+def decide(config, *, wanted=None, run_dir=None):
+    images = np.random.default_rng(0).integers(0, 256, (16, 3, 32, 32), dtype=np.uint8)
+    data = LabelledImages(images, np.arange(16) % 2, ("a", "b"))
+    spec = ModelSpec("projected", 32, 3, ("a", "b"), options=config.model_options)
+    return fastest(config, spec=spec, images=data, wanted=wanted or Processes("cpu"), run_dir=run_dir)
+
+
+def test_every_choice_is_measured():
+    found = decide(open_config())
+    assert set(found.images_per_sec) == ALL
+    assert all(rate > 0 for rate in found.images_per_sec.values())
+    assert next(iter(found.images_per_sec)) == f"{found.config.precision} {found.config.layout}"
+
+
+@pytest.mark.parametrize(
+    ("rates", "chosen"),
+    [
+        ([10.0, 9.0, 9.0, 20.0], ("bf16-mixed", "contiguous")),
+        ([10.0, 12.0, 9.0, 8.0], ("32-true", "contiguous")),
+        ([10.0, 10.4, 9.0, 10.4], FIRST),  # not worth leaving the first choice
+    ],
+)
+def test_the_fastest_is_chosen_where_it_is_clearly_faster(rates, chosen, monkeypatch):
+    monkeypatch.setattr(speed, "images_per_sec", lambda *_, **__: rates)
+    found = decide(open_config())
+    assert (found.config.precision, found.config.layout) == chosen
+    assert set(found.images_per_sec) == ALL
+
+
+def test_what_the_user_set_is_not_measured():
+    assert decide(open_config(precision="bf16-mixed", layout="contiguous")).images_per_sec == {}
+    found = decide(open_config(layout="contiguous"))
+    assert set(found.images_per_sec) == {"32-true contiguous", "bf16-mixed contiguous"}
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [(open_config(steps=5), Processes("cpu")), (open_config(), Processes("cpu", devices=2))],
+    ids=["fixed steps", "several processes"],
+)
+def test_a_run_that_others_must_be_able_to_repeat_takes_the_first_choices(config, wanted):
+    found = decide(config, wanted=wanted)
+    assert (found.config.precision, found.config.layout) == FIRST
+    assert found.images_per_sec == {}
+
+
+def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"precision": "bf16-mixed", "layout": "contiguous"}))
+    found = decide(open_config(), run_dir=tmp_path)
+    assert (found.config.precision, found.config.layout) == ("bf16-mixed", "contiguous")
+    assert found.images_per_sec == {}
+
+
+def test_training_tells_and_records_what_it_chose(trained):
+    events = []
+    config = open_config(seed=5, snapshot_every=1000)
+    report = train(trained, DATASET, config, device="cpu", on_event=events.append)
+    told = [e for e in events if e.kind == "speed"]
+    assert [set(e.values) for e in told] == [ALL]
+    recorded = json.loads((report.run_dir / "config.json").read_text())
+    assert f"{recorded['precision']} {recorded['layout']}" == next(iter(told[0].values))
+    assert report.model.card["training"]["precision"] == recorded["precision"]
+    events.clear()
+    train(trained, DATASET, config, device="cpu", on_event=events.append)
+    assert not [e for e in events if e.kind == "speed"]
+
+
+def test_bf16_and_layout_train_the_same_run_to_its_end(trained):
+    report = train(trained, DATASET, small_config(precision="bf16-mixed", layout="contiguous", steps=8), device="cpu")
+    assert report.finished
+    assert report.steps == 8
