@@ -2,12 +2,12 @@
 
     python benchmarks/training.py [--steps 40] [--rounds 5] [--architecture projected]
 
-`bare` does exactly our arithmetic with torch alone: no Fabric, sampler, seeds, history or guards. What the framework
-costs is ours over bare; goal: at most 1.1. `plain` is the loop of a textbook with the same networks, losses, batch and
-augmentation: images in the default layout, a generator pass for each player, reals and fakes judged apart, Adam and
-average parameter by parameter. What our step gains is plain over ours; goal: at least 1.5. `frozen` is the floor: the
-frozen network forward and backward on one batch of fakes and forward on one of reals. Rounds alternate; ratios are of
-medians.
+`ours` trains in the precision and layout that the product finds fastest here. `bare` does exactly our arithmetic with
+torch alone: no Fabric, sampler, seeds, history or guards. What the framework costs is ours over bare; goal: at most
+1.1. `plain` is the loop of a textbook with the same networks, losses, batch and augmentation: single precision, images
+in the default layout, a generator pass for each player, reals and fakes judged apart, Adam and average parameter by
+parameter. What our step gains is plain over ours; goal: at least 1.5. `frozen` is the floor: the frozen network forward
+and backward on one batch of fakes and forward on one of reals. Rounds alternate; ratios are of medians.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from machine import write_json
 
-from synthbank.config import resolve_train_config
+from synthbank.config import TrainConfig, resolve_train_config
 from synthbank.data import EpochSampler
-from synthbank.models import ModelSpec, architectures, draw_latents, load_feature_network
+from synthbank.models import ModelSpec, architectures, draw_latents, load_feature_network, two_players
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training import AdversarialTrainer, Hooks, TrainingLoop
 from synthbank.training.augment_d import augment, symmetries
 from synthbank.training.ema import ema_copy, ema_update
+from synthbank.workflows.processes import Processes
+from synthbank.workflows.speed import fastest
 
 SIZE, CLASSES = 64, ("a", "b")
 
@@ -44,9 +45,12 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (185, 3, SIZE, SIZE), dtype=np.uint8)
     data = LabelledImages(images, np.arange(185) % 2, CLASSES)
+    asked = resolve_train_config(f"{options.architecture}-quick", overrides={"time_budget_sec": 1e9})
+    spec = spec_of(asked)
+    config = fastest(asked, spec=spec, images=data, wanted=Processes("cpu")).config
     loops = {
-        "ours": framework_steps(options.architecture, data),
-        "bare": bare_steps(options.architecture, data),
+        "ours": framework_steps(config, data),
+        "bare": bare_steps(config, data),
         "plain": plain_steps(options.architecture, data),
     }
     if options.architecture == "projected":
@@ -60,12 +64,14 @@ def main() -> None:
             start = time.perf_counter()
             work(options.steps)
             seconds[name].append(time.perf_counter() - start)
-    batch = resolve_train_config(f"{options.architecture}-quick").batch_size
+    batch = config.batch_size
     median = {name: statistics.median(s) for name, s in seconds.items()}
     result = {
         "architecture": options.architecture,
         "size": SIZE,
         "batch": batch,
+        "precision": config.precision,
+        "layout": config.layout,
         "steps": options.steps,
         "rounds": options.rounds,
         **{f"{name}_images_per_sec": options.steps * batch / median[name] for name in loops},
@@ -78,14 +84,16 @@ def main() -> None:
     print("written", write_json(f"training-{options.architecture}", result))
 
 
-def framework_steps(architecture: str, data: LabelledImages) -> Callable[[int], None]:
+def spec_of(config: TrainConfig) -> ModelSpec:
+    """What the loops train."""
+    return ModelSpec(config.architecture, SIZE, 3, CLASSES, symmetry=config.augment_real, options=config.model_options)
+
+
+def framework_steps(config: TrainConfig, data: LabelledImages) -> Callable[[int], None]:
     """The product's loop, with history, guards and losses looked at; snapshots and state are not part of a step."""
-    config = resolve_train_config(f"{architecture}-quick", overrides={"time_budget_sec": 1e9})
-    fabric = Fabric(accelerator="cpu", devices=1)
-    fabric.launch()
+    fabric = Processes("cpu").launch(config.precision)
     sampler = EpochSampler(data.labels, batch_size=config.batch_size, seed=0, balanced=True)
-    spec = ModelSpec(architecture, SIZE, 3, CLASSES, symmetry=config.augment_real, options=config.model_options)
-    trainer = AdversarialTrainer(spec, config, train=data, sampler=sampler, fabric=fabric)
+    trainer = AdversarialTrainer(spec_of(config), config, train=data, sampler=sampler, fabric=fabric)
     folder = Path(tempfile.mkdtemp())
     (folder / "snapshots").mkdir()
     hooks = Hooks(score=_no_scores)
@@ -103,13 +111,14 @@ def _no_scores(images: UInt8Images) -> dict[str, float]:
     return {"kid": 0.0, "real_diversity": 1.0, "fake_diversity": 1.0}
 
 
-def bare_steps(architecture: str, data: LabelledImages) -> Callable[[int], None]:
+def bare_steps(config: TrainConfig, data: LabelledImages) -> Callable[[int], None]:
     """The same arithmetic in a plain loop."""
-    config = resolve_train_config(f"{architecture}-quick")
     torch.manual_seed(0)
-    spec = ModelSpec(architecture, SIZE, 3, CLASSES, symmetry=config.augment_real, options=config.model_options)
-    g = architectures.get(architecture).generator(spec).to(memory_format=torch.channels_last)
-    d = architectures.get(architecture).discriminator(spec).to(memory_format=torch.channels_last)
+    spec, architecture = spec_of(config), two_players(config.architecture)
+    order = torch.channels_last if config.layout == "channels_last" else torch.contiguous_format
+    g = architecture.generator(spec).to(memory_format=order)
+    d = architecture.discriminator(spec).to(memory_format=order)
+    mixed = config.precision == "bf16-mixed"
     average = ema_copy(g)
     betas = (config.beta1, config.beta2)
     adam_g = torch.optim.Adam(g.parameters(), lr=config.lr_g, betas=betas, fused=True)
@@ -117,24 +126,34 @@ def bare_steps(architecture: str, data: LabelledImages) -> Callable[[int], None]
     images, all_labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
     rng = torch.Generator().manual_seed(0)
 
+    def autocast() -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=mixed)
+
     def step() -> None:
         chosen = torch.randint(0, len(images), (config.batch_size,), generator=rng)
         labels = all_labels[chosen]
         scaled = images[chosen].float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
         real = symmetries(scaled, config.augment_real, rng)
         latents = draw_latents(g, labels, rng)
-        fake = symmetries(g(latents.z, labels, latents.noise), config.augment_real, rng)
-        fake_features = d.features(augment(fake, config.augment_d, rng))
-        with torch.no_grad():
-            real_features = d.features(augment(real, config.augment_d, rng))
+        with autocast():
+            drawn = g(latents.z, labels, latents.noise)
+        fake = augment(symmetries(drawn.float(), config.augment_real, rng), config.augment_d, rng)
+        with autocast():
+            fake_features = [f.float() for f in d.features(fake)]
+        with torch.no_grad(), autocast():
+            real_features = [f.float() for f in d.features(augment(real, config.augment_d, rng))]
         twice = torch.cat([labels, labels])
         pairs = [torch.cat([a, b.detach()]) for a, b in zip(real_features, fake_features, strict=True)]
-        real_logit, fake_logit = d.logits(pairs, twice).chunk(2)
+        with autocast():
+            logits = d.logits(pairs, twice)
+        real_logit, fake_logit = logits.float().chunk(2)
         adam_d.zero_grad(set_to_none=True)
         (torch.relu(1 - real_logit).mean() + torch.relu(1 + fake_logit).mean()).backward()
         adam_d.step()
         pairs = [torch.cat([a, b]) for a, b in zip(real_features, fake_features, strict=True)]
-        loss_g = -d.logits(pairs, twice).chunk(2)[1].mean()
+        with autocast():
+            logits = d.logits(pairs, twice)
+        loss_g = -logits.float().chunk(2)[1].mean()
         gradient = torch.autograd.grad(loss_g, fake_features)
         adam_g.zero_grad(set_to_none=True)
         torch.autograd.backward(fake_features, list(gradient))
@@ -152,7 +171,7 @@ def plain_steps(architecture: str, data: LabelledImages) -> Callable[[int], None
     """A textbook's loop over the same networks."""
     config = resolve_train_config(f"{architecture}-quick")
     torch.manual_seed(0)
-    spec = ModelSpec(architecture, SIZE, 3, CLASSES, symmetry=config.augment_real, options=config.model_options)
+    spec = spec_of(config)
     g, d = architectures.get(architecture).generator(spec), architectures.get(architecture).discriminator(spec)
     average = ema_copy(g)
     betas = (config.beta1, config.beta2)

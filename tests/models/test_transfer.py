@@ -92,3 +92,14 @@ def test_what_a_discriminator_measured_on_its_reals_is_not_lent():
     old.mean.add_(5)
     lend(baked_state(old), new, same_classes=True)
     assert torch.equal(new.mean, before)
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_rows_of_other_classes_learn_apart(player):
+    """Every row has memory of its own: it can be trained, and restored from a state file."""
+    old = _build(_spec(), 0, player)
+    new = _build(_spec(classes=("c", "d", "e")), 1, player)
+    lend(baked_state(old), new, same_classes=False)
+    for name, value in new.named_parameters():
+        assert value.untyped_storage().nbytes() >= value.numel() * value.element_size(), name
+    new.load_state_dict({k: v.clone() for k, v in new.state_dict().items()})

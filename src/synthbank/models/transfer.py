@@ -70,7 +70,7 @@ def _fitted(name: str, source: Tensor, target: Tensor, same_classes: bool) -> Te
     if source.shape == target.shape and not other_classes:
         return source
     if source.shape[1:] == target.shape[1:] and (other_classes or name.startswith("to_pixels")):
-        return source.mean(dim=0, keepdim=True).expand_as(target)
+        return source.mean(dim=0, keepdim=True).expand_as(target).clone()  # each row with its own memory
     return None
 
 
