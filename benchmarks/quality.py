@@ -5,7 +5,8 @@
 FOLDER holds `train/CLASS/*.png` and `test/CLASS/*.png`, or is `sample:ihc`. Each cell is one bank under --work: ingest,
 train for the given minutes, generate as many images as there are training originals, evaluate against the test
 originals. A cell that is done is not run again, so an interrupted benchmark goes on. `auto` is `projected --preset
-auto`; every other name is an architecture with its `quick` preset, or `NAME:PRESET`. Prints a table; writes JSON,
+auto` from scratch (`--init none`), `auto-start` the same with the start weights that it takes where nobody says
+otherwise; every other name is an architecture with its `quick` preset, or `NAME:PRESET`. Prints a table; writes JSON,
 curves of the snapshots' KID against time, and a sheet of samples of every model.
 """
 
@@ -61,10 +62,13 @@ def cell(options: argparse.Namespace, model: str, seed: int) -> dict[str, Any]:
 
 def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[str, Any]:
     """Ingest, train, generate, evaluate."""
-    architecture, preset = ("projected", "auto") if model == "auto" else (*model.split(":"), "quick")[:2]
+    is_auto = model in ("auto", "auto-start")
+    architecture, preset = ("projected", "auto") if is_auto else (*model.split(":"), "quick")[:2]
     source = ["--sample", "ihc"] if options.data == "sample:ihc" else [options.data]
     ingested = command(bank, "ingest", *source, "--name", "set", "--size", str(options.size))
     budget = ["--time-budget", f"{options.minutes * 60:g}s", "--seed", str(seed)]
+    if model == "auto":
+        budget += ["--init", "none"]
     start = time.perf_counter()
     trained = command(bank, "train", "set", "--model", architecture, "--preset", preset, *budget, "--model-name", "m")
     train_sec = time.perf_counter() - start

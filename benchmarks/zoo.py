@@ -3,9 +3,9 @@
     python benchmarks/zoo.py ihc-64 [--minutes 20]
     python benchmarks/zoo.py cytology3-64 --data ../shared/data/cytology3 [--minutes 20]
 
-Ingests, trains with `--preset auto`, generates and evaluates through the public commands, and pushes the model into
-`src/synthbank/zoo/NAME`. An interrupted training goes on with the same command. The card says on which machine it was
-trained, for how long, on what, and how it scores on the held-out originals.
+Ingests, trains from scratch with `--preset auto`, generates and evaluates through the public commands, and pushes the
+model into `src/synthbank/zoo/NAME`. An interrupted training goes on with the same command. The card says on which
+machine it was trained, for how long, on what, and how it scores on the held-out originals.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def main() -> None:
     origin, bank = ORIGINS[options.name], options.work / options.name
     source = ["--sample", "ihc"] if options.name.startswith("ihc") else [options.data]
     command(bank, "ingest", *source, "--name", "set", "--size", str(origin.size))
-    trained = command(bank, "train", "set", "--time-budget", f"{options.minutes:g}m", "--model-name", options.name)
+    budget = ["--time-budget", f"{options.minutes:g}m"]
+    trained = command(bank, "train", "set", "--init", "none", *budget, "--model-name", options.name)
     command(bank, "generate", options.name, "-n", "256")
     scores = [s for s in command(bank, "evaluate")["scores"] if s["class_name"] is None]
     folder = ZOO / options.name

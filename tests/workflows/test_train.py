@@ -10,10 +10,12 @@ from synthbank.data import IngestOptions
 from synthbank.errors import OptionError, StateError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.models import load_tensors
+from synthbank.records import Split
 from synthbank.storage import layout
 from synthbank.workflows.configure import configure
-from synthbank.workflows.ingest import ingest
+from synthbank.workflows.ingest import ingest, load_split, require_dataset
 from synthbank.workflows.train import run_name, train, train_per_class
+from synthbank.workflows.zoo import push
 
 from .conftest import DATASET, MODEL, small_config
 
@@ -155,3 +157,37 @@ def test_auto_zooms_into_tissue_but_not_into_single_objects_and_says_why(trained
         "tissue",
         "single",
     ]
+
+
+def test_auto_does_not_give_reasons_for_what_the_user_chose(trained):
+    def prefixes(**overrides):
+        found = configure(trained, DATASET, architecture="projected", overrides=overrides)
+        return {r.split(":")[0] for r in found.reasons if ":" in r}
+
+    everything = prefixes()
+    assert {"time", "average", "learning rates", "kind", "batch", "start"} == everything
+    assert prefixes(batch_size=4) == everything - {"batch"}
+    assert prefixes(init="none", ema_decay=0.9) == everything - {"start", "average"}
+
+
+def test_auto_starts_from_weights_of_other_images_unless_told_not_to(trained):
+    assert configure(trained, DATASET, architecture="projected").config.init == "zoo:cytology3-64"
+    assert configure(trained, DATASET, architecture="projected", overrides={"init": "none"}).config.init == "none"
+    assert configure(trained, DATASET, architecture="projected", preset="quick").config.init == "none"
+    assert configure(trained, DATASET, architecture="stylegan2").config.init == "none"
+
+
+def test_auto_does_not_start_from_weights_that_know_these_images(trained, tmp_path, monkeypatch):
+    """A model trained on them has seen what is held out now, or the same fields at another size."""
+    push(trained, MODEL, str(tmp_path / "pushed"))
+    monkeypatch.setattr("synthbank.workflows.configure.START", str(tmp_path / "pushed"))
+    images = load_split(trained, require_dataset(trained, DATASET), Split.TRAIN).images
+    for i, (pixels, label) in enumerate(zip(images.images, images.labels, strict=True)):
+        folder = tmp_path / "larger" / images.class_names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.transpose(1, 2, 0)).resize((64, 64)).save(folder / f"{i}.png")
+    ingest(trained, tmp_path / "larger", name="larger", options=IngestOptions(size=64))
+    for name in (DATASET, "larger"):
+        found = configure(trained, name, architecture="projected")
+        assert found.config.init == "none"
+        assert [r for r in found.reasons if r.startswith("start: from nothing")]

@@ -36,13 +36,17 @@ def register(app: typer.Typer) -> None:
 def demo(
     n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 500,
     time_budget: Annotated[str, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = "4m",
+    init: Annotated[str, typer.Option(help="Start weights of the training: zoo:NAME, or none.")] = "zoo:cytology3-64",
     from_zoo: Annotated[bool, typer.Option("--from-zoo", help="Use the model that comes with the package.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     device: DeviceOption = "auto",
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The whole way on real immunohistochemistry images that come with the package."""
+    """The whole way on real immunohistochemistry images that come with the package.
+
+    Training starts from weights that know blood cells, and no tissue.
+    """
     from synthbank.workflows.run import RunRequest
 
     request = RunRequest(
@@ -50,7 +54,7 @@ def demo(
         name="ihc",
         n=n,
         preset="quick",
-        overrides={"time_budget_sec": parse_duration(time_budget), "seed": seed},
+        overrides={"time_budget_sec": parse_duration(time_budget), "seed": seed, "init": init},
         device=device,
         seed=seed,
         trained_model="zoo:ihc-64" if from_zoo else None,

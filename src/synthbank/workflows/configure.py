@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,28 @@ from synthbank.catalogue import DatasetRow, queries
 from synthbank.config import TrainConfig, resolve_train_config
 from synthbank.data import variance_by_place
 from synthbank.errors import OptionError
-from synthbank.records import Split
+from synthbank.generation import load_gate
+from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split, require_dataset
+from synthbank.workflows.zoo import SCREEN, read_package
 
 PRESETS = ("quick", "paper", "auto")
 _STYLEGAN2_BATCH = 16  # of its presets
 # measured on 12 to 555 images: 0.07 to 0.50 on single cells, 0.001 to 0.016 on tissue
 _CENTRED = 0.05
+START = "zoo:cytology3-64"
+_LOOKED_AT = 200
+# the gate takes at most 2% of new images for copies
+_SEEN_BEFORE = 0.1
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Values that "auto" chose, and why; told only where nobody chose otherwise."""
+
+    why: str
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,53 +66,70 @@ def configure(
         raise OptionError("Unknown preset", got=preset, allowed=PRESETS)
     dataset = require_dataset(bank, dataset_name)
     given = {k: v for k, v in (overrides or {}).items() if v is not None}
-    fitted, reasons = _fit(bank, dataset, architecture) if preset == "auto" else ({}, [])
-    if "steps" in given or "time_budget_sec" in given:
-        reasons = [r for r in reasons if not r.startswith("time:")]
+    choices = _fit(bank, dataset, architecture) if preset == "auto" else []
+    fitted = {k: v for choice in choices for k, v in choice.values.items()}
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
     packaged = f"{architecture}-{'quick' if preset == 'auto' else preset}"
     config = resolve_train_config(packaged, file=file, overrides=given, fitted=fitted)
-    return Resolved(config, tuple(reasons))
+    held = [c.why for c in choices if all(getattr(config, name) == value for name, value in c.values.items())]
+    return Resolved(config, tuple(held))
 
 
-def _fit(bank: Bank, dataset: DatasetRow, architecture: str) -> tuple[dict[str, Any], list[str]]:
+def _fit(bank: Bank, dataset: DatasetRow, architecture: str) -> list[_Choice]:
     """What "auto" changes in the quick preset, and why."""
     with bank.catalogue.session() as session:
         n = len(queries.originals(dataset.id, split=Split.TRAIN, session=session))
     minutes = min(max(20.0 * (dataset.size / 64) ** 2, 5.0), 240.0)
-    reasons = [
-        f"{n} training images, {len(dataset.class_names)} classes, {dataset.size} pixels, {dataset.channels} channels",
-        f"time: {minutes:.0f} minutes, as pixels cost time (--time-budget or --steps changes it)",
+    choices = [
+        _Choice(
+            f"{n} training images, {len(dataset.class_names)} classes, "
+            f"{dataset.size} pixels, {dataset.channels} channels"
+        ),
+        _Choice(
+            f"time: {minutes:.0f} minutes, as pixels cost time (--time-budget or --steps changes it)",
+            {"time_budget_sec": minutes * 60},
+        ),
     ]
-    fitted: dict[str, Any] = {"time_budget_sec": minutes * 60}
     if architecture == "projected":
-        more, why = _fit_projected(bank, dataset)
-        fitted |= more
-        reasons += why
+        choices += _fit_projected(load_split(bank, dataset, Split.TRAIN).images.images)
     if architecture == "stylegan2":
-        fitted["r1_gamma"] = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
-        reasons.append(f"R1: {fitted['r1_gamma']:.2g}, by size and batch as in its paper")
-    return fitted, reasons
+        gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
+        choices.append(_Choice(f"R1: {gamma:.2g}, by size and batch as in its paper", {"r1_gamma": gamma}))
+    return choices
 
 
-def _fit_projected(bank: Bank, dataset: DatasetRow) -> tuple[dict[str, Any], list[str]]:
+def _fit_projected(originals: UInt8Images) -> list[_Choice]:
     """Measured on both kinds of image: docs/recipes.md."""
-    reasons = [
-        "average: over about 500 steps, as the run is longer than a first look",
-        "learning rates: fall to a fifth over the second half, so that the end is settled",
+    choices = [
+        _Choice("average: over about 500 steps, as the run is longer than a first look", {"ema_decay": 0.998}),
+        _Choice("learning rates: fall to a fifth over the second half, so that the end is settled", {"lr_floor": 0.2}),
     ]
-    fitted: dict[str, Any] = {"ema_decay": 0.998, "lr_floor": 0.2}
-    share = variance_by_place(load_split(bank, dataset, Split.TRAIN).images.images)
+    share = variance_by_place(originals)
     if share > _CENTRED:
-        fitted |= {"augment_d": ("colour", "translation"), "batch_size": 8}
-        reasons.append(
-            f"kind: single objects, as place explains {share:.0%} of the variance: "
-            "no zoom, which would grow them, and batches of 8"
-        )
+        kind = f"single objects, as place explains {share:.0%} of the variance"
+        choices += [
+            _Choice(f"kind: {kind}: no zoom, which would grow them", {"augment_d": ("colour", "translation")}),
+            _Choice("batch: 8, better than 16 on single objects", {"batch_size": 8}),
+        ]
     else:
-        reasons.append(
-            f"kind: tissue, as place explains {share:.1%} of the variance: "
-            "zoom, for what is a few pixels wide, and batches of 16"
-        )
-    return fitted, reasons
+        kind = f"tissue, as place explains {share:.1%} of the variance"
+        zoom = {"augment_d": ("colour", "zoom", "translation")}
+        choices += [
+            _Choice(f"kind: {kind}: zoom, for what is a few pixels wide", zoom),
+            _Choice("batch: 16, as 8 leaves grain on tissue", {"batch_size": 16}),
+        ]
+    return [*choices, _start(originals)]
+
+
+def _start(originals: UInt8Images) -> _Choice:
+    """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
+    some = originals[:: max(len(originals) // _LOOKED_AT, 1)]
+    gate = load_gate(read_package(START).files[SCREEN])
+    known = sum(reason in ("exact_copy", "near_copy") for reason in gate.judge(some).reasons)
+    if known > _SEEN_BEFORE * len(some):
+        return _Choice(f"start: from nothing, as {START} was trained on {known} of {len(some)} originals of these")
+    return _Choice(
+        f"start: {START}, blood cells; also for other images, it saves time (--init none starts from nothing)",
+        {"init": START},
+    )
