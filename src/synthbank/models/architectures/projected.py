@@ -6,7 +6,8 @@ frozen features, one head a scale.
 
 Deviates: EfficientNet-Lite0 fed at the image's own size; features standardised per channel on the real images;
 class conditioning by a projection in every head and class offsets in every generator block; bilinear up-sampling; no
-reconstruction loss (the frozen features already hold the discriminator back).
+reconstruction loss (the frozen features already hold the discriminator back); one more head that judges the picture
+itself, shrunk, as frozen features hardly tell one stain from another.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from synthbank.models.blocks import Border, ConditionalBatchNorm, smooth_up, sn_
 from synthbank.models.features import load_feature_network
 
 _NETWORK = "lite0"
+_PICTURE = 8  # side of the shrunk picture
 _CHANNELS = {4: 192, 8: 128, 16: 64, 32: 32, 64: 24, 128: 16, 256: 12, 512: 8}
 
 
@@ -112,11 +114,19 @@ class ProjectedGenerator(Generator):
 
 
 class _Head(nn.Module):
-    """Judges one scale: down to at most 4x4 places, then one logit a place plus the class projection."""
+    """Judges one scale: down to at most 4x4 places, then one logit a place plus the class projection.
 
-    def __init__(self, channels: int, n_classes: int, n_down: int, widest: int) -> None:
+    Args:
+        channels: of the map.
+        n_classes: classes that are told apart.
+        n_down: how often the map is halved.
+        widest: most channels on the way.
+        colours: channels of a picture that is widened to `channels` first; `None`: it is a map of features.
+    """
+
+    def __init__(self, channels: int, n_classes: int, n_down: int, widest: int, *, colours: int | None = None) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [] if colours is None else [sn_conv(colours, channels, 1), nn.LeakyReLU(0.2)]
         for kernel, stride in [(4, 2)] * n_down or [(3, 1)]:
             wider = min(2 * channels, widest)
             layers += [sn_conv(channels, wider, kernel, stride, bias=False), nn.BatchNorm2d(wider), nn.LeakyReLU(0.2)]
@@ -149,8 +159,8 @@ class ProjectedDiscriminator(Discriminator):
         self._frozen = [load_feature_network(str(spec.options.get("feature_network", _NETWORK)))]
         taps = self._frozen[0].tap_channels
         mixing = int(spec.options.get("mixing", 64))
-        self.register_buffer("mean", torch.zeros(sum(taps)))
-        self.register_buffer("std", torch.ones(sum(taps)))
+        self.register_buffer("mean", torch.zeros(sum(taps) + spec.channels))
+        self.register_buffer("std", torch.ones(sum(taps) + spec.channels))
         self.mix_channels = nn.ModuleList(nn.Conv2d(c, mixing, 1, bias=False) for c in taps)
         self.mix_scales = nn.ModuleList(nn.Conv2d(mixing, mixing, 3, padding=1, bias=False) for _ in taps)
         for conv in [*self.mix_channels, *self.mix_scales]:
@@ -160,16 +170,17 @@ class ProjectedDiscriminator(Discriminator):
         places = [max(spec.size // s, 1) for s in (4, 8, 16, 32)]
         downs = [max(p.bit_length() - 3, 0) for p in places]  # 16 -> 2, 8 -> 1, 4 -> 0
         self.heads = nn.ModuleList(_Head(mixing, spec.n_classes, d, widest=4 * mixing) for d in downs)
+        self.heads.append(_Head(mixing, spec.n_classes, 1, widest=2 * mixing, colours=spec.channels))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Standardised, randomly mixed maps at strides 4, 8, 16 and 32."""
-        maps = self._standardised(images)
+        """Standardised maps at strides 4, 8, 16 and 32, randomly mixed, and the picture itself, shrunk."""
+        *maps, picture = self._standardised(images)
         mixed = [mix(m) for mix, m in zip(self.mix_channels, maps, strict=True)]
         out = [mixed[-1]]
         for m in reversed(mixed[:-1]):  # top-down, coarse to fine
             up = functional.interpolate(out[0], size=m.shape[-2:], mode="bilinear", align_corners=False)
             out.insert(0, (m + up) * 0.5**0.5)
-        return [mix(m) for mix, m in zip(self.mix_scales, out, strict=True)]
+        return [*(mix(m) for mix, m in zip(self.mix_scales, out, strict=True)), picture]
 
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
         """See `Discriminator.logits`; the judgements of all places of all scales.
@@ -181,21 +192,22 @@ class ProjectedDiscriminator(Discriminator):
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
-        """Measure mean and deviation of every frozen channel on the real images."""
-        maps = [self._taps(batch) for batch in torch.split(images, 64)]
+        """Measure mean and deviation of every frozen channel, and of every colour, on the real images."""
+        maps = [self._maps(batch) for batch in torch.split(images, 64)]
         columns = [torch.cat([m[i].transpose(0, 1).flatten(1) for m in maps], dim=1) for i in range(len(maps[0]))]
         self.mean.copy_(torch.cat([c.double().mean(dim=1) for c in columns]).float())
         self.std.copy_(torch.cat([c.double().std(dim=1) for c in columns]).float().clamp_min(1e-3))
 
-    def _taps(self, images: Tensor) -> list[Tensor]:
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        picture = functional.avg_pool2d(images, images.shape[-1] // _PICTURE)
         x = images if images.shape[1] == 3 else _three_channels(images)
         frozen = self._frozen[0]
         if next(frozen.parameters()).device != x.device:
             self._frozen[0] = frozen = frozen.to(x.device)
-        return frozen.taps(x)
+        return [*frozen.taps(x), picture]
 
     def _standardised(self, images: Tensor) -> list[Tensor]:
-        maps = self._taps(images)
+        maps = self._maps(images)
         sizes = [m.shape[1] for m in maps]
         stats = zip(maps, torch.split(self.mean, sizes), torch.split(self.std, sizes), strict=True)
         return [(m - mean[:, None, None]) / std[:, None, None] for m, mean, std in stats]
