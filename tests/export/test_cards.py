@@ -34,6 +34,17 @@ def test_a_model_card_says_what_it_is_and_is_not_for():
     assert "grad_clip" not in text
 
 
+def test_a_model_card_names_the_start_weights_and_what_they_were_trained_on():
+    lent = {"from": "zoo:x", "weights_sha256": "ef" * 32, "dataset": CARD["dataset"], "data": None, "licence": None}
+    text = model_card_markdown(CARD | {"start": lent})
+    for phrase in ("zoo:x, SHA-256 efef", "They were trained on: a folder", "cdcd", "Licence: not recorded"):
+        assert phrase in text.split("## Start")[1]
+    known = model_card_markdown(CARD | {"start": lent | {"data": "Blood cells", "licence": "MIT"}})
+    assert "They were trained on: Blood cells" in known
+    assert "Licence: MIT" in known
+    assert "## Start" not in model_card_markdown(CARD)
+
+
 def test_a_model_card_holds_scores_by_kind_and_the_scorecard():
     scores = [
         Score("kid-lite1-64", 1.0, 0.5, 1.5),

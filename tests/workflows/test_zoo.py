@@ -78,6 +78,15 @@ def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, p
     assert warm.model.sha256 != cold.model.sha256
     assert warm.model.sha256 == same.model.sha256
     assert warm.model.card["training"]["init"] == MODEL
+    lender = json.loads((pushed / "model.json").read_text())
+    assert same.model.card["start"] == {
+        "from": str(pushed),
+        "weights_sha256": lender["weights_sha256"],
+        "dataset": lender["dataset"],
+        "data": None,
+        "licence": None,
+    }
+    assert "start" not in cold.model.card
 
 
 def test_start_weights_of_another_architecture_are_refused(trained):

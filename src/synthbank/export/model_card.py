@@ -55,6 +55,7 @@ def model_card_markdown(
                 **{name: value for name, value in sorted(training.items()) if value not in (None, {}, [])},
             },
         ),
+        *([_start(card["start"])] if "start" in card else []),
         score_sections(scores, none="Not evaluated yet: `synthbank evaluate`."),
         _scorecard(scorecard),
         "## Limits\n\n- It repeats what its originals show, with their bias: staining, scanner, hospital, choice of "
@@ -66,6 +67,16 @@ def model_card_markdown(
 
 def _facts(title: str, facts: Mapping[str, Any]) -> str:
     return "\n".join([f"## {title}", "", *(f"- {name}: {cell(str(value))}" for name, value in facts.items())])
+
+
+def _start(start: Mapping[str, Any]) -> str:
+    facts = {
+        "Start weights": f"{start['from']}, SHA-256 {start['weights_sha256']}",
+        "They were trained on": start["data"] or start["dataset"]["source"] or start["dataset"]["name"],
+        "Fingerprint of that data set": start["dataset"]["fingerprint"],
+        "Licence": start["licence"] or start["dataset"].get("licence") or "not recorded: check before sharing",
+    }
+    return _facts("Start", facts)
 
 
 def _scorecard(scorecard: Mapping[str, Any] | None) -> str:

@@ -339,6 +339,9 @@ def _publish(
     hashes = {"weights_sha256": chosen.sha256, "screen_sha256": bytes_sha256(gate)}
     hashes["discriminator_sha256"] = bytes_sha256(judge)
     card = model_card(name, dataset, config, chosen, spec, len(train_split.rows), hashes)
+    start = start_weights(bank, config.init)
+    if start is not None:
+        card["start"] = start.provenance()
     for filename, data in ((GENERATOR, weights), (DISCRIMINATOR, judge), (SCREEN, gate)):
         bank.store.put(layout.model_key(name, filename), data)
     bank.store.put(layout.model_key(name, CARD), json.dumps(card, indent=2).encode())

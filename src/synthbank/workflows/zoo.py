@@ -50,9 +50,25 @@ class StartWeights:
     """What training can start from."""
 
     source: str
-    spec: ModelSpec
+    card: Mapping[str, Any]
+    """Of the model that lends them."""
     networks: Mapping[str, Mapping[str, Tensor]]
     """Tensors of "generator" and, where it travels, of "discriminator"."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Of the model that lends them."""
+        return ModelSpec.from_json(self.card["spec"])
+
+    def provenance(self) -> dict[str, Any]:
+        """What the card of a model that starts from them says of them."""
+        return {
+            "from": self.source,
+            "weights_sha256": self.card["weights_sha256"],
+            "dataset": self.card["dataset"],
+            "data": self.card.get("data"),
+            "licence": self.card.get("licence"),
+        }
 
 
 def zoo_names() -> list[str]:
@@ -150,7 +166,7 @@ def start_weights(bank: Bank, init: str) -> StartWeights | None:
     networks = {
         n.split(".")[0]: load_tensors(package.files[n]) for n in (GENERATOR, DISCRIMINATOR) if n in package.files
     }
-    return StartWeights(init, package.spec, networks)
+    return StartWeights(init, package.card, networks)
 
 
 def _folder(source: str) -> str:
