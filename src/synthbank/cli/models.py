@@ -44,7 +44,8 @@ def train(
     config: Annotated[Path | None, typer.Option(help="YAML file with options over the preset's.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over everything, repeatable.")] = None,
     init: Annotated[
-        str | None, typer.Option(help="Start weights: zoo:NAME, a model of the bank, a pushed folder or URL, or none.")
+        str | None,
+        typer.Option(help="Start weights: zoo:NAME, a model of the bank, a folder or URL, or none (auto: its choice)."),
     ] = None,
     per_class: Annotated[bool, typer.Option(help="One model for each class, as in the paper.")] = False,
     model_name: Annotated[str | None, typer.Option(help="Name of the published model.")] = None,

@@ -123,8 +123,10 @@ class _Talker:
     def stage(self, name: str) -> None:
         talk(f"[bold]{name}[/]")
 
-    def training(self, config: Any) -> TrainingLine:
-        self._line = TrainingLine(config)
+    def training(self, resolved: Any) -> TrainingLine:
+        for reason in resolved.reasons:
+            talk(f"  {reason}")
+        self._line = TrainingLine(resolved.config)
         return self._line
 
 

@@ -20,7 +20,7 @@ from synthbank.records import Split, TrainEvent
 from synthbank.settings import Settings
 from synthbank.workflows.bank import Bank, open_bank
 from synthbank.workflows.bias import bias
-from synthbank.workflows.configure import configure
+from synthbank.workflows.configure import Resolved, configure
 from synthbank.workflows.evaluate import EvaluateReport, evaluate
 from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
 from synthbank.workflows.ingest import IngestReport, augment, ingest, load_split
@@ -88,7 +88,7 @@ def run(
     request: RunRequest,
     *,
     on_stage: Callable[[str], None] = lambda name: None,
-    training_line: Callable[[TrainConfig], TrainingLine] = lambda config: nullcontext(lambda event: None),
+    training_line: Callable[[Resolved], TrainingLine] = lambda resolved: nullcontext(lambda event: None),
 ) -> RunResult:
     """Ingest, split, expand, train (or pull a trained model), generate, evaluate and report.
 
@@ -96,7 +96,7 @@ def run(
         bank: where everything goes.
         request: see `RunRequest`.
         on_stage: told the name of each stage as it begins.
-        training_line: makes the listener of the training's events.
+        training_line: given the configuration and its reasons, makes the listener of the training's events.
     """
     seconds: dict[str, float] = {}
 
@@ -114,9 +114,9 @@ def run(
         with stage("augment"):
             augment(bank, request.name)
         with stage("train"):
-            config = _configure(bank, request)
-            with training_line(config) as listen:
-                trained = train(bank, request.name, config, device=request.device, on_event=listen)
+            resolved = _configure(bank, request)
+            with training_line(resolved) as listen:
+                trained = train(bank, request.name, resolved.config, device=request.device, on_event=listen)
         model = trained.model
         assert model is not None
     else:
@@ -146,7 +146,7 @@ def plan(request: RunRequest) -> Plan:
     """Read the source into a throw-away bank, resolve the configuration, and probe the machine for estimates."""
     with tempfile.TemporaryDirectory() as folder, open_bank(Settings(home=Path(folder))) as bank:
         ingested = _ingest(bank, request)
-        config = _configure(bank, request)
+        config = _configure(bank, request).config
         train_images = load_split(bank, ingested.dataset, Split.TRAIN).images
         spec = spec_of(ingested.dataset, config, ingested.dataset.class_names)
         wanted = processes(request.device)
@@ -181,7 +181,7 @@ def _ingest(bank: Bank, request: RunRequest) -> IngestReport:
     )
 
 
-def _configure(bank: Bank, request: RunRequest) -> TrainConfig:
+def _configure(bank: Bank, request: RunRequest) -> Resolved:
     return configure(
         bank, request.name, architecture=request.architecture, preset=request.preset, overrides=request.overrides
-    ).config
+    )
