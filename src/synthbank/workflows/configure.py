@@ -128,7 +128,8 @@ def _start(originals: UInt8Images) -> _Choice:
     gate = load_gate(read_package(START).files[SCREEN])
     known = sum(reason in ("exact_copy", "near_copy") for reason in gate.judge(some).reasons)
     if known > _SEEN_BEFORE * len(some):
-        return _Choice(f"start: from nothing, as {START} was trained on {known} of {len(some)} originals of these")
+        why = f"start: from nothing, as {START} was trained on {known} of {len(some)} of these originals"
+        return _Choice(why, {"init": "none"})
     return _Choice(
         f"start: {START}, blood cells; also for other images, it saves time (--init none starts from nothing)",
         {"init": START},
