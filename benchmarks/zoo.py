@@ -3,8 +3,8 @@
     python benchmarks/zoo.py ihc-64 [--minutes 20]
     python benchmarks/zoo.py cytology3-64 --data ../shared/data/cytology3 [--minutes 20]
 
-Ingests, trains from scratch with `--preset auto`, generates and evaluates through the public commands, and pushes the
-model into `src/synthbank/zoo/NAME`. An interrupted training goes on with the same command. The card says on which
+Ingests, trains with `--preset auto`, generates and evaluates through the public commands, and pushes the model into
+`src/synthbank/zoo/NAME`. An interrupted training goes on with the same command. The card says on which
 machine it was trained, for how long, on what, and how it scores on the held-out originals.
 """
 
@@ -29,6 +29,8 @@ class Origin:
     data: str
     licence: str
     size: int
+    start: str = "none"
+    """Start weights."""
 
 
 ORIGINS = {
@@ -36,6 +38,7 @@ ORIGINS = {
         "Colon, FHL2 by DAB with haematoxylin: one 512x512 field, skimage.data.immunohistochemistry()",
         "no known copyright restrictions",
         64,
+        start="zoo:cytology3-64",
     ),
     "cytology3-64": Origin(
         "Red cells, white cells and platelets from stained blood smears: BCCD (github.com/Shenggan/BCCD_Dataset)",
@@ -66,7 +69,7 @@ def main() -> None:
     source = ["--sample", "ihc"] if options.name.startswith("ihc") else [options.data]
     command(bank, "ingest", *source, "--name", "set", "--size", str(origin.size))
     budget = ["--time-budget", f"{options.minutes:g}m"]
-    trained = command(bank, "train", "set", "--init", "none", *budget, "--model-name", options.name)
+    trained = command(bank, "train", "set", "--init", origin.start, *budget, "--model-name", options.name)
     command(bank, "generate", options.name, "-n", "256")
     scores = [s for s in command(bank, "evaluate")["scores"] if s["class_name"] is None]
     folder = ZOO / options.name
