@@ -5,11 +5,14 @@ import json
 import pytest
 
 from synthbank.catalogue import queries
-from synthbank.errors import IntegrityError, OptionError, SourceError, UnknownNameError
+from synthbank.data import IngestOptions
+from synthbank.errors import IntegrityError, OptionError, SourceError, StateError, UnknownNameError
+from synthbank.records import Split
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.evaluate import evaluate
 from synthbank.workflows.generate import GenerateRequest, generate
+from synthbank.workflows.ingest import ingest
 from synthbank.workflows.train import train
 from synthbank.workflows.zoo import pull, push, read_package, start_weights, zoo_names
 
@@ -92,6 +95,26 @@ def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, p
 def test_start_weights_of_another_architecture_are_refused(trained):
     with pytest.raises(OptionError, match="another architecture"):
         train(trained, DATASET, small_config(architecture="sagan", init=MODEL), device="cpu")
+
+
+def test_an_original_takes_the_models_that_started_from_its_model_with_it(trained, pushed):
+    """What shaped the start weights shaped the model, whether they came from the bank or from elsewhere."""
+    ingest(trained, "sample:ihc", name="other", options=IngestOptions(size=64))
+    for name, init in (("child", MODEL), ("guest", str(pushed)), ("stranger", "none")):
+        train(trained, "other", small_config(steps=2, snapshot_every=2, init=init), device="cpu", model_name=name)
+    with trained.catalogue.session() as session:
+        shaped = queries.model_originals(MODEL, session=session)
+        assert set(shaped) <= set(queries.model_originals("child", session=session))
+        trained_on = {o.sha256 for o in _originals(DATASET, session) if o.split == Split.TRAIN}
+        assert not trained_on & {o.sha256 for o in _originals("other", session)}
+        report = queries.withdraw_original(min(trained_on), session=session)
+        assert set(report.models) == {"child", "guest", MODEL}
+    with pytest.raises(StateError, match="withdrawn"):
+        start_weights(trained, MODEL)
+
+
+def _originals(name, session):
+    return queries.originals(queries.get_dataset(name, session=session).id, session=session)
 
 
 def test_none_means_random_weights(trained):

@@ -358,6 +358,7 @@ def _publish(
             key=layout.model_prefix(name),
             sha256=chosen.sha256,
             card=card,
+            inherited=() if start is None else start.originals,
             session=session,
         )
     return model, snapshots

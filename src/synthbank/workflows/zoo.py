@@ -54,6 +54,8 @@ class StartWeights:
     """Of the model that lends them."""
     networks: Mapping[str, Mapping[str, Tensor]]
     """Tensors of "generator" and, where it travels, of "discriminator"."""
+    originals: tuple[str, ...]
+    """Pixel hashes of what shaped them: a model that starts from them must go when one of these is withdrawn."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -156,17 +158,25 @@ def push(bank: Bank, name: str, target: str) -> list[str]:
 
 
 def start_weights(bank: Bank, init: str) -> StartWeights | None:
-    """The weights that `--init` names: a model of the bank, `zoo:NAME`, a folder or URL; `None` for "none"."""
+    """The weights that `--init` names: a model of the bank, `zoo:NAME`, a folder or URL; `None` for "none".
+
+    Raises:
+        StateError: the model was withdrawn.
+    """
     if init == "none":
         return None
     with bank.catalogue.session() as session:
-        known = {m.id for m in queries.list_models(session=session)}
-    source = bank.store.url(layout.model_prefix(init)) if init in known else init
-    package = read_package(source)
+        of_bank = init in {m.id for m in queries.list_models(session=session)}
+        if of_bank:
+            queries.require_published(init, session=session)
+            originals = queries.model_originals(init, session=session)
+    package = read_package(bank.store.url(layout.model_prefix(init)) if of_bank else init)
+    if not of_bank:
+        originals = sorted(set(load_gate(package.files[SCREEN], sha256=package.card["screen_sha256"]).hashes))
     networks = {
         n.split(".")[0]: load_tensors(package.files[n]) for n in (GENERATOR, DISCRIMINATOR) if n in package.files
     }
-    return StartWeights(init, package.card, networks)
+    return StartWeights(init, package.card, networks, tuple(originals))
 
 
 def _folder(source: str) -> str:

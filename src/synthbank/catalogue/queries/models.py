@@ -35,6 +35,7 @@ def publish_model(
     snapshot_id: int | None = None,
     dataset_id: int | None = None,
     originals: Iterable[str] | None = None,
+    inherited: Iterable[str] = (),
 ) -> ModelRow:
     """Enter a model; publishing the same weights under the same name again changes nothing.
 
@@ -52,6 +53,7 @@ def publish_model(
         dataset_id: what it was trained on.
         originals: pixel hashes of all originals that shaped it; `None`: the training and validation originals of
             `dataset_id` (validation chose the snapshot).
+        inherited: those that shaped the weights it started from.
 
     Raises:
         StateError: the name belongs to other weights, the model was withdrawn, or one of its originals was.
@@ -59,7 +61,8 @@ def publish_model(
     known = first(session, ModelRow, select(_MODEL).where(_MODEL.c.id == name))
     if known is not None:
         return _same_or_refused(known, sha256)
-    hashes = sorted(set(originals)) if originals is not None else _shaping_originals(session, dataset_id)
+    own = originals if originals is not None else _shaping_originals(session, dataset_id)
+    hashes = sorted({*own, *inherited})
     _refuse_withdrawn(session, name, hashes)
     row = {
         "id": name,
