@@ -70,6 +70,14 @@ def test_a_run_that_others_must_be_able_to_repeat_takes_the_first_choices(config
     assert found.images_per_sec == {}
 
 
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_images_are_not_measured_with(n):
+    """Training says what is wrong with them."""
+    images = LabelledImages(np.zeros((n, 3, 32, 32), np.uint8), np.zeros(n, np.int64), ("a",))
+    spec = ModelSpec("projected", 32, 3, ("a",), options=SMALL["model_options"])
+    assert fastest(open_config(), spec=spec, images=images, wanted=Processes("cpu")).images_per_sec == {}
+
+
 def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"precision": "bf16-mixed", "layout": "contiguous"}))
     found = decide(open_config(), run_dir=tmp_path)

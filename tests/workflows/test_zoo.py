@@ -95,6 +95,8 @@ def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, p
 def test_start_weights_of_another_architecture_are_refused(trained):
     with pytest.raises(OptionError, match="another architecture"):
         train(trained, DATASET, small_config(architecture="sagan", init=MODEL), device="cpu")
+    with trained.catalogue.session() as session:
+        assert [r.architecture for r in queries.list_runs(session=session)] == ["projected"]  # none was begun
 
 
 def test_an_original_takes_the_models_that_started_from_its_model_with_it(trained, pushed):

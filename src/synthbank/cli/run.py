@@ -36,7 +36,9 @@ def register(app: typer.Typer) -> None:
 def demo(
     n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 500,
     time_budget: Annotated[str, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = "4m",
-    init: Annotated[str, typer.Option(help="Start weights of the training: zoo:NAME, or none.")] = "zoo:cytology3-64",
+    init: Annotated[
+        str | None, typer.Option(help="Start weights: zoo:NAME, or none (default: those of --preset auto).")
+    ] = None,
     from_zoo: Annotated[bool, typer.Option("--from-zoo", help="Use the model that comes with the package.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     device: DeviceOption = "auto",
@@ -47,6 +49,7 @@ def demo(
 
     Training starts from weights that know blood cells, and no tissue.
     """
+    from synthbank.workflows.configure import START
     from synthbank.workflows.run import RunRequest
 
     request = RunRequest(
@@ -54,7 +57,7 @@ def demo(
         name="ihc",
         n=n,
         preset="quick",
-        overrides={"time_budget_sec": parse_duration(time_budget), "seed": seed, "init": init},
+        overrides={"time_budget_sec": parse_duration(time_budget), "seed": seed, "init": init or START},
         device=device,
         seed=seed,
         trained_model="zoo:ihc-64" if from_zoo else None,

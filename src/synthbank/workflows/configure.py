@@ -11,11 +11,10 @@ from synthbank.catalogue import DatasetRow, queries
 from synthbank.config import TrainConfig, resolve_train_config
 from synthbank.data import variance_by_place
 from synthbank.errors import OptionError
-from synthbank.generation import load_gate
 from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split, require_dataset
-from synthbank.workflows.zoo import SCREEN, read_package
+from synthbank.workflows.zoo import read_package
 
 PRESETS = ("quick", "paper", "auto")
 _STYLEGAN2_BATCH = 16  # of its presets
@@ -125,8 +124,8 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
 def _start(originals: UInt8Images) -> _Choice:
     """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
     some = originals[:: max(len(originals) // _LOOKED_AT, 1)]
-    gate = load_gate(read_package(START).files[SCREEN])
-    known = sum(reason in ("exact_copy", "near_copy") for reason in gate.judge(some).reasons)
+    reasons = read_package(START).gate.judge(some).reasons
+    known = sum(reason in ("exact_copy", "near_copy") for reason in reasons)
     if known > _SEEN_BEFORE * len(some):
         why = f"start: from nothing, as {START} was trained on {known} of {len(some)} of these originals"
         return _Choice(why, {"init": "none"})

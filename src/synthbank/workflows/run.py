@@ -150,8 +150,12 @@ def plan(request: RunRequest) -> Plan:
         train_images = load_split(bank, ingested.dataset, Split.TRAIN).images
         spec = spec_of(ingested.dataset, config, ingested.dataset.class_names)
         wanted = processes(request.device)
-        config = fastest(config, spec=spec, images=train_images, wanted=wanted).config
-        rate = images_per_sec([config], spec=spec, images=train_images, wanted=wanted)[0]
+        speed = fastest(config, spec=spec, images=train_images, wanted=wanted)
+        config = speed.config
+        measured = speed.images_per_sec.values() or images_per_sec(
+            [config], spec=spec, images=train_images, wanted=wanted
+        )
+        rate = next(iter(measured))  # the chosen one comes first
         with torch.random.fork_rng(devices=[]):
             generator = architectures.get(config.architecture).generator(spec)
     images = request.n * len(ingested.dataset.class_names)

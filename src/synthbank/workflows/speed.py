@@ -39,7 +39,8 @@ def fastest(
     """Decide what the configuration leaves to the machine.
 
     A run that goes on keeps what it began with, wherever it goes on. Several processes do not measure, nor does a run
-    of a fixed number of steps, which is meant to come out the same each time: they take the first choices.
+    of a fixed number of steps, which is meant to come out the same each time, nor one with too few images to train on:
+    they take the first choices.
 
     Args:
         config: `precision` and `layout` may be "auto".
@@ -59,7 +60,7 @@ def fastest(
     for values in product(*(_CHOICES[name] for name in open_fields)):
         decision: dict[str, Any] = dict(zip(open_fields, values, strict=True))
         candidates.append(dataclasses.replace(config, **decision))
-    if wanted.count > 1 or config.steps is not None:
+    if wanted.count > 1 or config.steps is not None or len(images) < 2:
         return Fastest(candidates[0], {})
     rates = images_per_sec(candidates, spec=spec, images=images, wanted=wanted)
     best = max(range(len(rates)), key=lambda i: rates[i])

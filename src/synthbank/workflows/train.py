@@ -25,12 +25,12 @@ from synthbank.models import ModelSpec, batched, load_feature_network, save_tens
 from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
 from synthbank.storage import layout, write_atomic
-from synthbank.training import FitResult, History, Hooks, Peers, Trainer, TrainingLoop, check_batch, make_trainer
+from synthbank.training import FitResult, History, Hooks, Peers, TrainingLoop, check_batch, make_trainer
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
 from synthbank.workflows.processes import device_words, processes
 from synthbank.workflows.speed import fastest
-from synthbank.workflows.zoo import CARD, DISCRIMINATOR, GENERATOR, SCREEN, start_weights
+from synthbank.workflows.zoo import CARD, DISCRIMINATOR, GENERATOR, SCREEN, StartWeights, start_weights
 
 JUDGE = "lite1"
 """Scores snapshots; not the network that `projected` looks through."""
@@ -86,6 +86,7 @@ def train(
     run_dir = bank.runs_dir / run_id
     wanted = processes(device, devices=devices, nodes=nodes)
     check_batch(config, wanted.count)
+    start = _start_weights(bank, config)
     train_split = _of_class(load_split(bank, dataset, Split.TRAIN), only_class)
     spec = spec_of(dataset, config, train_split.images.class_names)
     speed = fastest(config, spec=spec, images=train_split.images, wanted=wanted, run_dir=run_dir)
@@ -102,7 +103,7 @@ def train(
     if speed.images_per_sec:
         on_event(TrainEvent("speed", 0, 0, 0.0, dict(speed.images_per_sec)))
     validation = _of_class(load_split(bank, dataset, Split.VALIDATION), only_class).images
-    loop = _build_loop(bank, dataset, config, fabric, run_dir, train_split, validation, on_event, should_stop)
+    loop = _build_loop(bank, dataset, config, fabric, run_dir, train_split, validation, start, on_event, should_stop)
     try:
         result = loop.fit()
     except TrainingError as error:
@@ -116,7 +117,9 @@ def train(
     if not (result.finished and peers.first):
         return _report(run_id, run_dir, result, None, (), loop.history)
     judge = save_tensors(loop.trainer.judge_weights())
-    model, snapshots = _publish(bank, run_id, dataset, config, run_dir, train_split, loop.history, model_name, judge)
+    model, snapshots = _publish(
+        bank, run_id, dataset, config, run_dir, train_split, start, loop.history, model_name, judge
+    )
     _end_run(bank, run_id, JobStatus.DONE, loop)
     return _report(run_id, run_dir, result, model, snapshots, loop.history)
 
@@ -209,6 +212,7 @@ def _build_loop(
     run_dir: Path,
     train_split: DataSplit,
     validation: LabelledImages,
+    start: StartWeights | None,
     on_event: Callable[[TrainEvent], None],
     should_stop: Callable[[], bool],
 ) -> TrainingLoop:
@@ -216,7 +220,8 @@ def _build_loop(
     sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
     spec = spec_of(dataset, config, images.class_names)
     trainer = make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric)
-    _lend_start_weights(bank, config, trainer)
+    if start is not None:
+        trainer.start_from(start.networks, same_classes=start.spec.class_names == spec.class_names)
     # with hardly any validation images the score would be noise; training reals then choose, and the report says so
     reference = validation if len(validation) >= 8 else train_split.images
     if not trainer.peers.first:  # it neither scores nor tells
@@ -229,19 +234,16 @@ def _build_loop(
     return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks)
 
 
-def _lend_start_weights(bank: Bank, config: TrainConfig, trainer: Trainer) -> None:
+def _start_weights(bank: Bank, config: TrainConfig) -> StartWeights | None:
     start = start_weights(bank, config.init)
-    if start is None:
-        return
-    if start.spec.architecture != config.architecture:
+    if start is not None and start.spec.architecture != config.architecture:
         raise OptionError(
             "Start weights belong to another architecture",
             got=f"{config.init}: {start.spec.architecture}",
             allowed=config.architecture,
             next_step=f"add --model {start.spec.architecture}, or another --init",
         )
-    same_classes = start.spec.class_names == trainer.spec.class_names
-    trainer.start_from(start.networks, same_classes=same_classes)
+    return start
 
 
 class _Recorder:
@@ -308,6 +310,7 @@ def _publish(
     config: TrainConfig,
     run_dir: Path,
     train_split: DataSplit,
+    start: StartWeights | None,
     history: History,
     model_name: str | None,
     judge: bytes,
@@ -339,7 +342,6 @@ def _publish(
     hashes = {"weights_sha256": chosen.sha256, "screen_sha256": bytes_sha256(gate)}
     hashes["discriminator_sha256"] = bytes_sha256(judge)
     card = model_card(name, dataset, config, chosen, spec, len(train_split.rows), hashes)
-    start = start_weights(bank, config.init)
     if start is not None:
         card["start"] = start.provenance()
     for filename, data in ((GENERATOR, weights), (DISCRIMINATOR, judge), (SCREEN, gate)):

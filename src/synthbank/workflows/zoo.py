@@ -17,7 +17,7 @@ from torch import Tensor
 
 from synthbank.catalogue import ModelRow, queries
 from synthbank.errors import NotFoundError, SourceError, UnknownNameError
-from synthbank.generation import load_gate
+from synthbank.generation import Gate, load_gate
 from synthbank.models import ModelSpec, load_tensors
 from synthbank.records import ImageSpec
 from synthbank.storage import ObjectStore, layout
@@ -43,6 +43,11 @@ class Package:
     def spec(self) -> ModelSpec:
         """How to build its networks."""
         return ModelSpec.from_json(self.card["spec"])
+
+    @property
+    def gate(self) -> Gate:
+        """What screens its images; it knows the originals that the model was trained on."""
+        return load_gate(self.files[SCREEN], sha256=self.card["screen_sha256"])
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def pull(bank: Bank, source: str, *, name: str | None = None) -> ModelRow:
     card = package.card
     name = layout.check_name(name or card["name"], "model name")
     spec = package.spec
-    gate = load_gate(package.files[SCREEN], sha256=card["screen_sha256"])
+    gate = package.gate
     for filename, data in {**package.files, CARD: json.dumps(card, indent=2).encode()}.items():
         bank.store.put(layout.model_key(name, filename), data)
     trained_on = card.get("dataset", {}).get("fingerprint")
@@ -172,7 +177,7 @@ def start_weights(bank: Bank, init: str) -> StartWeights | None:
             originals = queries.model_originals(init, session=session)
     package = read_package(bank.store.url(layout.model_prefix(init)) if of_bank else init)
     if not of_bank:
-        originals = sorted(set(load_gate(package.files[SCREEN], sha256=package.card["screen_sha256"]).hashes))
+        originals = sorted(set(package.gate.hashes))
     networks = {
         n.split(".")[0]: load_tensors(package.files[n]) for n in (GENERATOR, DISCRIMINATOR) if n in package.files
     }
