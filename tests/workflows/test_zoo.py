@@ -73,6 +73,14 @@ def test_a_folder_without_a_model_and_an_unknown_zoo_name_say_what_to_do(trained
         pull(trained, "zoo:nothing-like-this")
 
 
+def test_a_folder_whose_card_records_no_gate_is_no_whole_model(pushed):
+    card = json.loads((pushed / "model.json").read_text())
+    del card["screen_sha256"]
+    (pushed / "model.json").write_text(json.dumps(card))
+    with pytest.raises(SourceError, match="no whole model"):
+        read_package(str(pushed))
+
+
 def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, pushed):
     cold = train(trained, DATASET, small_config(steps=4, seed=9), device="cpu")
     warm = train(trained, DATASET, small_config(steps=4, seed=9, init=MODEL), device="cpu")

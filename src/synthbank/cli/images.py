@@ -39,6 +39,10 @@ def generate(
     select: Annotated[
         float | None, typer.Option(help="Keep this share of each class, such as 0.5: the most typical images.")
     ] = None,
+    match: Annotated[
+        float | None,
+        typer.Option(help="Keep this share of each class, such as 0.3, so that its mix follows the originals'."),
+    ] = None,
     device: DeviceOption = "cpu",
     on: OnOption = None,
     bank: BankOption = None,
@@ -52,7 +56,7 @@ def generate(
         from synthbank.scale import generate as work_there
 
         work = partial(work_there, on=on)
-    request = GenerateRequest(model, n, class_name, seed, truncation, not no_screen, max_attempts, select)
+    request = GenerateRequest(model, n, class_name, seed, truncation, not no_screen, max_attempts, select, match)
     with opened(bank, create=False) as found, working(f"generating with {model}") as show:
         report = work(
             found,

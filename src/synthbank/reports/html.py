@@ -29,6 +29,7 @@ REASONS = {
     "exact_copy": "pixel-for-pixel copy of a training original",
     "near_blank": "nearly blank",
     "low_confidence": "not selected: a real-trained classifier doubts its label",
+    "over_represented": "not selected: its like is drawn more often than it occurs among the originals",
     "far_from_class": "not selected: far from the centre of its class",
 }
 

@@ -15,7 +15,7 @@ from synthbank.workflows.lease import LEASE_SEC, is_gone, worker_name
 from synthbank.workflows.models import LoadedModel, load_model
 from synthbank.workflows.produce import Production
 from synthbank.workflows.requests import GenerateRequest
-from synthbank.workflows.select import build_selection
+from synthbank.workflows.select import selection_of
 
 __all__ = ["GenerateReport", "GenerateRequest", "generate", "newest_job", "redraw"]
 
@@ -64,9 +64,8 @@ def generate(
     """
     model = load_model(bank, request.model, device=device)
     model.sampler.check(0, request.truncation)
-    selection = None
-    if request.select is not None:  # before the job is entered: it may not be possible here
-        selection = build_selection(bank, model, share=request.select, seed=request.seed)
+    # before the job is entered: it may not be possible here
+    selection = selection_of(bank, model, request.facts(), seed=request.seed)
     start, worker = time.perf_counter(), worker_name()
     job = _take(bank, request, model, worker)
     before = _counts(bank, job.id, Verdict.ACCEPTED)

@@ -24,7 +24,7 @@ from synthbank.records import JobStatus, UInt8Images, Verdict, Verdicts
 from synthbank.storage import layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.models import LoadedModel
-from synthbank.workflows.select import Selection, build_selection
+from synthbank.workflows.select import Selection, selection_of
 
 MAX_ATTEMPTS = 4.0
 _SPARE_SHARE = 8
@@ -154,16 +154,15 @@ class Production:
             max_attempts: see `GenerateRequest`.
             selection: of the request, where it has been built; `None`: built here where the job asks for one.
         """
-        if (chosen := job.request.get("select")) is not None:
-            selection = selection or build_selection(self.bank, self.model, share=chosen["share"], seed=job.seed)
-            if "least_confidence" in chosen:  # an earlier call of this job has set the limits
-                selection = selection.with_limits(chosen)
+        selection = selection or selection_of(self.bank, self.model, job.request, seed=job.seed)
+        if selection is not None and "block" in job.request:  # an earlier call of this job has set the limits
+            selection = selection.with_limits(job.request[selection.option])
         with self.bank.catalogue.session() as session:
             counts = queries.count_images(job_id=job.id, session=session)
             if "block" not in job.request:
                 request = {**job.request, "block": self.model.sampler.block}
                 if selection is not None:
-                    request["select"] = selection.to_json()
+                    request[selection.option] = selection.to_json()
                 job = queries.update_job(job.id, request=request, session=session)
         row = self.model.row
         writer = ImageWriter(self.bank.store, job_id=job.id, model=row.id, class_names=row.class_names, pool=self._pool)

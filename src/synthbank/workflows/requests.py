@@ -30,9 +30,11 @@ class GenerateRequest:
     screen: bool = True
     """`False`: nothing is kept out, and every row says that it was not screened."""
     max_attempts: float = 4.0
-    """Attempts a class may take, as a multiple of `n` (of `n / select` with selection)."""
+    """Attempts a class may take, as a multiple of `n` (of `n / share` with selection)."""
     select: float | None = None
     """Share of the images of each class to keep, those most typical of it (see `workflows.select`); `None`: all."""
+    match: float | None = None
+    """Share of the images of each class to keep, so that they occur as often as their like among the originals."""
     towards: int | None = None
     """Seed of the job whose first image ends a walk that starts at the first image of `seed`; `None`: no walk.
 
@@ -49,9 +51,12 @@ class GenerateRequest:
         for seed in (self.seed, 0 if self.towards is None else self.towards):
             if not 0 <= seed <= MAX_SEED:
                 raise OptionError("The seed is out of range", got=seed, allowed="0 to 2**63 - 1")
-        if self.select is not None and not 0.0 < self.select < 1.0:
-            raise OptionError("The share to select is out of range", got=self.select, allowed="between 0 and 1")
-        if self.select is not None and (not self.screen or self.towards is not None):
+        for name, share in self._shares().items():
+            if not 0.0 < share < 1.0:
+                raise OptionError(f"The share to {name} is out of range", got=share, allowed="between 0 and 1")
+        if len(self._shares()) > 1:
+            raise OptionError("One job is selected in one way", got="select and match", next_step="leave one out")
+        if self._shares() and (not self.screen or self.towards is not None):
             raise OptionError("Selection works on screened images, not on walks", next_step="leave one of them out")
         if self.towards is not None and not 2 <= self.n <= MAX_STEPS:
             raise OptionError("A walk has a number of steps", got=self.n, allowed=f"2 to {MAX_STEPS}")
@@ -63,13 +68,18 @@ class GenerateRequest:
             parts += ("walk", self.towards, self.n)
         if self.select is not None:
             parts += (self.select,)
+        if self.match is not None:
+            parts += ("match", self.match)
         return "j" + set_fingerprint([repr(parts)])[:10]
 
     def facts(self) -> dict[str, Any]:
         """What the job's row keeps of the request, beside model and seed."""
         walk = {} if self.towards is None else {"towards": self.towards, "steps": self.n}
-        chosen = {} if self.select is None else {"select": {"share": self.select}}
+        chosen = {name: {"share": share} for name, share in self._shares().items()}
         return {"truncation": self.truncation, "screen": self.screen, **walk, **chosen}
+
+    def _shares(self) -> dict[str, float]:
+        return {k: v for k, v in (("select", self.select), ("match", self.match)) if v is not None}
 
     def targets(self, class_names: Sequence[str]) -> dict[str, int]:
         """Class name to accepted images wanted; raises `UnknownNameError` for a class that the model does not make."""

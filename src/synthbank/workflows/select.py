@@ -1,20 +1,21 @@
-"""Selection beside the gate: of the images a model makes, keep the share that is most typical of its class."""
+"""Selection beside the gate: of the images a model makes, keep a share; the most typical, or as originals occur."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthbank.catalogue import queries
 from synthbank.errors import StateError
-from synthbank.fingerprint import stable_seed
-from synthbank.metrics.utility import Selector
+from synthbank.fingerprint import pixel_sha256, stable_seed
+from synthbank.metrics.utility import DensityRatio, Selector
 from synthbank.models import batched, load_feature_network
-from synthbank.records import Split, UInt8Images, Verdicts
+from synthbank.records import LabelledImages, Split, UInt8Images, Verdicts
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split
 from synthbank.workflows.models import LoadedModel
@@ -24,22 +25,26 @@ NETWORK = "lite0"
 """As the gate; Lite1, which judges the result, must not have chosen it."""
 _CALIBRATION = 128
 """Images of each class that set the limits."""
+_COMPARED = 256
+"""Further images of each class that are compared with the originals, to match them."""
 
 
 @dataclass(frozen=True)
-class Selection:
-    """A calibrated selector for one job."""
+class Selection(ABC):
+    """A calibrated rule for one job."""
 
-    selector: Selector
+    option: ClassVar[str]
+    """Of a request that asks for it, and its name in the job's row."""
     share: float
     class_index: tuple[int, ...]
-    """Of the selector, for each class of the model."""
+    """Of the rule, for each class of the model."""
     side: int
+    """Pixels at which the frozen network looks."""
 
     def narrow(
         self, verdicts: Verdicts, images: UInt8Images, class_index: int
     ) -> tuple[Verdicts, list[dict[str, float]]]:
-        """What the gate accepted and the selector does not is kept out with its reason; both measures of every image.
+        """What the gate accepted and the rule does not is kept out with its reason; the measures of every image.
 
         Args:
             verdicts: of the gate.
@@ -47,73 +52,150 @@ class Selection:
             class_index: of the model.
         """
         labels = np.full(len(images), self.class_index[class_index])
-        confidence, distance = self.selector.judge(_embed(images, self.side), labels)
-        found = self.selector.reasons(confidence, distance, labels)
+        found, measures = self._look(_embed(images, self.side), labels, images)
         reasons = tuple(gate or ours for gate, ours in zip(verdicts.reasons, found, strict=True))
         accepted = np.array([reason is None for reason in reasons], np.bool_)
-        measured = [
-            {"confidence": float(c), "centroid_distance": float(d)} for c, d in zip(confidence, distance, strict=True)
-        ]
+        measured = [{name: float(values[i]) for name, values in measures.items()} for i in range(len(images))]
         return Verdicts(accepted, reasons, verdicts.nearest, verdicts.distance), measured
 
     def to_json(self) -> dict[str, Any]:
         """What the job records: the share asked for and the limits that it led to."""
+        return {"share": self.share, "network": NETWORK, "input_size": self.side, **self._limits()}
+
+    @abstractmethod
+    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
+        """The limits that an earlier call of the same job recorded."""
+
+    @abstractmethod
+    def _limits(self) -> dict[str, list[float]]: ...
+
+    @abstractmethod
+    def _look(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
+    ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
+        """Why each image is left out (`None`: it is kept), and what was measured."""
+
+
+@dataclass(frozen=True)
+class Typical(Selection):
+    """Keeps what a classifier trained on the originals finds typical of its class."""
+
+    option = "select"
+    selector: Selector
+
+    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
+        """See `Selection.with_limits`."""
+        limits = {k: np.array(recorded[k], np.float64) for k in ("least_confidence", "most_distance")}
+        return replace(self, selector=replace(self.selector, **limits))
+
+    def _limits(self) -> dict[str, list[float]]:
         assert self.selector.least_confidence is not None
         assert self.selector.most_distance is not None
         return {
-            "share": self.share,
-            "network": NETWORK,
-            "input_size": self.side,
             "least_confidence": self.selector.least_confidence.tolist(),
             "most_distance": self.selector.most_distance.tolist(),
         }
 
-    def with_limits(self, recorded: Mapping[str, Any]) -> Selection:
-        """The limits that an earlier call of the same job recorded."""
-        limits = {k: np.array(recorded[k], np.float64) for k in ("least_confidence", "most_distance")}
-        return replace(self, selector=replace(self.selector, **limits))
+    def _look(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
+    ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
+        confidence, distance = self.selector.judge(features, labels)
+        reasons = self.selector.reasons(confidence, distance, labels)
+        return reasons, {"confidence": confidence, "centroid_distance": distance}
 
 
-def build_selection(bank: Bank, model: LoadedModel, *, share: float, seed: int) -> Selection:
-    """Learn what is typical from the training originals, and set limits on images that the model draws for it.
+@dataclass(frozen=True)
+class Matched(Selection):
+    """Keeps images by chance, and the likelier the more often their like occurs among the originals."""
+
+    option = "match"
+    ratio: DensityRatio
+
+    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
+        """See `Selection.with_limits`."""
+        return replace(self, ratio=replace(self.ratio, always=np.array(recorded["always_kept_from"], np.float64)))
+
+    def _limits(self) -> dict[str, list[float]]:
+        assert self.ratio.always is not None
+        return {"always_kept_from": self.ratio.always.tolist()}
+
+    def _look(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
+    ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
+        log_ratio = self.ratio.log_ratio(features)
+        chance = self.ratio.chance(log_ratio, labels)
+        # the lot of an image is in its pixels, so that it falls alike however the job is cut up
+        lots = np.array([int(pixel_sha256(image)[:13], 16) / 16.0**13 for image in images])
+        reasons = ["over_represented" if lot >= p else None for lot, p in zip(lots, chance, strict=True)]
+        return reasons, {"log_density_ratio": log_ratio, "chance": chance}
+
+
+def selection_of(bank: Bank, model: LoadedModel, request: Mapping[str, Any], *, seed: int) -> Selection | None:
+    """The rule that a job's request asks for, its limits set anew; `None`: it asks for none.
 
     Args:
         bank: where the originals are.
         model: the generator.
-        share: of each class's images to keep.
-        seed: of the job; the calibration draws are others than the job's.
+        request: of a job.
+        seed: of the job; the images that set the limits are others than the job's.
 
     Raises:
         StateError: the originals are not in this bank.
-        OptionError: they are of one class alone.
+        OptionError: to select, they are of one class alone.
     """
+    for option, build in ((Typical.option, _typical), (Matched.option, _matched)):
+        if option in request:
+            return build(model, _originals(bank, model, option), request[option]["share"], seed)
+    return None
+
+
+def _originals(bank: Bank, model: LoadedModel, option: str) -> LabelledImages:
     if model.row.dataset_id is None:
         raise StateError(
             "Selection needs the training originals, and the model's data set is not in this bank",
             got=model.row.id,
-            next_step="generate without --select",
+            next_step=f"generate without --{option}",
         )
     with bank.catalogue.session(read_only=True) as session:
         dataset = queries.get_dataset_by_id(model.row.dataset_id, session=session)
-    train = load_split(bank, dataset, Split.TRAIN).images
-    side = judged_at(dataset.size)
+    return load_split(bank, dataset, Split.TRAIN).images
+
+
+def _typical(model: LoadedModel, train: LabelledImages, share: float, seed: int) -> Selection:
+    side = judged_at(train.images.shape[-1])
     selector = Selector.fit(_embed(train.images, side), train.labels)
-    index = tuple(dataset.class_names.index(name) for name in model.row.class_names)
+    index = tuple(train.class_names.index(name) for name in model.row.class_names)
     drawn, labels = [], []
-    for k in range(len(dataset.class_names)):
-        images = _calibration_images(model, index.index(k), seed) if k in index else train.of_class(k).images
+    for k in range(len(train.class_names)):
+        images = _drawn(model, index.index(k), seed, _CALIBRATION) if k in index else train.of_class(k).images
         drawn.append(_embed(images, side))
         labels.append(np.full(len(images), k))
     calibrated = selector.calibrated(np.concatenate(drawn), np.concatenate(labels), share)
-    return Selection(calibrated, share, index, side)
+    return Typical(share, index, side, calibrated)
 
 
-def _calibration_images(model: LoadedModel, class_index: int, seed: int) -> UInt8Images:
-    blocks = -(-_CALIBRATION // model.sampler.block)
+def _matched(model: LoadedModel, train: LabelledImages, share: float, seed: int) -> Selection:
+    side = judged_at(train.images.shape[-1])
+    index = tuple(range(len(model.row.class_names)))
+    originals = [train.of_class(train.class_names.index(name)).images for name in model.row.class_names]
+    drawn = np.stack([_embed(_drawn(model, k, seed, _COMPARED + _CALIBRATION), side) for k in index])
+    ratio = DensityRatio.fit(
+        real=np.concatenate([_embed(images, side) for images in originals]),
+        real_labels=np.repeat(index, [len(images) for images in originals]),
+        fake=np.concatenate(drawn[:, :_COMPARED]),
+        fake_labels=np.repeat(index, _COMPARED),
+    )
+    calibrated = ratio.calibrated(np.concatenate(drawn[:, _COMPARED:]), np.repeat(index, _CALIBRATION), share)
+    return Matched(share, index, side, calibrated)
+
+
+def _drawn(model: LoadedModel, class_index: int, seed: int, n: int) -> UInt8Images:
+    """Images of a class that are in no job."""
+    blocks = -(-n // model.sampler.block)
     job_seed = stable_seed(seed, "selection")
     return np.concatenate(
         [model.sampler.draw_block(job_seed=job_seed, class_index=class_index, block=b) for b in range(blocks)]
-    )[:_CALIBRATION]
+    )[:n]
 
 
 def _embed(images: UInt8Images, side: int) -> NDArray[np.float32]:

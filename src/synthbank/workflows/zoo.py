@@ -102,9 +102,11 @@ def read_package(source: str) -> Package:
     store = ObjectStore(_folder(source))
     try:
         card = json.loads(store.get(CARD))
-        names = [name for name in (GENERATOR, DISCRIMINATOR, SCREEN) if _recorded(card, name) is not None]
-        files = {name: store.get(name) for name in names}
-    except NotFoundError as error:
+        recorded = {GENERATOR: card["weights_sha256"], SCREEN: card["screen_sha256"]}
+        if (judge := _recorded(card, DISCRIMINATOR)) is not None:
+            recorded[DISCRIMINATOR] = judge
+        files = {name: store.get(name) for name in recorded}
+    except (NotFoundError, KeyError) as error:
         raise SourceError(
             "This folder holds no whole model",
             got=source,
@@ -112,7 +114,7 @@ def read_package(source: str) -> Package:
             next_step="write one with 'synthbank models push MODEL FOLDER'",
         ) from error
     for name, data in files.items():
-        load_tensors(data, sha256=_recorded(card, name))
+        load_tensors(data, sha256=recorded[name])
     return Package(card, files)
 
 

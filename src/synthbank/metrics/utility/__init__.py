@@ -20,6 +20,7 @@ from synthbank.metrics.utility.experiment import (
 )
 from synthbank.metrics.utility.intervals import Difference, corrected_t, resampled
 from synthbank.metrics.utility.modes import Modes, agreement_scores, covered, find_modes, mode_scores
+from synthbank.metrics.utility.rejection import DensityRatio
 from synthbank.metrics.utility.results import LEAD, Judgement, utility_scores
 from synthbank.metrics.utility.scores import class_scores, overall_scores
 from synthbank.metrics.utility.selection import Selector
@@ -32,6 +33,7 @@ __all__ = [
     "PRIMARY",
     "REGIMES",
     "AffineDraws",
+    "DensityRatio",
     "Difference",
     "Fold",
     "Judgement",
