@@ -6,8 +6,9 @@ FOLDER holds `train/CLASS/*.png` and `test/CLASS/*.png`, or is `sample:ihc`. Eac
 train for the given minutes, generate as many images as there are training originals, evaluate against the test
 originals. A cell that is done is not run again, so an interrupted benchmark goes on. `auto` is `projected --preset
 auto` from scratch (`--init none`), `auto-start` the same with the start weights that it takes where nobody says
-otherwise; every other name is an architecture with its `quick` preset, or `NAME:PRESET`. Prints a table; writes JSON,
-curves of the snapshots' KID against time, and a sheet of samples of every model.
+otherwise; every other name is an architecture with its `quick` preset, or `NAME:PRESET`. With `--match SHARE` every
+model is asked for as many images again with that option of `generate`, for a line of their own. Prints a table; writes
+JSON, curves of the snapshots' KID against time, and a sheet of samples of every model.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--match", type=float)
     parser.add_argument("--work", type=Path, default=Path("build/quality"))
     options = parser.parse_args()
     cells = [
@@ -73,8 +75,13 @@ def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[
     trained = command(bank, "train", "set", "--model", architecture, "--preset", preset, *budget, "--model-name", "m")
     train_sec = time.perf_counter() - start
     per_class = [counts["train"] for counts in ingested["counts"].values()]
-    generated = command(bank, "generate", "m", "-n", str(round(statistics.mean(per_class))))
-    scores = command(bank, "evaluate")["scores"]
+    asked = ["generate", "m", "-n", str(round(statistics.mean(per_class)))]
+    generated = command(bank, *asked)
+    scores = overall(command(bank, "evaluate")["scores"])
+    matched = None
+    if options.match:
+        command(bank, *asked, "--match", str(options.match))
+        matched = overall(command(bank, "evaluate")["scores"])
     history = [json.loads(line) for line in (Path(trained["run_dir"]) / "history.jsonl").read_text().splitlines()]
     return {
         "model": model,
@@ -87,9 +94,15 @@ def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[
         "guard_events": trained["guard_events"],
         "rejected": generated["rejected"],
         "curve": [(e["elapsed_sec"], e["values"]["kid"]) for e in history if e["kind"] == "snapshot"],
-        "scores": [s for s in scores if s["class_name"] is None],
+        "scores": scores,
+        "matched": matched,
         "sample": str(sorted((Path(trained["run_dir"]) / "grids").glob("*.png"))[-1]),
     }
+
+
+def overall(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Scores of all classes together."""
+    return [s for s in scores if s["class_name"] is None]
 
 
 def command(bank: Path, *words: str) -> Any:
@@ -105,17 +118,19 @@ def show(cells: list[dict[str, Any]]) -> None:
     print("model".ljust(16), *(n.rjust(16) for n in names), "images/s".rjust(10))
     for model in dict.fromkeys(c["model"] for c in cells):
         of_model = [c for c in cells if c["model"] == model]
-        means = [statistics.mean(value(c, n) for c in of_model) for n in names]
         rate = statistics.mean(c["images_per_sec"] for c in of_model)
-        print(model.ljust(16), *(f"{m:16.3g}" for m in means), f"{rate:10.1f}")
+        for kind, words in (("scores", model), ("matched", f"{model}, matched")):
+            if all(c.get(kind) for c in of_model):
+                means = [statistics.mean(value(c[kind], n) for c in of_model) for n in names]
+                print(words.ljust(16), *(f"{m:16.3g}" for m in means), f"{rate:10.1f}")
     first = cells[0]["scores"]
     floors = [next(s["floor"] for s in first if s["metric"].startswith(n)) for n in names]
     print("real vs real".ljust(16), *("-".rjust(16) if f is None else f"{f:16.3g}" for f in floors))
 
 
-def value(result: dict[str, Any], name: str) -> float:
+def value(scores: list[dict[str, Any]], name: str) -> float:
     """The value of the metric whose id starts with `name`."""
-    return next(s["value"] for s in result["scores"] if s["metric"].startswith(name))
+    return next(s["value"] for s in scores if s["metric"].startswith(name))
 
 
 def draw_curves(cells: list[dict[str, Any]], path: Path) -> None:
