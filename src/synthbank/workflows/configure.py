@@ -65,7 +65,7 @@ def configure(
         raise OptionError("Unknown preset", got=preset, allowed=PRESETS)
     dataset = require_dataset(bank, dataset_name)
     given = {k: v for k, v in (overrides or {}).items() if v is not None}
-    choices = _fit(bank, dataset, architecture) if preset == "auto" else []
+    choices = _fit(bank, dataset, architecture, init_given="init" in given) if preset == "auto" else []
     fitted = {k: v for choice in choices for k, v in choice.values.items()}
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
@@ -75,7 +75,7 @@ def configure(
     return Resolved(config, tuple(held))
 
 
-def _fit(bank: Bank, dataset: DatasetRow, architecture: str) -> list[_Choice]:
+def _fit(bank: Bank, dataset: DatasetRow, architecture: str, *, init_given: bool) -> list[_Choice]:
     """What "auto" changes in the quick preset, and why."""
     with bank.catalogue.session() as session:
         n = len(queries.originals(dataset.id, split=Split.TRAIN, session=session))
@@ -91,7 +91,10 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str) -> list[_Choice]:
         ),
     ]
     if architecture == "projected":
-        choices += _fit_projected(load_split(bank, dataset, Split.TRAIN).images.images)
+        originals = load_split(bank, dataset, Split.TRAIN).images.images
+        choices += _fit_projected(originals)
+        if not init_given:
+            choices.append(_start(originals))
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
         choices.append(_Choice(f"R1: {gamma:.2g}, by size and batch as in its paper", {"r1_gamma": gamma}))
@@ -118,7 +121,7 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
             _Choice(f"kind: {kind}: zoom, for what is a few pixels wide", zoom),
             _Choice("batch: 16, as 8 leaves grain on tissue", {"batch_size": 16}),
         ]
-    return [*choices, _start(originals)]
+    return choices
 
 
 def _start(originals: UInt8Images) -> _Choice:
