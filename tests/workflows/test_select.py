@@ -11,15 +11,20 @@ from synthbank.workflows.train import train
 from .conftest import DATASET, MODEL, small_config
 
 
-def test_selection_is_recorded_on_job_and_rows_and_resumes(trained):
-    request = GenerateRequest(MODEL, 8, seed=50, select=0.4)
-    report = generate(trained, request)
+def made(bank, **choices):
+    """Eight images of each class: the job's report, what it recorded of the rule, and all its rows."""
+    report = generate(bank, GenerateRequest(MODEL, 8, **choices))
     assert report.accepted == {"dab_negative": 8, "dab_positive": 8}
-    recorded = report.job.request["select"]
+    with bank.catalogue.session() as session:
+        rows = queries.images(job_id=report.job.id, limit=1000, session=session)
+    (recorded,) = (report.job.request[option] for option in ("select", "match") if option in choices)
+    return report, recorded, rows
+
+
+def test_selection_is_recorded_on_job_and_rows_and_resumes(trained):
+    report, recorded, rows = made(trained, seed=50, select=0.4)
     assert recorded["share"] == 0.4
     assert len(recorded["least_confidence"]) == 2
-    with trained.catalogue.session() as session:
-        rows = queries.images(job_id=report.job.id, limit=1000, session=session)
     left_out = [r for r in rows if r.verdict == Verdict.REJECTED.value]
     assert {r.reason for r in left_out} & {"low_confidence", "far_from_class"}
     assert all(0 <= r.scores["confidence"] <= 1 and r.scores["centroid_distance"] > 0 for r in rows)
@@ -33,13 +38,9 @@ def test_selection_is_recorded_on_job_and_rows_and_resumes(trained):
 
 
 def test_matching_is_recorded_on_job_and_rows_and_resumes(trained):
-    report = generate(trained, GenerateRequest(MODEL, 8, seed=51, match=0.4))
-    assert report.accepted == {"dab_negative": 8, "dab_positive": 8}
-    recorded = report.job.request["match"]
+    report, recorded, rows = made(trained, seed=51, match=0.4)
     assert recorded["share"] == 0.4
     assert len(recorded["always_kept_from"]) == 2
-    with trained.catalogue.session() as session:
-        rows = queries.images(job_id=report.job.id, limit=1000, session=session)
     assert "over_represented" in {r.reason for r in rows}
     for r in rows:
         limit = recorded["always_kept_from"][("dab_negative", "dab_positive").index(r.class_name)]

@@ -102,9 +102,7 @@ def read_package(source: str) -> Package:
     store = ObjectStore(_folder(source))
     try:
         card = json.loads(store.get(CARD))
-        recorded = {GENERATOR: card["weights_sha256"], SCREEN: card["screen_sha256"]}
-        if (judge := _recorded(card, DISCRIMINATOR)) is not None:
-            recorded[DISCRIMINATOR] = judge
+        recorded = _recorded(card)
         files = {name: store.get(name) for name in recorded}
     except (NotFoundError, KeyError) as error:
         raise SourceError(
@@ -157,7 +155,7 @@ def push(bank: Bank, name: str, target: str) -> list[str]:
     with bank.catalogue.session() as session:
         row = queries.get_model(name, session=session)
     store = ObjectStore(target)
-    names = [n for n in (GENERATOR, DISCRIMINATOR, SCREEN) if _recorded(row.card, n) is not None]
+    names = list(_recorded(row.card))
     for filename in names:
         store.put(filename, bank.store.get(layout.model_key(name, filename)))
     store.put(CARD, json.dumps(row.card, indent=2).encode())  # last: a folder with a card is whole
@@ -199,7 +197,7 @@ def _zoo() -> Path:
     return Path(str(resources.files("synthbank"))) / "zoo"
 
 
-def _recorded(card: Mapping[str, Any], filename: str) -> str | None:
-    """The hash that the card records for a file; `None`: the model has no such file."""
+def _recorded(card: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of each file that the model has; `KeyError`: the card records no generator, or no gate."""
     keys = {GENERATOR: "weights_sha256", DISCRIMINATOR: "discriminator_sha256", SCREEN: "screen_sha256"}
-    return card.get(keys[filename])
+    return {name: card[key] for name, key in keys.items() if name != DISCRIMINATOR or card.get(key) is not None}

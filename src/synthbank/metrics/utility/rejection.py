@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
 from synthbank.errors import OptionError
+from synthbank.metrics.utility.classifiers import balanced_weights
+from synthbank.metrics.utility.selection import check_share
 
 Floats = NDArray[np.float64]
 _AXES = 64
@@ -23,7 +26,6 @@ _LEADING_DEVIATION = 3.0
 """Standard deviation that the first component is scaled to: how strong the penalty on the others is in comparison."""
 _STRENGTH = 100.0
 """Inverse regularisation, for a loss that is a mean over images."""
-_HALVINGS = 60
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ class DensityRatio:
         centre = x.mean(axis=0)
         _, singular, directions = np.linalg.svd(x - centre, full_matrices=False)
         axes = directions[:_AXES].T * (_LEADING_DEVIATION * np.sqrt(len(x)) / max(float(singular[0]), 1e-12))
-        is_real = np.repeat([1, 0], [len(real), len(fake)])
-        of_image = np.concatenate([_each_class_alike(real_labels), _each_class_alike(fake_labels)]) / 2.0
-        model = LogisticRegression(C=_STRENGTH, max_iter=2000).fit((x - centre) @ axes, is_real, of_image)
+        is_real = np.repeat([True, False], [len(real), len(fake)])
+        counts = balanced_weights(np.concatenate([real_labels, fake_labels]), is_real)
+        model = LogisticRegression(C=_STRENGTH, max_iter=2000).fit((x - centre) @ axes, is_real, counts)
         return cls(centre, axes, model.coef_[0].astype(np.float64), float(model.intercept_[0]))
 
     def log_ratio(self, features: NDArray[Any]) -> Floats:
@@ -90,8 +92,7 @@ class DensityRatio:
         Raises:
             OptionError: a share outside 0..1, or a class without an image.
         """
-        if not 0.0 < share < 1.0:
-            raise OptionError("The share to keep is out of range", got=share, allowed="between 0 and 1, such as 0.5")
+        check_share(share)
         counts = np.bincount(labels)
         if not counts.all():
             raise OptionError("A class has no image to calibrate matching with", got=counts.tolist())
@@ -104,19 +105,11 @@ class DensityRatio:
         return np.exp(np.minimum(log_ratio - self.always[labels], 0.0))
 
 
-def _each_class_alike(labels: NDArray[np.int64]) -> Floats:
-    """Weights `[N]` that sum to one, and to the same for each class."""
-    counts = np.bincount(labels)
-    return 1.0 / (counts[labels] * np.count_nonzero(counts))
-
-
 def _limit(log_ratio: Floats, share: float) -> float:
-    """The limit at which the mean chance is `share`; found by halving."""
-    low, high = float(log_ratio.min()), float(log_ratio.max() - np.log(share))
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        if np.exp(np.minimum(log_ratio - middle, 0.0)).mean() > share:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2.0
+    """The limit at which the mean chance is `share`."""
+
+    def excess(limit: float) -> float:
+        return float(np.exp(np.minimum(log_ratio - limit, 0.0)).mean()) - share
+
+    # all are kept at the lowest ratio; at the other end not even the likeliest has that chance
+    return float(brentq(excess, log_ratio.min(), log_ratio.max() - np.log(share) + 1.0))

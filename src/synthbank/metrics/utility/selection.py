@@ -104,8 +104,7 @@ class Selector:
         Raises:
             OptionError: a share outside 0..1, or a class without an image.
         """
-        if not 0.0 < share < 1.0:
-            raise OptionError("The share to select is out of range", got=share, allowed="between 0 and 1, such as 0.5")
+        check_share(share)
         confidence, distance = self.judge(features, labels)
         limits = [_limits(confidence[labels == c], distance[labels == c], share) for c in range(len(self.bias))]
         least, most = np.array(limits).T
@@ -122,6 +121,12 @@ class Selector:
         unsure = confidence < self.least_confidence[labels]
         far = distance > self.most_distance[labels]
         return ["low_confidence" if u else "far_from_class" if f else None for u, f in zip(unsure, far, strict=True)]
+
+
+def check_share(share: float) -> None:
+    """Raise `OptionError` unless something is kept of a class and something left out."""
+    if not 0.0 < share < 1.0:
+        raise OptionError("The share to select is out of range", got=share, allowed="between 0 and 1, such as 0.5")
 
 
 def _softmax_form(model: LogisticRegression) -> tuple[Floats, Floats]:
