@@ -58,6 +58,18 @@ def test_a_network_of_the_same_kind_is_taken_over_whole(architecture, player):
     assert (wanted - _out(new, spec, player)).abs().mean() < apart / 40
 
 
+@pytest.mark.parametrize("same_classes", [True, False])
+def test_networks_that_borrow_the_same_weights_learn_apart(same_classes):
+    """The generator learns and its average follows: with shared memory the average would be the generator itself."""
+    source = baked_state(_build(_spec(), 0))
+    borrowers = [_build(_spec(), 1), _build(_spec(), 2)]
+    for borrower in borrowers:
+        lend(source, borrower, same_classes=same_classes)
+    held = [{v.data_ptr() for v in b.state_dict().values()} for b in borrowers]
+    assert not held[0] & held[1]
+    assert not held[0] & {v.data_ptr() for v in source.values()}
+
+
 def test_other_classes_start_from_the_mean_of_the_old_ones():
     old, new = _build(_spec(), 0), _build(_spec(classes=("x", "y", "z")), 1)
     lend(baked_state(old), new, same_classes=False)

@@ -66,11 +66,12 @@ def _targets(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _fitted(name: str, source: Tensor, target: Tensor, same_classes: bool) -> Tensor | None:
+    """Always memory of its own: a parametrization keeps what it is given, and one source goes to several networks."""
     other_classes = name.endswith(_CLASS_TABLES) and not same_classes
     if source.shape == target.shape and not other_classes:
-        return source
+        return source.clone()
     if source.shape[1:] == target.shape[1:] and (other_classes or name.startswith("to_pixels")):
-        return source.mean(dim=0, keepdim=True).expand_as(target).clone()  # each row with its own memory
+        return source.mean(dim=0, keepdim=True).expand_as(target).clone()
     return None
 
 
