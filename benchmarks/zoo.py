@@ -54,6 +54,7 @@ ORIGINS = {
         "Stained tissue, tiles by share of nuclei: BBBC038 / 2018 Data Science Bowl, stage 1 training images",
         "CC0",
         128,
+        start="zoo:cytology3-64",
     ),
 }
 

@@ -80,6 +80,7 @@ def test_an_unknown_preset_names_the_nearest():
         ({"ema_decay": 1.0}, "ema_decay is out of range"),
         ({"ema_decay": -0.1}, "ema_decay is out of range"),
         ({"lr_floor": 1.5}, "lr_floor is out of range"),
+        ({"grow_share": 1.0}, "grow_share is out of range"),
         ({"penalty_every": 0}, "penalty_every must be above zero"),
         ({"ada_kimg": 0.0}, "ada_kimg must be above zero"),
         ({"ada_target": 1.0}, "ada_target is out of range"),

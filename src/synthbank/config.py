@@ -68,6 +68,9 @@ class TrainConfig:
     """Draw classes equally often, whatever their sizes."""
     grad_clip: float = 0.0
     """Largest gradient norm of either player; 0: no clipping."""
+    grow_share: float = 0.0
+    """Share of the schedule that is trained at half the size, and that share of it at half of that, down to 32 pixels
+    or the size of the start weights (after Karras et al. 2018, arXiv 1710.10196); 0: everything at full size."""
     precision: str = "32-true"
     """As in lightning-fabric: 32-true, bf16-mixed; auto: whichever is faster here, measured before the first step."""
     layout: str = "channels_last"
@@ -100,6 +103,8 @@ class TrainConfig:
             raise OptionError("ada_target is out of range", got=self.ada_target, allowed="0 (off) <= ada_target < 1")
         if self.ada_target and not self.augment_d:
             raise OptionError("ada_target has nothing to adapt", got="augment_d: []", allowed=_AUGMENT_D)
+        if not 0 <= self.grow_share < 1:
+            raise OptionError("grow_share is out of range", got=self.grow_share, allowed="0 (off) <= grow_share < 1")
         if not 0 <= self.lr_floor <= 1:
             raise OptionError("lr_floor is out of range", got=self.lr_floor, allowed="0 to 1")
         for name, allowed in (("precision", PRECISIONS), ("layout", LAYOUTS)):

@@ -177,6 +177,16 @@ def test_auto_starts_from_weights_of_other_images_unless_told_not_to(trained):
     assert configure(trained, DATASET, architecture="stylegan2").config.init == "none"
 
 
+def test_auto_grows_up_to_a_size_that_no_start_weights_have(trained):
+    ingest(trained, "sample:ihc", name="larger", options=IngestOptions(size=64))
+    started = configure(trained, "larger", architecture="projected")
+    fresh = configure(trained, "larger", architecture="projected", overrides={"init": "none"})
+    tiny = configure(trained, DATASET, architecture="projected", overrides={"init": "none"})
+    assert (started.config.grow_share, fresh.config.grow_share, tiny.config.grow_share) == (0.0, 0.4, 0.0)
+    told = [any(r.startswith("growth") for r in found.reasons) for found in (started, fresh, tiny)]
+    assert told == [False, True, False]
+
+
 def test_auto_does_not_start_from_weights_that_know_these_images(trained, tmp_path, monkeypatch):
     """A model trained on them has seen what is held out now, or the same fields at another size."""
     push(trained, MODEL, str(tmp_path / "pushed"))

@@ -2,9 +2,9 @@
 
 from synthbank.training.adversarial import AdversarialTrainer
 from synthbank.training.denoising import DenoisingTrainer
-from synthbank.training.loop import FitResult, Hooks, TrainingLoop
+from synthbank.training.loop import FitResult, Hooks, Progress, TrainingLoop
 from synthbank.training.peers import Peers, Replicas
-from synthbank.training.state import History
+from synthbank.training.state import History, state_size
 from synthbank.training.trainer import Sampler, Trainer, check_batch, make_trainer, trainers
 
 __all__ = [
@@ -14,11 +14,13 @@ __all__ = [
     "History",
     "Hooks",
     "Peers",
+    "Progress",
     "Replicas",
     "Sampler",
     "Trainer",
     "TrainingLoop",
     "check_batch",
     "make_trainer",
+    "state_size",
     "trainers",
 ]

@@ -96,7 +96,7 @@ class AdversarialTrainer(BaseTrainer):
         pairs = zip(fake_features, leaves, strict=True)
         self.fabric.backward(torch.stack([(f * leaf.grad).sum() for f, leaf in pairs]).sum())
         self._descend(self.generator, self.opt_g)
-        ema_update(self.ema, self.generator.module, decay=config.ema_decay, step=index + 1)
+        ema_update(self.ema, self.generator.module, decay=config.ema_decay, step=index - self.first_step + 1)
         return {**told, "loss_g": loss_g.detach()}
 
     @torch.no_grad()

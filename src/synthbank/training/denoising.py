@@ -82,7 +82,7 @@ class DenoisingTrainer(BaseTrainer):
         error = (self.generator.denoise(noisy, sigma, labels) - real).square().mean(dim=(1, 2, 3))
         loss = (loss_weight(sigma, self.sigma_data) * error).mean()
         self._update(self.generator, self.opt_g, loss)
-        ema_update(self.ema, self.generator.module, decay=self.config.ema_decay, step=index + 1)
+        ema_update(self.ema, self.generator.module, decay=self.config.ema_decay, step=index - self.first_step + 1)
         return {"loss": loss.detach()}
 
     def mean_logit(self, images: UInt8Images, labels: NDArray[Any]) -> None:

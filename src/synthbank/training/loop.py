@@ -40,8 +40,9 @@ def _never() -> bool:
 class Hooks:
     """What the loop tells the outside, and asks it."""
 
-    score: Callable[[UInt8Images], Mapping[str, float]]
-    """Scores of a snapshot's fixed-noise images `[N, C, H, W]`; must hold "kid", "real_diversity", "fake_diversity"."""
+    score: Callable[[UInt8Images], Mapping[str, float]] | None
+    """Scores of a snapshot's fixed-noise images `[N, C, H, W]`; must hold "kid", "real_diversity", "fake_diversity".
+    `None`: there are no snapshots, as what comes out is not yet a model."""
     on_event: Callable[[TrainEvent], None] = lambda event: None
     """Every line of the history, and a "progress" event every few steps that is not written down."""
     on_grid: Callable[[int, UInt8Images], None] = lambda step, images: None
@@ -86,6 +87,7 @@ class TrainingLoop:
         folder: the run folder; holds `state.safetensors`, `history.jsonl` and `snapshots/`.
         validation: originals that no training step sees (may be empty: over-fitting is then not watched).
         hooks: see `Hooks`.
+        begin: how far an earlier stage of this run, at another size, has come; `None`: there was none.
     """
 
     def __init__(
@@ -96,11 +98,12 @@ class TrainingLoop:
         folder: Path,
         validation: LabelledImages,
         hooks: Hooks,
+        begin: Progress | None = None,
     ) -> None:
         self.trainer, self.config, self.folder, self.validation, self.hooks = trainer, config, folder, validation, hooks
         self.peers = trainer.peers
         self.history = History(folder)
-        self.progress = Progress()
+        self.progress = begin or Progress()
         self._pending: list[dict[str, Tensor]] = []
         self._window: list[dict[str, float]] = []
         self._saved_at = self._started = time.monotonic()
@@ -126,7 +129,7 @@ class TrainingLoop:
                 return self._result(finished=False)
             self._one_step(done)
         self._look_at_losses()
-        if not self._has_snapshot(self.progress.step):
+        if self.hooks.score is not None and not self._has_snapshot(self.progress.step):
             self._snapshot()
         self._save_state()
         return self._result(finished=True)
@@ -179,6 +182,7 @@ class TrainingLoop:
         """Write the averaged generator, score it, and let the guards look; other processes wait at their next step."""
         if not self.peers.first:
             return
+        assert self.hooks.score is not None
         p = self.progress
         labels = np.arange(self.config.snapshot_images, dtype=np.int64) % self.trainer.spec.n_classes
         generator = self.trainer.published()
@@ -233,7 +237,7 @@ class TrainingLoop:
 
     def _restore(self, *, keep_history: bool = False) -> bool:
         found = self.peers.from_first(read_state(self.folder) if self.peers.first else None)
-        if found is None:
+        if found is None or found[1]["size"] != self.trainer.spec.size:  # of an earlier stage
             return False
         tensors, values = found
         self.trainer.load_state(tensors, values)
@@ -260,11 +264,14 @@ class TrainingLoop:
         tensors, values = self.trainer.state()
         if not all(bool(v.isfinite().all()) for v in tensors.values()):
             return  # the last update broke the weights, as the next loss will tell; the state before is still good
-        write_state(self.folder, tensors, values | {"progress": asdict(self.progress), "window": self._window})
+        told = {"size": self.trainer.spec.size, "progress": asdict(self.progress), "window": self._window}
+        write_state(self.folder, tensors, values | told)
         self._saved_at = time.monotonic()
 
     def _snapshot_due(self) -> bool:
         c, p = self.config, self.progress
+        if self.hooks.score is None:
+            return False
         if c.snapshot_every is not None:
             return p.step % c.snapshot_every == 0
         if c.steps is not None:

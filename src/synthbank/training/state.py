@@ -32,6 +32,12 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return load_tensors(data), read_header(data)
 
 
+def state_size(folder: Path) -> int | None:
+    """Side in pixels of the images that the folder's training state makes; `None` where there is none yet."""
+    path = folder / "state.safetensors"
+    return int(read_header(path.read_bytes())["size"]) if path.exists() else None
+
+
 class History:
     """The events of a run, one JSON line each, in `history.jsonl`."""
 

@@ -60,12 +60,15 @@ class Trainer(Protocol):
     def mean_logit(self, images: UInt8Images, labels: NDArray[np.int64]) -> float | None:
         """Mean realness of images `[N, C, H, W]`; `None`: this trainer judges no images."""
 
-    def start_from(self, start: Mapping[str, Mapping[str, Tensor]], *, same_classes: bool) -> float:
-        """Take over what fits of trained networks, before step one; the share of values taken over.
+    def start_from(
+        self, start: Mapping[str, Mapping[str, Tensor]], *, same_classes: bool, first_step: int = 0
+    ) -> float:
+        """Take over what fits of trained networks, before the first step; the share of values taken over.
 
         Args:
             start: `baked_state` of a "generator" and, where there is one, of a "discriminator".
             same_classes: they know the same classes in the same order.
+            first_step: number of the step that comes next; the average warms up from there.
         """
 
     def judge_weights(self) -> dict[str, Tensor]:
@@ -143,6 +146,7 @@ class BaseTrainer(ABC):
         self.labels = fabric.to_device(torch.from_numpy(train.labels))
         self.rollbacks = 0
         self.lr_scale = 1.0
+        self.first_step = 0
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
@@ -175,8 +179,11 @@ class BaseTrainer(ABC):
             out.append(to_uint8(symmetries(images, self.spec.symmetry, rng)))
         return np.concatenate(out)
 
-    def start_from(self, start: Mapping[str, Mapping[str, Tensor]], *, same_classes: bool) -> float:
+    def start_from(
+        self, start: Mapping[str, Mapping[str, Tensor]], *, same_classes: bool, first_step: int = 0
+    ) -> float:
         """See `Trainer.start_from`."""
+        self.first_step = first_step
         sources = {**start, "ema": start["generator"]}
         lent = [
             lend(sources[name], module, same_classes=same_classes)
@@ -197,7 +204,7 @@ class BaseTrainer(ABC):
         for prefix, (optimizer, _) in self.optimizers().items():
             for number, values in optimizer.state_dict()["state"].items():
                 tensors |= {f"{prefix}.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
-        return tensors, {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale}
+        return tensors, {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale, "first_step": self.first_step}
 
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """The inverse of `state`."""
@@ -215,6 +222,7 @@ class BaseTrainer(ABC):
                     if value.shape == parameter.shape:
                         moments[name] = torch.empty_like(parameter).copy_(value)
         self.rollbacks, self.lr_scale = int(values["rollbacks"]), float(values["lr_scale"])
+        self.first_step = int(values["first_step"])
 
     def _rng(self, *parts: object) -> SharedRng:
         rng = SharedRng(device=self.fabric.device)

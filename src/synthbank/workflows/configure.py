@@ -14,6 +14,7 @@ from synthbank.errors import OptionError
 from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split, require_dataset
+from synthbank.workflows.stages import SMALLEST
 from synthbank.workflows.zoo import read_package
 
 PRESETS = ("quick", "paper", "auto")
@@ -21,6 +22,8 @@ _STYLEGAN2_BATCH = 16  # of its presets
 # measured on 12 to 555 images: 0.07 to 0.50 on single cells, 0.001 to 0.016 on tissue
 _CENTRED = 0.05
 START = "zoo:cytology3-64"
+_START_SIZE = 64
+_GROW_SHARE = 0.4
 _LOOKED_AT = 200
 # the gate takes at most 2% of new images for copies
 _SEEN_BEFORE = 0.1
@@ -93,8 +96,12 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, *, init_given: bool
     if architecture == "projected":
         originals = load_split(bank, dataset, Split.TRAIN).images.images
         choices += _fit_projected(originals)
-        if not init_given:
-            choices.append(_start(originals))
+        start = None if init_given else _start(originals)
+        if start is not None:
+            choices.append(start)
+        grown = start is not None and start.values["init"] == START and dataset.size <= _START_SIZE
+        if dataset.size > SMALLEST and not grown:
+            choices.append(_GROW)
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
         choices.append(_Choice(f"R1: {gamma:.2g}, by size and batch as in its paper", {"r1_gamma": gamma}))
@@ -122,6 +129,13 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
             _Choice("batch: 16, as 8 leaves grain on tissue", {"batch_size": 16}),
         ]
     return choices
+
+
+_GROW = _Choice(
+    f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less; likewise down to "
+    f"{SMALLEST} pixels, or to the size of the start weights",
+    {"grow_share": _GROW_SHARE},
+)
 
 
 def _start(originals: UInt8Images) -> _Choice:

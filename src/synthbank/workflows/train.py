@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from synthbank import __version__
 from synthbank.catalogue import DatasetRow, ModelRow, SnapshotRow, queries
@@ -21,15 +23,26 @@ from synthbank.export import model_card_markdown
 from synthbank.fingerprint import bytes_sha256
 from synthbank.generation import build_gate
 from synthbank.metrics import kernel_distance, pairwise_diversity
-from synthbank.models import ModelSpec, batched, load_feature_network, save_tensors
+from synthbank.models import ModelSpec, baked_state, batched, load_feature_network, save_tensors
 from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
 from synthbank.storage import layout, write_atomic
-from synthbank.training import FitResult, History, Hooks, Peers, TrainingLoop, check_batch, make_trainer
+from synthbank.training import (
+    FitResult,
+    History,
+    Hooks,
+    Peers,
+    Progress,
+    TrainingLoop,
+    check_batch,
+    make_trainer,
+    state_size,
+)
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
 from synthbank.workflows.processes import device_words, processes
 from synthbank.workflows.speed import fastest
+from synthbank.workflows.stages import Stage, shrunk, stages_of
 from synthbank.workflows.zoo import CARD, DISCRIMINATOR, GENERATOR, SCREEN, StartWeights, start_weights
 
 JUDGE = "lite1"
@@ -103,17 +116,23 @@ def train(
     if speed.images_per_sec:
         on_event(TrainEvent("speed", 0, 0, 0.0, dict(speed.images_per_sec)))
     validation = _of_class(load_split(bank, dataset, Split.VALIDATION), only_class).images
-    loop = _build_loop(bank, dataset, config, fabric, run_dir, train_split, validation, start, on_event, should_stop)
-    try:
-        result = loop.fit()
-    except TrainingError as error:
-        _end_run(bank, run_id, JobStatus.FAILED, loop, reason=error.message)
-        raise
-    except KeyboardInterrupt:
-        _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="interrupted; the same command resumes")
-        raise
-    if not result.finished:
-        _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="stopped; the same command resumes")
+    material = _Material(
+        images=training_images(bank, dataset, config, train_split),
+        # with hardly any validation images the score would be noise; training reals then choose, and the report says so
+        reference=validation if len(validation) >= 8 else train_split.images,
+        validation=validation,
+    )
+    found = peers.from_first(state_size(run_dir) if peers.first else None)
+    begin = _Begin() if start is None else _Begin(start.networks, start.spec.class_names)
+    stages = stages_of(config, spec.size, start_size=None if start is None else start.spec.size)
+    left = [stage for stage in stages if found is None or stage.size >= found]
+    for stage in left:
+        loop = _build_loop(stage, spec, fabric, run_dir, material, begin, on_event, should_stop)
+        result = _fit(bank, run_id, loop)
+        if not result.finished:
+            break
+        if not stage.last:
+            begin = _handed_on(loop)
     if not (result.finished and peers.first):
         return _report(run_id, run_dir, result, None, (), loop.history)
     judge = save_tensors(loop.trainer.judge_weights())
@@ -204,34 +223,78 @@ def snapshot_scorer(reference: LabelledImages) -> Callable[[UInt8Images], Mappin
     return score
 
 
+@dataclass(frozen=True)
+class _Material:
+    """The images of a run, at full size."""
+
+    images: LabelledImages
+    """To train on."""
+    reference: LabelledImages
+    """To score snapshots against."""
+    validation: LabelledImages
+    """To watch over-fitting with."""
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """Where a stage begins."""
+
+    networks: Mapping[str, Mapping[str, Tensor]] | None = None
+    """`None`: from random weights."""
+    class_names: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+
+
 def _build_loop(
-    bank: Bank,
-    dataset: DatasetRow,
-    config: TrainConfig,
+    stage: Stage,
+    spec: ModelSpec,
     fabric: Fabric,
     run_dir: Path,
-    train_split: DataSplit,
-    validation: LabelledImages,
-    start: StartWeights | None,
+    material: _Material,
+    begin: _Begin,
     on_event: Callable[[TrainEvent], None],
     should_stop: Callable[[], bool],
 ) -> TrainingLoop:
-    images = training_images(bank, dataset, config, train_split)
+    config, spec = stage.config, dataclasses.replace(spec, size=stage.size)
+    images, validation = shrunk(material.images, stage.size), shrunk(material.validation, stage.size)
     sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
-    spec = spec_of(dataset, config, images.class_names)
     trainer = make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric)
-    if start is not None:
-        trainer.start_from(start.networks, same_classes=start.spec.class_names == spec.class_names)
-    # with hardly any validation images the score would be noise; training reals then choose, and the report says so
-    reference = validation if len(validation) >= 8 else train_split.images
-    if not trainer.peers.first:  # it neither scores nor tells
-        hooks = Hooks(score=lambda images: {})
-        return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks)
-    recorder = _Recorder(run_dir, images.class_names, on_event)
-    hooks = Hooks(
-        score=snapshot_scorer(reference), on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop
-    )
-    return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks)
+    if begin.networks is not None:
+        same_classes = begin.class_names == spec.class_names
+        trainer.start_from(begin.networks, same_classes=same_classes, first_step=begin.progress.step)
+    if trainer.peers.first:
+        recorder = _Recorder(run_dir, images.class_names, on_event)
+        score = snapshot_scorer(material.reference) if stage.last else None
+        hooks = Hooks(score=score, on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop)
+    else:  # it neither scores nor tells
+        hooks = Hooks(score=(lambda images: {}) if stage.last else None)
+    return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks, begin=begin.progress)
+
+
+def _fit(bank: Bank, run_id: str, loop: TrainingLoop) -> FitResult:
+    """Run one stage; where it does not come to its end, the catalogue says why."""
+    try:
+        result = loop.fit()
+    except TrainingError as error:
+        _end_run(bank, run_id, JobStatus.FAILED, loop, reason=error.message)
+        raise
+    except KeyboardInterrupt:
+        _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="interrupted; the same command resumes")
+        raise
+    if not result.finished:
+        _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="stopped; the same command resumes")
+    return result
+
+
+def _handed_on(loop: TrainingLoop) -> _Begin:
+    """What a finished stage leaves to the next one."""
+    trainer, done = loop.trainer, loop.progress
+    networks = {"generator": baked_state(trainer.published())}
+    judge = trainer.judge_weights()
+    if judge:
+        networks["discriminator"] = judge
+    progress = Progress(done.step, done.images_seen, done.elapsed_sec, done.elapsed_sec)
+    return _Begin(networks, trainer.spec.class_names, progress)
 
 
 def _start_weights(bank: Bank, config: TrainConfig) -> StartWeights | None:

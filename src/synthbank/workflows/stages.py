@@ -1,0 +1,57 @@
+"""The sizes that one training run goes through: small ones first, where a step costs less."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthbank.config import TrainConfig
+from synthbank.records import LabelledImages
+
+SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run at one size; steps and seconds go on counting from one stage to the next."""
+
+    size: int
+    config: TrainConfig
+    """Of the run, but that its schedule ends where the stage ends."""
+    last: bool = False
+    """At full size; only what this stage makes is a model."""
+
+
+def stages_of(config: TrainConfig, size: int, *, start_size: int | None = None) -> list[Stage]:
+    """The stages of a run, smallest size first.
+
+    Args:
+        config: `grow_share` says how much of the schedule comes before a size; learning rates fall in the last stage.
+        size: full side in pixels, a power of two.
+        start_size: of the images that the start weights make, below which no stage goes, as it would lose their finest
+            maps; `None`: random weights.
+    """
+    stages = [Stage(size, config, last=True)]
+    while config.grow_share and stages[0].size > (start_size or SMALLEST):
+        later = stages[0]
+        steps, seconds = later.config.steps, later.config.time_budget_sec
+        shorter = dataclasses.replace(
+            later.config,
+            steps=None if steps is None else max(round(config.grow_share * steps), 1),
+            time_budget_sec=None if seconds is None else config.grow_share * seconds,
+            lr_floor=1.0,
+        )
+        stages.insert(0, Stage(later.size // 2, shorter))
+    return stages
+
+
+def shrunk(images: LabelledImages, size: int) -> LabelledImages:
+    """Each pixel becomes the mean of the square it stands for: `[N, C, S, S]` uint8 to `[N, C, size, size]`."""
+    n, channels, side, _ = images.images.shape
+    if side == size:
+        return images
+    squares = images.images.reshape(n, channels, size, side // size, size, side // size)
+    means = squares.mean(axis=(3, 5), dtype=np.float32)
+    return dataclasses.replace(images, images=means.round().astype(np.uint8))

@@ -1,0 +1,115 @@
+"""Runs that grow: a small size first, then the full one, as one run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from synthbank.config import TrainConfig
+from synthbank.data import IngestOptions
+from synthbank.models import load_tensors, state_fingerprint
+from synthbank.records import LabelledImages
+from synthbank.settings import Settings
+from synthbank.storage import layout
+from synthbank.training import AdversarialTrainer, state_size
+from synthbank.workflows.bank import open_bank
+from synthbank.workflows.ingest import ingest
+from synthbank.workflows.stages import shrunk, stages_of
+from synthbank.workflows.train import train
+
+from .conftest import small_config
+
+DATASET = "large"
+GROWING = {"grow_share": 0.5, "steps": 6, "snapshot_every": 2, "snapshot_images": 8}
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    with open_bank(Settings(home=tmp_path_factory.mktemp("growing") / "bank")) as found:
+        ingest(found, "sample:ihc", name=DATASET, options=IngestOptions(size=64))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def whole(bank):
+    """A growing run without interruption, and the hand-over between its stages."""
+    handed = []
+    original = AdversarialTrainer.start_from
+
+    def start_from(trainer, start, **how):
+        handed.append((trainer.spec.size, how, original(trainer, start, **how)))
+        return handed[-1][-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AdversarialTrainer, "start_from", start_from)
+        return train(bank, DATASET, small_config(**GROWING), device="cpu", model_name="whole"), handed
+
+
+def _weights(bank, report):
+    tensors = load_tensors(bank.store.get(layout.model_key(report.model.id, "generator.safetensors")))
+    return state_fingerprint(tensors)
+
+
+def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
+    config = TrainConfig(steps=1000, time_budget_sec=None, grow_share=0.4, lr_floor=0.2)
+    assert [(s.size, s.config.steps, s.config.lr_floor, s.last) for s in stages_of(config, 256)] == [
+        (32, 64, 1.0, False),
+        (64, 160, 1.0, False),
+        (128, 400, 1.0, False),
+        (256, 1000, 0.2, True),
+    ]
+    timed = TrainConfig(time_budget_sec=600.0, grow_share=0.25)
+    assert [(s.size, s.config.time_budget_sec) for s in stages_of(timed, 64)] == [(32, 150.0), (64, 600.0)]
+
+
+def test_no_stage_is_smaller_than_the_start_weights():
+    config = TrainConfig(steps=1000, grow_share=0.4)
+    sizes = {start: [s.size for s in stages_of(config, 128, start_size=start)] for start in (64, 128, 256)}
+    assert sizes == {64: [64, 128], 128: [128], 256: [128]}
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.0, 256), (0.4, 32)])
+def test_small_images_and_runs_without_a_share_have_one_stage(share, size):
+    config = TrainConfig(steps=10, grow_share=share)
+    (only,) = stages_of(config, size)
+    assert (only.size, only.config, only.last) == (size, config, True)
+
+
+def test_shrinking_takes_the_mean_of_each_square():
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 2, 8, 8), dtype=np.uint8)
+    small = shrunk(LabelledImages(pixels, np.arange(3), ("a", "b", "c"), ("x", "y", "z")), 2)
+    assert small.images.dtype == np.uint8
+    assert small.images.shape == (3, 2, 2, 2)
+    assert abs(int(small.images[1, 0, 0, 1]) - pixels[1, 0, :4, 4:].mean()) <= 0.5
+    assert (small.ids, small.labels.tolist()) == (("x", "y", "z"), [0, 1, 2])
+
+
+def test_only_the_full_size_makes_snapshots_and_counting_goes_on(bank, whole):
+    report, handed = whole
+    assert report.model.size == 64
+    assert [s.step for s in report.snapshots] == [4, 6]
+    assert (report.steps, report.images_seen) == (6, 24)
+    ((size, how, share),) = handed
+    assert (size, how) == (64, {"same_classes": True, "first_step": 3})
+    assert share > 0.7
+    lines = (bank.runs_dir / report.run_id / "history.jsonl").read_text().splitlines()
+    times = [json.loads(line)["elapsed_sec"] for line in lines]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize(("stop", "size"), [(2, 32), (4, 64)])
+def test_a_growing_run_that_was_stopped_in_any_stage_ends_with_the_same_weights(bank, whole, stop, size):
+    config = small_config(**GROWING, ada_kimg=100.0 + stop)  # without effect here: another run
+    asked = iter(range(100))
+    stopped = train(bank, DATASET, config, device="cpu", should_stop=lambda: next(asked) >= stop, model_name="cut")
+    assert (stopped.finished, stopped.steps) == (False, stop)
+    assert state_size(stopped.run_dir) == size
+    resumed = train(bank, DATASET, config, device="cpu", model_name=f"cut-{stop}")
+    assert _weights(bank, resumed) == _weights(bank, whole[0])
+
+
+def test_a_longer_schedule_goes_on_at_full_size(bank, whole):
+    config = small_config(**GROWING | {"steps": 8})
+    longer = train(bank, DATASET, config, device="cpu", model_name="longer")
+    assert (longer.run_id, longer.steps) == (whole[0].run_id, 8)
+    assert [s.step for s in longer.snapshots] == [4, 6, 8]
