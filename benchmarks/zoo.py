@@ -49,6 +49,7 @@ ORIGINS = {
         "Red cells, white cells and platelets from stained blood smears: BCCD (github.com/Shenggan/BCCD_Dataset)",
         "MIT",
         128,
+        start="zoo:cytology3-64",
     ),
     "histology128": Origin(
         "Stained tissue, tiles by share of nuclei: BBBC038 / 2018 Data Science Bowl, stage 1 training images",

@@ -25,7 +25,7 @@ from synthbank.workflows.processes import Processes, is_first, one_device, proce
 STEPS = 80
 TRAIN = ["train", "tiles", "--model", "r3gan", "--preset", "quick", "--steps", str(STEPS), "--model-name", "two"]
 TRAIN += ["--set", "batch_size=4", "--set", "model_options={base: 4, depth: 1}", "--set", "snapshot_every=40"]
-TRAIN += ["--set", "snapshot_images=4", "--device", "cpu"]
+TRAIN += ["--set", "snapshot_images=4", "--set", "grow_share=0.25", "--device", "cpu"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
 TORCHRUN += ["--monitor-interval", "0.2", "-m", "synthbank"]
 
@@ -36,7 +36,7 @@ def banks(tmp_path_factory):
     base = tmp_path_factory.mktemp("processes")
     source = base / "source"
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8).repeat(4, axis=1).repeat(4, axis=2)
+    pixels = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8).repeat(8, axis=1).repeat(8, axis=2)
     source.mkdir()
     np.savez(
         source / "tiles.npz",
@@ -44,7 +44,7 @@ def banks(tmp_path_factory):
         **{f"{part}_labels": np.arange(n) % 2 for part, n in (("train", 20), ("val", 10), ("test", 10))},
     )
     with open_bank(Settings(home=base / "whole")) as bank:
-        ingest(bank, source / "tiles.npz", name="tiles", options=IngestOptions(size=32))
+        ingest(bank, source / "tiles.npz", name="tiles", options=IngestOptions(size=64))
     shutil.copytree(base / "whole", base / "killed")
     return base
 
