@@ -69,8 +69,8 @@ class TrainConfig:
     grad_clip: float = 0.0
     """Largest gradient norm of either player; 0: no clipping."""
     grow_share: float = 0.0
-    """Share of the schedule that is trained at half the size, and that share of it at half of that, down to 32 pixels
-    or the size of the start weights (after Karras et al. 2018, arXiv 1710.10196); 0: everything at full size."""
+    """Share of the schedule that is trained at half the size (after Karras et al. 2018, arXiv 1710.10196), and where
+    that is above 64 pixels and the size of the start weights, that share of it at half of that; 0: all at full size."""
     precision: str = "32-true"
     """As in lightning-fabric: 32-true, bf16-mixed; auto: whichever is faster here, measured before the first step."""
     layout: str = "channels_last"

@@ -53,7 +53,6 @@ def _weights(bank, report):
 def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
     config = TrainConfig(steps=1000, time_budget_sec=None, grow_share=0.4, lr_floor=0.2)
     assert [(s.size, s.config.steps, s.config.lr_floor, s.last) for s in stages_of(config, 256)] == [
-        (32, 64, 1.0, False),
         (64, 160, 1.0, False),
         (128, 400, 1.0, False),
         (256, 1000, 0.2, True),

@@ -14,7 +14,6 @@ from synthbank.errors import OptionError
 from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split, require_dataset
-from synthbank.workflows.stages import SMALLEST
 from synthbank.workflows.zoo import read_package
 
 PRESETS = ("quick", "paper", "auto")
@@ -100,7 +99,7 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, *, init_given: bool
         if start is not None:
             choices.append(start)
         grown = start is not None and start.values["init"] == START and dataset.size <= _START_SIZE
-        if dataset.size > SMALLEST and not grown:
+        if dataset.size >= _START_SIZE and not grown:
             choices.append(_GROW)
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
@@ -132,8 +131,8 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
 
 
 _GROW = _Choice(
-    f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less; likewise down to "
-    f"{SMALLEST} pixels, or to the size of the start weights",
+    f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less (larger images: again and "
+    "again, down to 64 pixels or the size of the start weights)",
     {"grow_share": _GROW_SHARE},
 )
 

@@ -10,8 +10,6 @@ import numpy as np
 from synthbank.config import TrainConfig
 from synthbank.records import LabelledImages
 
-SMALLEST = 32
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -31,10 +29,12 @@ def stages_of(config: TrainConfig, size: int, *, start_size: int | None = None) 
         config: `grow_share` says how much of the schedule comes before a size; learning rates fall in the last stage.
         size: full side in pixels, a power of two.
         start_size: of the images that the start weights make, below which no stage goes, as it would lose their finest
-            maps; `None`: random weights.
+            maps; `None`: random weights. Then 64 pixels are the least, and half of 64: longer ways cost short runs more
+            than they gain (docs/recipes.md).
     """
+    smallest = start_size or min(max(size // 2, 32), 64)
     stages = [Stage(size, config, last=True)]
-    while config.grow_share and stages[0].size > (start_size or SMALLEST):
+    while config.grow_share and stages[0].size > smallest:
         later = stages[0]
         steps, seconds = later.config.steps, later.config.time_budget_sec
         shorter = dataclasses.replace(
