@@ -98,8 +98,8 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, *, init_given: bool
         start = None if init_given else _start(originals)
         if start is not None:
             choices.append(start)
-        grown = start is not None and start.values["init"] == START and dataset.size <= _START_SIZE
-        if dataset.size >= _START_SIZE and not grown:
+        of_its_size = start is not None and start.values["init"] == START and dataset.size <= _START_SIZE
+        if dataset.size >= _START_SIZE and not of_its_size:
             choices.append(_GROW)
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
