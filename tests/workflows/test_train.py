@@ -187,6 +187,13 @@ def test_auto_grows_up_to_a_size_that_no_start_weights_have(trained):
     assert told == [False, True, False]
 
 
+@pytest.mark.parametrize(("size", "grows"), [(128, 0.0), (256, 0.4)])
+def test_auto_starts_large_images_from_weights_of_128_pixels(trained, size, grows):
+    ingest(trained, "sample:ihc", name="large", options=IngestOptions(size=size))
+    config = configure(trained, "large", architecture="projected").config
+    assert (config.init, config.grow_share) == ("zoo:cytology3-128", grows)
+
+
 def test_auto_does_not_start_from_weights_that_know_these_images(trained, tmp_path, monkeypatch):
     """A model trained on them has seen what is held out now, or the same fields at another size."""
     push(trained, MODEL, str(tmp_path / "pushed"))

@@ -21,7 +21,8 @@ _STYLEGAN2_BATCH = 16  # of its presets
 # measured on 12 to 555 images: 0.07 to 0.50 on single cells, 0.001 to 0.016 on tissue
 _CENTRED = 0.05
 START = "zoo:cytology3-64"
-_START_SIZE = 64
+_LARGE_START = "zoo:cytology3-128"
+_START_SIZE, _LARGE_START_SIZE = 64, 128
 _GROW_SHARE = 0.4
 _LOOKED_AT = 200
 # the gate takes at most 2% of new images for copies
@@ -98,7 +99,7 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, *, init_given: bool
         start = None if init_given else _start(originals)
         if start is not None:
             choices.append(start)
-        of_its_size = start is not None and start.values["init"] == START and dataset.size <= _START_SIZE
+        of_its_size = start is not None and start.values["init"] != "none" and dataset.size <= _LARGE_START_SIZE
         if dataset.size >= _START_SIZE and not of_its_size:
             choices.append(_GROW)
     if architecture == "stylegan2":
@@ -139,13 +140,14 @@ _GROW = _Choice(
 
 def _start(originals: UInt8Images) -> _Choice:
     """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
+    weights = START if originals.shape[-1] < _LARGE_START_SIZE else _LARGE_START
     some = originals[:: max(len(originals) // _LOOKED_AT, 1)]
-    reasons = read_package(START).gate.judge(some).reasons
+    reasons = read_package(weights).gate.judge(some).reasons
     known = sum(reason in ("exact_copy", "near_copy") for reason in reasons)
     if known > _SEEN_BEFORE * len(some):
-        why = f"start: from nothing, as {START} was trained on {known} of {len(some)} of these originals"
+        why = f"start: from nothing, as {weights} was trained on {known} of {len(some)} of these originals"
         return _Choice(why, {"init": "none"})
     return _Choice(
-        f"start: {START}, blood cells; also for other images, it saves time (--init none starts from nothing)",
-        {"init": START},
+        f"start: {weights}, blood cells; also for other images, it saves time (--init none starts from nothing)",
+        {"init": weights},
     )
