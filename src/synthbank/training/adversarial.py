@@ -17,7 +17,7 @@ from synthbank.models import ModelSpec, baked_state, draw_latents, two_players
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.ada import AdaptiveStrength
 from synthbank.training.augment_d import augment, symmetries
-from synthbank.training.ema import ema_copy, ema_update
+from synthbank.training.ema import ema_copy
 from synthbank.training.losses import losses
 from synthbank.training.penalties import gradient_penalty
 from synthbank.training.trainer import BaseTrainer, Sampler, trainers
@@ -76,7 +76,6 @@ class AdversarialTrainer(BaseTrainer):
             Detached scalars: `loss_d` (without penalties), `loss_g`, `logit_real`, `logit_fake`; with adaptive
             augmentation `augment_p`, in steps with gradient penalties `penalty`.
         """
-        config = self.config
         rng = self._step_rng(index)
         self._set_learning_rates(progress)
         real, labels = self._real_batch(index, rng)
@@ -96,7 +95,7 @@ class AdversarialTrainer(BaseTrainer):
         pairs = zip(fake_features, leaves, strict=True)
         self.fabric.backward(torch.stack([(f * leaf.grad).sum() for f, leaf in pairs]).sum())
         self._descend(self.generator, self.opt_g)
-        ema_update(self.ema, self.generator.module, decay=config.ema_decay, step=index - self.first_step + 1)
+        self._average(index)
         return {**told, "loss_g": loss_g.detach()}
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from synthbank.errors import OptionError
 from synthbank.fingerprint import stable_seed
 from synthbank.models import Denoiser, ModelSpec, architectures, normal
 from synthbank.records import LabelledImages, UInt8Images
-from synthbank.training.ema import ema_copy, ema_update
+from synthbank.training.ema import ema_copy
 from synthbank.training.trainer import BaseTrainer, Sampler, trainers
 
 _MEAN, _DEVIATION = -1.2, 1.2  # of the logarithm of the noise level: Karras et al. 2022, table 1
@@ -82,7 +82,7 @@ class DenoisingTrainer(BaseTrainer):
         error = (self.generator.denoise(noisy, sigma, labels) - real).square().mean(dim=(1, 2, 3))
         loss = (loss_weight(sigma, self.sigma_data) * error).mean()
         self._update(self.generator, self.opt_g, loss)
-        ema_update(self.ema, self.generator.module, decay=self.config.ema_decay, step=index - self.first_step + 1)
+        self._average(index)
         return {"loss": loss.detach()}
 
     def mean_logit(self, images: UInt8Images, labels: NDArray[Any]) -> None:

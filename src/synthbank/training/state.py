@@ -15,17 +15,19 @@ from synthbank.models.weights import load_tensors, read_header, save_tensors
 from synthbank.records import TrainEvent
 from synthbank.storage import write_atomic
 
+_STATE = "state.safetensors"
+
 
 def write_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Replace the folder's training state."""
-    write_atomic(folder / "state.safetensors", save_tensors(tensors, header=values))
+    write_atomic(folder / _STATE, save_tensors(tensors, header=values))
 
 
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The folder's training state; `None` where there is none yet. What killed writes left behind is removed."""
     for left_over in folder.rglob(".*.part"):  # of a write that was killed
         left_over.unlink()
-    path = folder / "state.safetensors"
+    path = folder / _STATE
     if not path.exists():
         return None
     data = path.read_bytes()
@@ -34,7 +36,7 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 def state_size(folder: Path) -> int | None:
     """Side in pixels of the images that the folder's training state makes; `None` where there is none yet."""
-    path = folder / "state.safetensors"
+    path = folder / _STATE
     return int(read_header(path.read_bytes())["size"]) if path.exists() else None
 
 

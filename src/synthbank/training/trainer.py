@@ -19,7 +19,7 @@ from synthbank.models import Generator, ModelSpec, SharedRng, architectures, cha
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.registry import Registry
 from synthbank.training.augment_d import symmetries
-from synthbank.training.ema import settled
+from synthbank.training.ema import ema_update, settled
 from synthbank.training.peers import Peers
 
 M = TypeVar("M", bound=nn.Module)
@@ -259,6 +259,11 @@ class BaseTrainer(ABC):
         if self.config.grad_clip:
             self.fabric.clip_gradients(module, optimizer, max_norm=self.config.grad_clip, error_if_nonfinite=False)
         optimizer.step()
+
+    def _average(self, index: int) -> None:
+        """Let the average follow the generator after step `index`."""
+        step = index - self.first_step + 1
+        ema_update(self.ema, self.modules()["generator"], decay=self.config.ema_decay, step=step)
 
     def _set_learning_rates(self, progress: float) -> None:
         decay = 1.0 - (1.0 - self.config.lr_floor) * max(2 * progress - 1, 0.0)

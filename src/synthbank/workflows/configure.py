@@ -14,6 +14,7 @@ from synthbank.errors import OptionError
 from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split, require_dataset
+from synthbank.workflows.stages import smallest_size
 from synthbank.workflows.zoo import read_package
 
 PRESETS = ("quick", "paper", "auto")
@@ -22,7 +23,7 @@ _STYLEGAN2_BATCH = 16  # of its presets
 _CENTRED = 0.05
 START = "zoo:cytology3-64"
 _LARGE_START = "zoo:cytology3-128"
-_START_SIZE, _LARGE_START_SIZE = 64, 128
+_LARGE = 128
 _GROW_SHARE = 0.4
 _LOOKED_AT = 200
 # the gate takes at most 2% of new images for copies
@@ -96,12 +97,7 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, *, init_given: bool
     if architecture == "projected":
         originals = load_split(bank, dataset, Split.TRAIN).images.images
         choices += _fit_projected(originals)
-        start = None if init_given else _start(originals)
-        if start is not None:
-            choices.append(start)
-        of_its_size = start is not None and start.values["init"] != "none" and dataset.size <= _LARGE_START_SIZE
-        if dataset.size >= _START_SIZE and not of_its_size:
-            choices.append(_GROW)
+        choices += _growth(dataset.size) if init_given else _start(originals)
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
         choices.append(_Choice(f"R1: {gamma:.2g}, by size and batch as in its paper", {"r1_gamma": gamma}))
@@ -131,23 +127,27 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
     return choices
 
 
-_GROW = _Choice(
-    f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less (larger images: again and "
-    "again, down to 64 pixels or the size of the start weights)",
-    {"grow_share": _GROW_SHARE},
-)
+def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
+    """A start at a smaller size, where the start weights leave room for one."""
+    if smallest_size(size, start_size) == size:
+        return []
+    why = (
+        f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less (larger images: again "
+        "and again, down to 64 pixels or the size of the start weights)"
+    )
+    return [_Choice(why, {"grow_share": _GROW_SHARE})]
 
 
-def _start(originals: UInt8Images) -> _Choice:
+def _start(originals: UInt8Images) -> list[_Choice]:
     """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
-    weights = START if originals.shape[-1] < _LARGE_START_SIZE else _LARGE_START
+    size = originals.shape[-1]
+    weights = START if size < _LARGE else _LARGE_START
+    package = read_package(weights)
     some = originals[:: max(len(originals) // _LOOKED_AT, 1)]
-    reasons = read_package(weights).gate.judge(some).reasons
+    reasons = package.gate.judge(some).reasons
     known = sum(reason in ("exact_copy", "near_copy") for reason in reasons)
     if known > _SEEN_BEFORE * len(some):
         why = f"start: from nothing, as {weights} was trained on {known} of {len(some)} of these originals"
-        return _Choice(why, {"init": "none"})
-    return _Choice(
-        f"start: {weights}, blood cells; also for other images, it saves time (--init none starts from nothing)",
-        {"init": weights},
-    )
+        return [_Choice(why, {"init": "none"}), *_growth(size)]
+    why = f"start: {weights}, blood cells; also for other images, it saves time (--init none starts from nothing)"
+    return [_Choice(why, {"init": weights}), *_growth(size, package.spec.size)]

@@ -22,17 +22,27 @@ class Stage:
     """At full size; only what this stage makes is a model."""
 
 
+def smallest_size(size: int, start_size: int | None = None) -> int:
+    """The side in pixels that a growing run begins with.
+
+    Args:
+        size: full side, a power of two.
+        start_size: of the images that the start weights make, below which no stage goes, as it would lose their finest
+            maps; `None`: random weights. Then 64 pixels are the least, and half of 64: longer ways cost short runs more
+            than they gain (docs/recipes.md).
+    """
+    return min(size, start_size or min(max(size // 2, 32), 64))
+
+
 def stages_of(config: TrainConfig, size: int, *, start_size: int | None = None) -> list[Stage]:
     """The stages of a run, smallest size first.
 
     Args:
         config: `grow_share` says how much of the schedule comes before a size; learning rates fall in the last stage.
         size: full side in pixels, a power of two.
-        start_size: of the images that the start weights make, below which no stage goes, as it would lose their finest
-            maps; `None`: random weights. Then 64 pixels are the least, and half of 64: longer ways cost short runs more
-            than they gain (docs/recipes.md).
+        start_size: as in `smallest_size`.
     """
-    smallest = start_size or min(max(size // 2, 32), 64)
+    smallest = smallest_size(size, start_size)
     stages = [Stage(size, config, last=True)]
     while config.grow_share and stages[0].size > smallest:
         later = stages[0]

@@ -293,7 +293,12 @@ def _handed_on(loop: TrainingLoop) -> _Begin:
     judge = trainer.judge_weights()
     if judge:
         networks["discriminator"] = judge
-    progress = Progress(done.step, done.images_seen, done.elapsed_sec, done.elapsed_sec)
+    progress = Progress(
+        step=done.step,
+        images_seen=done.images_seen,
+        elapsed_sec=done.elapsed_sec,
+        last_snapshot_sec=done.elapsed_sec,
+    )
     return _Begin(networks, trainer.spec.class_names, progress)
 
 
