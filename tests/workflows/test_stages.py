@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from skimage.io import imread
 
 from synthbank.config import TrainConfig
 from synthbank.data import IngestOptions
@@ -94,6 +95,17 @@ def test_only_the_full_size_makes_snapshots_and_counting_goes_on(bank, whole):
     lines = (bank.runs_dir / report.run_id / "history.jsonl").read_text().splitlines()
     times = [json.loads(line)["elapsed_sec"] for line in lines]
     assert times == sorted(times)
+
+
+def test_small_stages_show_their_images_on_sheets_of_the_full_size(whole):
+    report, _ = whole
+    paths = sorted((report.run_dir / "grids").iterdir())
+    assert [path.stem for path in paths] == ["00000002", "00000004", "00000006"]
+    sheets = [imread(path) for path in paths]
+    assert len({sheet.shape for sheet in sheets}) == 1
+    first = sheets[0][-68:-4, -68:-4]  # its last image, inside the gap around it
+    assert first.std() > 1
+    assert (first[::2, ::2] == first[1::2, 1::2]).all()
 
 
 @pytest.mark.parametrize(("stop", "size"), [(2, 32), (4, 64)])

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.errors import TrainingError
@@ -42,11 +42,11 @@ class Hooks:
 
     score: Callable[[UInt8Images], Mapping[str, float]] | None
     """Scores of a snapshot's fixed-noise images `[N, C, H, W]`; must hold "kid", "real_diversity", "fake_diversity".
-    `None`: there are no snapshots, as what comes out is not yet a model."""
+    `None`: there are no snapshots, only pictures, as what comes out is not yet a model."""
     on_event: Callable[[TrainEvent], None] = lambda event: None
     """Every line of the history, and a "progress" event every few steps that is not written down."""
     on_grid: Callable[[int, UInt8Images], None] = lambda step, images: None
-    """Fixed-noise images at each snapshot, in class order."""
+    """Fixed-noise images whenever a snapshot is due, in class order."""
     should_stop: Callable[[], bool] = _never
     """Asked after every step; `True` saves the state and returns."""
 
@@ -179,19 +179,30 @@ class TrainingLoop:
         return True
 
     def _snapshot(self) -> None:
-        """Write the averaged generator, score it, and let the guards look; other processes wait at their next step."""
+        """Show the averaged generator's images, and where they are scored, write it; other processes wait meanwhile."""
         if not self.peers.first:
             return
-        assert self.hooks.score is not None
-        p = self.progress
         labels = np.arange(self.config.snapshot_images, dtype=np.int64) % self.trainer.spec.n_classes
         generator = self.trainer.published()
         images = self.trainer.sample(generator, labels)
-        scores = dict(self.hooks.score(images))
+        if self.hooks.score is not None:
+            self._score_snapshot(generator, images, labels, self.hooks.score)
+        self.progress.last_snapshot_sec = self._elapsed()
+        self.hooks.on_grid(self.progress.step, images)
+
+    def _score_snapshot(
+        self,
+        generator: nn.Module,
+        images: UInt8Images,
+        labels: np.ndarray[tuple[int], np.dtype[np.int64]],
+        score: Callable[[UInt8Images], Mapping[str, float]],
+    ) -> None:
+        """Write the averaged generator with its scores, and let the guards look."""
+        p = self.progress
+        scores = dict(score(images))
         logits = self._logits(images, labels)
         path = self._snapshot_path(p.step)
         write_atomic(path, save_tensors(baked_state(generator), header=self.trainer.spec.to_json()))
-        p.last_snapshot_sec = self._elapsed()
         self._record(self._event("snapshot", **scores, **logits))
         diversities = {k: scores[k] for k in ("real_diversity", "fake_diversity")}
         # nothing has collapsed that was never varied: young networks draw one grey image
@@ -200,7 +211,6 @@ class TrainingLoop:
         for event in (collapse, overfitting):
             if event is not None:
                 self._record_guard(event)
-        self.hooks.on_grid(p.step, images)
 
     def _logits(self, fake: UInt8Images, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, float]:
         if not len(self.validation):
@@ -270,8 +280,6 @@ class TrainingLoop:
 
     def _snapshot_due(self) -> bool:
         c, p = self.config, self.progress
-        if self.hooks.score is None:
-            return False
         if c.snapshot_every is not None:
             return p.step % c.snapshot_every == 0
         if c.steps is not None:

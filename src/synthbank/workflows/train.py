@@ -263,11 +263,11 @@ def _build_loop(
         same_classes = begin.class_names == spec.class_names
         trainer.start_from(begin.networks, same_classes=same_classes, first_step=begin.progress.step)
     if trainer.peers.first:
-        recorder = _Recorder(run_dir, images.class_names, on_event)
+        recorder = _Recorder(run_dir, images.class_names, on_event, full_size=material.images.images.shape[-1])
         score = snapshot_scorer(material.reference) if stage.last else None
         hooks = Hooks(score=score, on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop)
     else:  # it neither scores nor tells
-        hooks = Hooks(score=(lambda images: {}) if stage.last else None)
+        hooks = Hooks(score=None)
     return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks, begin=begin.progress)
 
 
@@ -317,13 +317,15 @@ def _start_weights(bank: Bank, config: TrainConfig) -> StartWeights | None:
 class _Recorder:
     """Writes grids and TensorBoard beside the history, and passes every event on."""
 
-    def __init__(self, run_dir: Path, class_names: tuple[str, ...], on_event: Callable[[TrainEvent], None]) -> None:
+    def __init__(
+        self, run_dir: Path, class_names: tuple[str, ...], on_event: Callable[[TrainEvent], None], *, full_size: int
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._grids = run_dir / "grids"
         self._grids.mkdir(exist_ok=True)
         self._board = SummaryWriter(str(run_dir / "tensorboard"))
-        self._class_names, self._on_event = class_names, on_event
+        self._class_names, self._on_event, self._full_size = class_names, on_event, full_size
 
     def event(self, event: TrainEvent) -> None:
         if event.kind in ("status", "snapshot"):
@@ -332,7 +334,8 @@ class _Recorder:
         self._on_event(event)
 
     def grid(self, step: int, images: UInt8Images) -> None:
-        n = len(self._class_names)
+        n, times = len(self._class_names), self._full_size // images.shape[-1]
+        images = images.repeat(times, axis=2).repeat(times, axis=3)  # small stages too fill the sheet
         rows = {name: images[i::n][:12] for i, name in enumerate(self._class_names)}
         write_atomic(self._grids / f"{step:08d}.png", labelled_grid(rows))
         self._board.flush()
