@@ -187,7 +187,7 @@ def resolve_train_config(
     """
     values = load_preset(preset) | dict(fitted or {})
     if file is not None:
-        values |= _mapping(_read_yaml(file), str(file))
+        values |= read_options(file)
     values |= {k: v for k, v in (overrides or {}).items() if v is not None}
     known = {f.name for f in dataclasses.fields(TrainConfig)}
     for key in values:
@@ -198,11 +198,17 @@ def resolve_train_config(
     return TrainConfig(**{**values, "preset": preset})
 
 
-def _read_yaml(file: Path) -> object:
+def read_options(file: Path) -> dict[str, Any]:
+    """What a user's YAML file says, unchecked.
+
+    Raises:
+        OptionError: it cannot be read, or is no mapping.
+    """
     try:
-        return yaml.safe_load(file.read_text())
+        found = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise OptionError("The configuration file cannot be read", got=f"{file}: {error}") from error
+    return _mapping(found, str(file))
 
 
 def _mapping(values: object, where: str) -> dict[str, Any]:

@@ -187,6 +187,26 @@ def test_auto_grows_up_to_a_size_that_no_start_weights_have(trained):
     assert told == [False, True, False]
 
 
+def test_auto_does_not_grow_from_start_weights_of_full_size(trained):
+    ingest(trained, "sample:ihc", name="larger", options=IngestOptions(size=64))
+    found = configure(trained, "larger", architecture="projected", overrides={"init": "zoo:ihc-64"})
+    assert found.config.grow_share == 0.0
+    assert not [r for r in found.reasons if r.startswith("growth")]
+
+
+@pytest.mark.parametrize("preset", ["auto", "quick"])
+@pytest.mark.parametrize("options", [{"init": "none"}, {"steps": 7}, {"steps": 7, "time_budget_sec": 9.0}])
+def test_a_file_says_what_the_command_line_would(trained, tmp_path, preset, options):
+    ingest(trained, "sample:ihc", name="larger", options=IngestOptions(size=64))
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps(options))
+    said = [
+        configure(trained, "larger", architecture="projected", preset=preset, **how)
+        for how in ({"file": file}, {"overrides": options})
+    ]
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize(("size", "grows"), [(128, 0.0), (256, 0.4)])
 def test_auto_starts_large_images_from_weights_of_128_pixels(trained, size, grows):
     ingest(trained, "sample:ihc", name="large", options=IngestOptions(size=size))

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from synthbank.catalogue import DatasetRow, queries
-from synthbank.config import TrainConfig, resolve_train_config
+from synthbank.config import TrainConfig, read_options, resolve_train_config
 from synthbank.data import variance_by_place
 from synthbank.errors import OptionError
 from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split, require_dataset
 from synthbank.workflows.stages import smallest_size
-from synthbank.workflows.zoo import read_package
+from synthbank.workflows.zoo import read_package, start_weights
 
 PRESETS = ("quick", "paper", "auto")
 _STYLEGAN2_BATCH = 16  # of its presets
@@ -68,19 +68,21 @@ def configure(
     if preset not in PRESETS:
         raise OptionError("Unknown preset", got=preset, allowed=PRESETS)
     dataset = require_dataset(bank, dataset_name)
-    given = {k: v for k, v in (overrides or {}).items() if v is not None}
-    choices = _fit(bank, dataset, architecture, init_given="init" in given) if preset == "auto" else []
+    packaged = f"{architecture}-{'quick' if preset == 'auto' else preset}"
+    config = resolve_train_config(packaged, file=file, overrides=overrides)
+    given = {k for k, v in (overrides or {}).items() if v is not None} | set(read_options(file) if file else ())
+    init = config.init if "init" in given else None
+    choices = _fit(bank, dataset, architecture, init) if preset == "auto" else []
     fitted = {k: v for choice in choices for k, v in choice.values.items()}
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
-    packaged = f"{architecture}-{'quick' if preset == 'auto' else preset}"
-    config = resolve_train_config(packaged, file=file, overrides=given, fitted=fitted)
+    config = resolve_train_config(packaged, file=file, overrides=overrides, fitted=fitted)
     held = [c.why for c in choices if all(getattr(config, name) == value for name, value in c.values.items())]
     return Resolved(config, tuple(held))
 
 
-def _fit(bank: Bank, dataset: DatasetRow, architecture: str, *, init_given: bool) -> list[_Choice]:
-    """What "auto" changes in the quick preset, and why."""
+def _fit(bank: Bank, dataset: DatasetRow, architecture: str, init: str | None) -> list[_Choice]:
+    """What "auto" changes in the quick preset, and why; `init` is the user's choice of start weights, if any."""
     with bank.catalogue.session() as session:
         n = len(queries.originals(dataset.id, split=Split.TRAIN, session=session))
     minutes = min(max(20.0 * (dataset.size / 64) ** 2, 5.0), 240.0)
@@ -97,7 +99,11 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, *, init_given: bool
     if architecture == "projected":
         originals = load_split(bank, dataset, Split.TRAIN).images.images
         choices += _fit_projected(originals)
-        choices += _growth(dataset.size) if init_given else _start(originals)
+        if init is None:
+            choices += _start(originals)
+        else:
+            start = start_weights(bank, init)
+            choices += _growth(dataset.size, None if start is None else start.spec.size)
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
         choices.append(_Choice(f"R1: {gamma:.2g}, by size and batch as in its paper", {"r1_gamma": gamma}))
