@@ -328,7 +328,7 @@ def filled(catalogue, original_hashes):
         queries.upsert_run(
             "run-1", session=session, dataset_id=dataset.id, architecture="sagan", seed=7, config={"lr": 1e-4}
         )
-        for name, hashes in (("alpha", None), ("beta", original_hashes[1:3])):
+        for name, hashes in (("alpha", original_hashes[:6]), ("beta", original_hashes[1:3])):
             queries.publish_model(
                 name,
                 session=session,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -145,6 +146,13 @@ class LabelledImages:
     def of_class(self, label: int) -> LabelledImages:
         """The images of one class."""
         return self.take(np.flatnonzero(self.labels == label))
+
+    def of_classes(self, names: Sequence[str]) -> LabelledImages:
+        """The images of some classes, which these are all the classes of; their order is that of `names`."""
+        number = {self.class_names.index(name): i for i, name in enumerate(names) if name in self.class_names}
+        of_them = self.take(np.flatnonzero(np.isin(self.labels, list(number))))
+        labels = np.array([number[label] for label in of_them.labels.tolist()], np.int64)
+        return LabelledImages(of_them.images, labels, tuple(names), of_them.ids)
 
     def take(self, index: NDArray[np.int64]) -> LabelledImages:
         """The images at `index`, in that order."""

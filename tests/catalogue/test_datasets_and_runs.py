@@ -149,7 +149,7 @@ def test_publishing_again_changes_nothing(filled):
         assert queries.update_model_card("alpha", {"kid": 0.1}, session=session).card == {"kid": 0.1}
 
 
-def test_a_model_depends_on_training_and_validation_originals(filled, original_hashes):
+def test_a_model_depends_on_the_originals_that_shaped_it(filled, original_hashes):
     with filled.session() as session:
         assert queries.model_originals("alpha", session=session) == sorted(original_hashes[:6])
         assert queries.model_originals("beta", session=session) == sorted(original_hashes[1:3])

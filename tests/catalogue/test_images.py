@@ -183,6 +183,7 @@ def test_nothing_new_comes_from_a_withdrawn_model(filled, image_rows, original_h
                     sha256=known.sha256,
                     card={},
                     dataset_id=known.dataset_id,
+                    originals=original_hashes[4:6],
                 )
         with pytest.raises(NotFoundError):
             queries.withdraw_original("0" * 64, session=session)

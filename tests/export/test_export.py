@@ -21,11 +21,11 @@ from synthbank.errors import (
     UnknownNameError,
 )
 from synthbank.export import export_images, exporters
-from synthbank.export.formats.folder import class_folders
 from synthbank.export.sinks import open_sink
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
 from synthbank.records import Score
 from synthbank.storage import decode_png, open_filesystem
+from synthbank.storage.layout import class_folders
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from PIL import Image
 
 from synthbank.catalogue import queries
 from synthbank.data import IngestOptions
-from synthbank.errors import OptionError, StateError
+from synthbank.errors import BusyError, OptionError, StateError, SynthBankError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.models import load_tensors
 from synthbank.records import Split
 from synthbank.storage import layout
 from synthbank.workflows.configure import configure
-from synthbank.workflows.ingest import ingest, load_split, require_dataset
+from synthbank.workflows.ingest import augment, ingest, load_split, require_dataset
+from synthbank.workflows.lease import held
 from synthbank.workflows.train import run_name, train, train_per_class
 from synthbank.workflows.zoo import push
 
@@ -85,14 +86,20 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(trained):
     assert fresh.run_id == resumed.run_id
 
 
-def test_another_seed_or_option_is_another_run(trained):
-    with trained.catalogue.session() as session:
-        dataset = queries.get_dataset(DATASET, session=session)
-    base = run_name(dataset, small_config())
-    assert run_name(dataset, small_config(seed=1)) != base
-    assert run_name(dataset, small_config(lr_g=1e-4)) != base
-    assert run_name(dataset, small_config(steps=99)) == base
-    assert run_name(dataset, small_config(), "dab_negative") != base
+def test_another_seed_option_or_set_of_originals_is_another_run(trained):
+    dataset = require_dataset(trained, DATASET)
+
+    def name(originals=("a", "b"), only_class=None, **options):
+        return run_name(dataset, small_config(**options), originals, only_class)
+
+    assert name(seed=1) != name()
+    assert name(lr_g=1e-4) != name()
+    assert name(steps=99) == name()
+    assert name(originals=("b", "a")) == name()
+    assert name(originals=("a",)) != name()
+    long = replace(dataset, name="n" * 120)
+    assert run_name(long, small_config(), ("a",)) != run_name(long, small_config(seed=1), ("a",))
+    assert layout.check_name(run_name(long, small_config(), ("a",)))
 
 
 def test_one_model_for_each_class(trained):
@@ -103,6 +110,20 @@ def test_one_model_for_each_class(trained):
         assert report.model.class_names == (name,)
         tensors = load_tensors(trained.store.get(layout.model_key(report.model.id, "generator.safetensors")))
         assert not [k for k in tensors if "offset" in k]  # unconditional
+
+
+def test_classes_whose_names_differ_in_a_sign_get_models_of_their_own(trained, tmp_path):
+    images = load_split(trained, require_dataset(trained, DATASET), Split.TRAIN).images.images
+    for i, name in enumerate(("HER2+", "HER2-")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for k, pixels in enumerate(images[i::2][:12]):
+            Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / "set" / name / f"{k}.png")
+    ingest(trained, tmp_path / "set", name="her2", options=IngestOptions(size=32))
+    config = small_config(architecture="sagan", steps=1, snapshot_every=1)
+    reports = train_per_class(trained, "her2", config, device="cpu", model_name="her2")
+    assert [r.model.class_names for r in reports] == [("HER2+",), ("HER2-",)]
+    assert len({r.run_id for r in reports}) == len({r.model.id for r in reports}) == 2
+    assert len({r.model.sha256 for r in reports}) == 2
 
 
 def test_training_on_the_affine_expansion_uses_the_copies(trained):
@@ -119,8 +140,112 @@ def test_a_class_too_small_to_train_on_says_what_to_do(trained, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "set" / "a" / "only.png")
     ingest(trained, tmp_path / "set", name="tiny")
-    with pytest.raises(StateError, match="too few training originals"):
-        train(trained, "tiny", small_config(steps=1), device="cpu")
+    for config in (small_config(steps=1), small_config(steps=1, offline_expansion=True)):
+        with pytest.raises(StateError, match="too few training originals"):
+            train(trained, "tiny", config, device="cpu")
+
+
+def test_a_class_that_only_the_test_split_has_is_named(trained, tmp_path):
+    rng = np.random.default_rng(0)
+    for place in ("train/a", "test/a", "test/b"):
+        (tmp_path / "set" / place).mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(
+                tmp_path / "set" / place / f"{i}.png"
+            )
+    ingest(trained, tmp_path / "set", name="halved", options=IngestOptions(size=32))
+    with pytest.raises(StateError, match=r"no training original. Got: b"):
+        train(trained, "halved", small_config(steps=1), device="cpu")
+
+
+def test_a_run_that_fails_says_so_in_the_catalogue(trained):
+    def fall_over(event):
+        raise RuntimeError("the disk is full")
+
+    config = small_config(seed=8)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        train(trained, DATASET, config, device="cpu", on_event=fall_over)
+    with trained.catalogue.session() as session:
+        (run,) = [r for r in queries.list_runs(session=session) if r.seed == 8]
+    assert (run.status, run.status_reason) == ("failed", "the disk is full")
+
+
+def test_two_processes_do_not_train_one_run(trained):
+    busy = pytest.raises(BusyError, match="Another process works on this training run")
+    with held(trained.runs_dir / the_model(trained).run_id, "training run"), busy:
+        train(trained, DATASET, small_config(), device="cpu", model_name=MODEL)
+    assert train(trained, DATASET, small_config(), device="cpu", model_name=MODEL).finished
+
+
+def _files(bank, name):
+    names = ("generator.safetensors", "discriminator.safetensors", "screen.safetensors", "model.json", "card.md")
+    return {n: bank.store.get(layout.model_key(name, n)) for n in names}
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_longer_run_leaves_the_published_model_as_it_is(trained, monkeypatch, better):
+    kid = iter(range(10, 0, -1) if better else range(10))
+    scores = {"real_diversity": 1.0, "fake_diversity": 1.0}
+    monkeypatch.setattr(
+        "synthbank.workflows.train.snapshot_scorer", lambda reference: lambda images: {"kid": next(kid)} | scores
+    )
+    config = small_config(seed=6, snapshot_every=2, steps=2)
+    first = train(trained, DATASET, config, device="cpu").model
+    before = _files(trained, first.id)
+    longer = train(trained, DATASET, replace(config, steps=4), device="cpu").model
+    assert first.id == first.run_id == longer.run_id
+    assert longer.id == (f"{first.id}-step4" if better else first.id)
+    assert _files(trained, first.id) == before
+    assert the_model(trained, first.id) == first
+
+
+def test_a_name_that_is_taken_or_invalid_is_refused_before_the_training(trained):
+    before = _files(trained, MODEL)
+
+    def fail():
+        raise AssertionError("training began")
+
+    for name, refusal in ((MODEL, "taken by another model"), ("My Model", "use 'my-model'")):
+        with pytest.raises(SynthBankError, match=refusal):
+            train(trained, DATASET, small_config(seed=9), device="cpu", model_name=name, should_stop=fail)
+    assert _files(trained, MODEL) == before
+
+
+def test_after_a_withdrawal_another_run_begins_without_the_original(trained):
+    dataset = require_dataset(trained, DATASET)
+    gone = load_split(trained, dataset, Split.TRAIN).images.ids[0]
+    with trained.catalogue.session() as session:
+        queries.withdraw_original(gone, session=session)
+    again = train(trained, DATASET, small_config(), device="cpu", model_name="again")
+    assert again.run_id != the_model(trained).run_id
+    with trained.catalogue.session() as session:
+        shaped = queries.model_originals("again", session=session)
+    left = [i for split in (Split.TRAIN, Split.VALIDATION) for i in load_split(trained, dataset, split).images.ids]
+    assert shaped == sorted(left)
+    assert gone not in shaped
+
+
+def test_an_original_that_is_withdrawn_during_the_training_stops_the_publication(trained):
+    gone = load_split(trained, require_dataset(trained, DATASET), Split.TRAIN).images.ids[0]
+
+    def withdraw(event):
+        with trained.catalogue.session() as session:
+            queries.withdraw_original(gone, session=session)
+
+    with pytest.raises(StateError, match="depends on an original that was withdrawn"):
+        train(trained, DATASET, small_config(seed=4, steps=2), device="cpu", model_name="late", on_event=withdraw)
+    with trained.catalogue.session() as session:
+        assert queries.find_model("late", session=session) is None
+
+
+def test_the_users_own_expansion_is_the_one_that_is_trained_on(trained):
+    assert augment(trained, DATASET, to=180, seed=3).is_new
+    kept = augment(trained, DATASET)
+    assert (kept.is_new, kept.n_originals + kept.n_copies) == (False, 180)
+    report = train(trained, DATASET, small_config(steps=1, offline_expansion=True), device="cpu", model_name="own")
+    assert report.finished
+    with pytest.raises(OptionError, match="another expansion already"):
+        augment(trained, DATASET, seed=4)
 
 
 def test_an_unknown_device_or_preset_is_named(trained):

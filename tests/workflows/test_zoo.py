@@ -9,6 +9,7 @@ from synthbank.data import IngestOptions
 from synthbank.errors import IntegrityError, OptionError, SourceError, StateError, UnknownNameError
 from synthbank.records import Split
 from synthbank.settings import Settings
+from synthbank.storage import layout
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.evaluate import evaluate
 from synthbank.workflows.generate import GenerateRequest, generate
@@ -54,6 +55,14 @@ def test_where_the_originals_are_a_pulled_model_can_be_evaluated(trained, pushed
 
 def test_pulling_twice_changes_nothing(trained, pushed):
     assert pull(trained, str(pushed), name="again") == pull(trained, str(pushed), name="again")
+
+
+def test_pulling_under_a_name_that_is_taken_leaves_the_model_there_as_it_is(trained, pushed):
+    before = trained.store.get(layout.model_key(MODEL, "generator.safetensors"))
+    with pytest.raises(StateError, match="taken by other weights"):
+        pull(trained, "zoo:ihc-64", name=MODEL)
+    assert trained.store.get(layout.model_key(MODEL, "generator.safetensors")) == before
+    assert generate(trained, GenerateRequest(MODEL, 2, seed=4)).job
 
 
 def test_an_exchanged_file_is_refused(trained, pushed):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from synthbank.errors import OptionError
 
@@ -33,6 +34,18 @@ def slugify(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"\.{2,}", ".", re.sub(r"[^a-z0-9._-]+", "-", plain)).strip("-._")[:_MAX_NAME].rstrip("-._")
     return slug or "x-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def class_folders(class_names: Sequence[str]) -> dict[str, str]:
+    """A folder name for each class, safe on every system and never shared by two classes."""
+    folders: dict[str, str] = {}
+    for index, name in enumerate(class_names):
+        slug = slugify(name)
+        safe = slug if slug == name.lower() else f"{slug}-{index}"
+        while safe in folders.values():
+            safe += f"-{index}"
+        folders[name] = safe
+    return folders
 
 
 def check_name(name: str, kind: str = "name") -> str:

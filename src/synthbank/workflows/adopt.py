@@ -35,6 +35,10 @@ def adopt_model(bank: Bank, url: str) -> ModelRow:
         got = bytes_sha256(files[f"{name}.safetensors"])
         if got != expected:
             raise IntegrityError("A model's file is not the one that its card names", got=got, allowed=expected)
+    with bank.catalogue.session() as session:
+        known = queries.published_before(card["name"], card["weights_sha256"], session=session)
+    if known is not None:
+        return known
     for name, data in files.items():
         bank.store.put(layout.model_key(card["name"], name), data)
     with bank.catalogue.session() as session:

@@ -244,24 +244,28 @@ class AugmentReport:
     is_new: bool
 
 
-def augment(bank: Bank, name: str, *, to: int | None = None, seed: int = 0) -> AugmentReport:
+def augment(bank: Bank, name: str, *, to: int | None = None, seed: int | None = None) -> AugmentReport:
     """Plan the paper's affine expansion of the training originals, and catalogue it; copies are drawn when needed.
 
     Args:
         bank: where the data set is.
         name: of the data set.
         to: originals and copies together; `None`: 3.8 times the originals, as 185 became about 700 in the paper.
-        seed: of the draws.
+        seed: of the draws; `None`: 0. Where neither is given, an expansion that exists is kept as it is.
 
     Raises:
         OptionError: `to` is below the number of originals, or an expansion with other choices exists.
     """
     dataset = require_dataset(bank, name)
     train = load_split(bank, dataset, Split.TRAIN)
-    target = default_expansion_target(len(train.rows)) if to is None else to
-    plan = plan_expansion(len(train.rows), to=target, seed=seed)
     with bank.catalogue.session() as session:
         existing = queries.list_expansions(dataset.id, session=session)
+    if existing and to is None and seed is None:
+        here = {row.id for row in train.rows}
+        return AugmentReport(dataset, len(here), sum(copy.parent_id in here for copy in existing), False)
+    target = default_expansion_target(len(train.rows)) if to is None else to
+    plan = plan_expansion(len(train.rows), to=target, seed=seed or 0)
+    with bank.catalogue.session() as session:
         if not existing:
             queries.add_expansions(dataset.id, plan, parents=[r.id for r in train.rows], session=session)
     wanted = [(train.rows[e.parent].id, asdict(e.affine)) for e in plan]

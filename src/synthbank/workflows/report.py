@@ -214,7 +214,7 @@ def _read_images(bank: Bank, rows: _Rows) -> _Images:
     train = test = None
     if rows.dataset is not None:
         train, test = (
-            _only(load_split(bank, rows.dataset, split).images, rows.model.class_names)
+            load_split(bank, rows.dataset, split).images.of_classes(rows.model.class_names)
             for split in (Split.TRAIN, Split.TEST)
         )
     wanted = [
@@ -225,12 +225,6 @@ def _read_images(bank: Bank, rows: _Rows) -> _Images:
     ]
     keys = dict.fromkeys(row.key for row in wanted)
     return _Images(train, test, {key: decode_png(bank.store.get(key)) for key in keys})
-
-
-def _only(images: LabelledImages, class_names: Sequence[str]) -> LabelledImages:
-    """The images whose class the model knows."""
-    known = [images.class_names.index(name) for name in class_names if name in images.class_names]
-    return images.take(np.flatnonzero(np.isin(images.labels, known)))
 
 
 def _spread(rows: Sequence[ImageRow], class_names: Sequence[str], n: int) -> list[ImageRow]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from sqlalchemy.orm import Session
 from torch import Tensor
 
 from synthbank import __version__
 from synthbank.catalogue import DatasetRow, ModelRow, SnapshotRow, queries
 from synthbank.config import TrainConfig
 from synthbank.data import EpochSampler
-from synthbank.errors import OptionError, StateError, TrainingError
+from synthbank.errors import OptionError, StateError
 from synthbank.export import model_card_markdown
-from synthbank.fingerprint import bytes_sha256
+from synthbank.fingerprint import bytes_sha256, set_fingerprint
 from synthbank.generation import build_gate
 from synthbank.metrics import kernel_distance, pairwise_diversity
 from synthbank.models import ModelSpec, baked_state, batched, load_feature_network, save_tensors
@@ -40,7 +42,8 @@ from synthbank.training import (
 )
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
-from synthbank.workflows.processes import device_words, processes
+from synthbank.workflows.lease import held
+from synthbank.workflows.processes import device_words, is_first, processes
 from synthbank.workflows.speed import fastest
 from synthbank.workflows.stages import Stage, shrunk, stages_of
 from synthbank.workflows.zoo import CARD, DISCRIMINATOR, GENERATOR, SCREEN, StartWeights, start_weights
@@ -81,66 +84,53 @@ def train(
     """Train on a data set's training split and publish the best snapshot.
 
     Several processes share each batch; the first one writes and publishes, and what the others return holds no model.
+    Whatever ends a run, its row in the catalogue says.
 
     Args:
         bank: where the data set is and the model goes.
         dataset_name: newest version of it.
-        config: resolved; together with the data set it names the run, so the same call resumes.
+        config: resolved; together with the originals it names the run, so the same call resumes.
         device: auto, cpu, cuda or mps.
         devices: processes on each node; more than one runs this program again, once for each. `None`: see `processes`.
         nodes: machines that run this command; `None`: see `processes`.
-        model_name: of the published model; `None`: the run's id.
+        model_name: of the published model; `None`: the run's id, and where an earlier state of the run was published
+            under it, the step as well.
         only_class: train on this class alone; `None`: one conditional model of all classes.
         on_event: told every line of the history and a "progress" event every few steps.
         should_stop: asked after every step.
+
+    Raises:
+        BusyError: another process trains this run.
+        StateError: there are too few originals, or `model_name` belongs to another model.
+        TrainingError: a loss stayed not finite after three rollbacks at falling learning rates.
     """
     dataset = require_dataset(bank, dataset_name)
-    run_id = run_name(dataset, config, only_class)
-    run_dir = bank.runs_dir / run_id
     wanted = processes(device, devices=devices, nodes=nodes)
     check_batch(config, wanted.count)
     start = _start_weights(bank, config)
-    train_split = _of_class(load_split(bank, dataset, Split.TRAIN), only_class)
+    train_split, validation = (
+        _of_class(load_split(bank, dataset, split), only_class) for split in (Split.TRAIN, Split.VALIDATION)
+    )
+    _check_enough(train_split.images)
+    originals = (*train_split.images.ids, *validation.images.ids)
+    run_id = run_name(dataset, config, originals, only_class)
+    if model_name is not None:
+        _check_free(bank, model_name, run_id)
     spec = spec_of(dataset, config, train_split.images.class_names)
-    speed = fastest(config, spec=spec, images=train_split.images, wanted=wanted, run_dir=run_dir)
-    config = speed.config
-    fabric = wanted.launch(config.precision)
-    peers = Peers(fabric)
-    if peers.first:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if config.offline_expansion:
-            augment(bank, dataset_name, seed=0)
-        _start_run(bank, run_id, dataset, config, device_words(fabric.device, peers.count))
-        write_atomic(run_dir / "config.json", json.dumps(config.to_json(), indent=2).encode())
-    peers.wait()
-    if speed.images_per_sec:
-        on_event(TrainEvent("speed", 0, 0, 0.0, dict(speed.images_per_sec)))
-    validation = _of_class(load_split(bank, dataset, Split.VALIDATION), only_class).images
-    material = _Material(
-        images=training_images(bank, dataset, config, train_split),
-        # with hardly any validation images the score would be noise; training reals then choose, and the report says so
-        reference=validation if len(validation) >= 8 else train_split.images,
-        validation=validation,
-    )
-    found = peers.from_first(state_size(run_dir) if peers.first else None)
-    begin = _Begin() if start is None else _Begin(start.networks, start.spec.class_names)
-    stages = stages_of(config, spec.size, start_size=None if start is None else start.spec.size)
-    left = [stage for stage in stages if found is None or stage.size >= found]
-    for stage in left:
-        loop = _build_loop(stage, spec, fabric, run_dir, material, begin, on_event, should_stop)
-        result = _fit(bank, run_id, loop)
-        if not result.finished:
-            break
-        if not stage.last:
-            begin = _handed_on(loop)
-    if not (result.finished and peers.first):
-        return _report(run_id, run_dir, result, None, (), loop.history)
-    judge = save_tensors(loop.trainer.judge_weights())
-    model, snapshots = _publish(
-        bank, run_id, dataset, config, run_dir, train_split, start, loop.history, model_name, judge
-    )
-    _end_run(bank, run_id, JobStatus.DONE, loop)
-    return _report(run_id, run_dir, result, model, snapshots, loop.history)
+    run = _Run(bank, run_id, dataset, config, spec, start, train_split, validation.images)
+    with held(run.folder, "training run") if is_first() else nullcontext():
+        speed = fastest(config, spec=spec, images=train_split.images, wanted=wanted, run_dir=run.folder)
+        run = dataclasses.replace(run, config=speed.config)
+        fabric = wanted.launch(speed.config.precision)
+        peers = Peers(fabric)
+        if peers.first:
+            if config.offline_expansion:
+                augment(bank, dataset_name)
+            _enter(run, device_words(fabric.device, peers.count))
+        peers.wait()
+        if speed.images_per_sec:
+            on_event(TrainEvent("speed", 0, 0, 0.0, dict(speed.images_per_sec)))
+        return _work(run, fabric, peers, model_name, on_event, should_stop)
 
 
 def train_per_class(
@@ -149,26 +139,25 @@ def train_per_class(
     """One model for each class, as in the paper; each sees only its own class. Arguments as in `train`."""
     dataset = require_dataset(bank, dataset_name)
     reports = []
-    for class_name in dataset.class_names:
-        name = None if model_name is None else layout.slugify(f"{model_name}-{class_name}")
+    for class_name, folder in layout.class_folders(dataset.class_names).items():
+        name = None if model_name is None else f"{model_name}-{folder}"
         reports.append(train(bank, dataset_name, config, model_name=name, only_class=class_name, **options))
     return reports
 
 
-def run_name(dataset: DatasetRow, config: TrainConfig, only_class: str | None = None) -> str:
-    """The id of the run that this data set and configuration make: the same choices, the same run."""
+def run_name(dataset: DatasetRow, config: TrainConfig, originals: Iterable[str], only_class: str | None = None) -> str:
+    """The id of the run that these choices and originals (pixel hashes) make: the same ones, the same run."""
     subject = f"{dataset.name}-v{dataset.version}" + ("" if only_class is None else f"-{only_class}")
-    return layout.slugify(f"{subject}-{config.architecture}-s{config.seed}-{config.identity()}")
+    identity = set_fingerprint([config.identity(), *originals])[:10]
+    return f"{layout.slugify(subject)[:80]}-{config.architecture}-s{config.seed}-{identity}"
 
 
 def _of_class(split: DataSplit, class_name: str | None) -> DataSplit:
     """The split itself, or one class of it as a data set of its own."""
     if class_name is None:
         return split
-    kept = np.flatnonzero(split.images.labels == split.images.class_names.index(class_name))
-    of_class = split.images.take(kept)
-    relabelled = LabelledImages(of_class.images, np.zeros_like(of_class.labels), (class_name,), of_class.ids)
-    return DataSplit(tuple(split.rows[i] for i in kept), relabelled)
+    rows = tuple(row for row in split.rows if row.class_name == class_name)
+    return DataSplit(rows, split.images.of_classes([class_name]))
 
 
 def spec_of(dataset: DatasetRow, config: TrainConfig, class_names: tuple[str, ...]) -> ModelSpec:
@@ -184,17 +173,30 @@ def spec_of(dataset: DatasetRow, config: TrainConfig, class_names: tuple[str, ..
     )
 
 
-def training_images(bank: Bank, dataset: DatasetRow, config: TrainConfig, train: DataSplit) -> LabelledImages:
-    """What a run trains on: originals, with their affine copies where the configuration says so."""
-    images = load_expansion(bank, dataset, train) if config.offline_expansion else train.images
-    if len(images) < 2:
+def _check_enough(originals: LabelledImages) -> None:
+    """Refuse a training split from which nothing, or nothing of one class, can be learned."""
+    next_step = "ingest more images, or give training a larger share with --split"
+    if len(originals) < 2:
         raise StateError(
-            "There are too few training originals",
-            got=len(images),
-            allowed="2 or more",
-            next_step="ingest more images, or give training a larger share with --split",
+            "There are too few training originals", got=len(originals), allowed="2 or more", next_step=next_step
         )
-    return images
+    counts = np.bincount(originals.labels, minlength=len(originals.class_names))
+    without = [name for name, n in zip(originals.class_names, counts, strict=True) if not n]
+    if without:
+        raise StateError("A class has no training original", got=without, allowed="1 or more each", next_step=next_step)
+
+
+def _check_free(bank: Bank, model_name: str, run_id: str) -> None:
+    """Refuse a name before the training, and not after it; the run's own model may be published again."""
+    layout.check_name(model_name, "model name")
+    with bank.catalogue.session() as session:
+        known = queries.find_model(model_name, session=session)
+    if known is not None and known.run_id != run_id:
+        raise StateError(
+            "This model name is taken by another model",
+            got=model_name,
+            next_step="choose another --model-name; a published model never changes",
+        )
 
 
 def judged_at(size: int) -> int:
@@ -224,15 +226,28 @@ def snapshot_scorer(reference: LabelledImages) -> Callable[[UInt8Images], Mappin
 
 
 @dataclass(frozen=True)
-class _Material:
-    """The images of a run, at full size."""
+class _Run:
+    """One training run: what it is made from, and where it goes."""
 
-    images: LabelledImages
-    """To train on."""
-    reference: LabelledImages
-    """To score snapshots against."""
+    bank: Bank
+    id: str
+    dataset: DatasetRow
+    config: TrainConfig
+    spec: ModelSpec
+    start: StartWeights | None
+    train: DataSplit
     validation: LabelledImages
     """To watch over-fitting with."""
+
+    @property
+    def folder(self) -> Path:
+        return self.bank.runs_dir / self.id
+
+    @property
+    def reference(self) -> LabelledImages:
+        """To score snapshots against: with hardly any validation images the score would be noise, so training
+        originals choose then, and the report says so."""
+        return self.validation if len(self.validation) >= 8 else self.train.images
 
 
 @dataclass(frozen=True)
@@ -245,45 +260,78 @@ class _Begin:
     progress: Progress = field(default_factory=Progress)
 
 
-def _build_loop(
-    stage: Stage,
-    spec: ModelSpec,
+def _work(
+    run: _Run,
     fabric: Fabric,
-    run_dir: Path,
-    material: _Material,
+    peers: Peers,
+    model_name: str | None,
+    on_event: Callable[[TrainEvent], None],
+    should_stop: Callable[[], bool],
+) -> TrainReport:
+    """All stages that are left, and the publication; however it ends, the catalogue says."""
+    loop: TrainingLoop | None = None
+    try:
+        for loop in _stages(run, fabric, peers, on_event, should_stop):
+            result = loop.fit()
+            if not result.finished:
+                break
+        assert loop is not None
+        model, snapshots = _publish(run, loop, model_name) if result.finished and peers.first else (None, ())
+    except KeyboardInterrupt:
+        _end(run, peers, loop, JobStatus.CANCELLED, reason="interrupted; the same command resumes")
+        raise
+    except Exception as error:
+        _end(run, peers, loop, JobStatus.FAILED, reason=str(error))
+        raise
+    if result.finished:
+        _end(run, peers, loop, JobStatus.DONE)
+    else:
+        _end(run, peers, loop, JobStatus.CANCELLED, reason="stopped; the same command resumes")
+    return _report(run, result, model, snapshots, loop.history)
+
+
+def _stages(
+    run: _Run,
+    fabric: Fabric,
+    peers: Peers,
+    on_event: Callable[[TrainEvent], None],
+    should_stop: Callable[[], bool],
+) -> Iterator[TrainingLoop]:
+    """The loop of each stage that is left; each begins with what the one before has left when it is asked for."""
+    start, config = run.start, run.config
+    images = load_expansion(run.bank, run.dataset, run.train) if config.offline_expansion else run.train.images
+    found = peers.from_first(state_size(run.folder) if peers.first else None)
+    begin = _Begin() if start is None else _Begin(start.networks, start.spec.class_names)
+    for stage in stages_of(config, run.spec.size, start_size=None if start is None else start.spec.size):
+        if found is None or stage.size >= found:
+            loop = _build_loop(run, stage, images, begin, fabric, on_event, should_stop)
+            yield loop
+            begin = _handed_on(loop)
+
+
+def _build_loop(
+    run: _Run,
+    stage: Stage,
+    images: LabelledImages,
     begin: _Begin,
+    fabric: Fabric,
     on_event: Callable[[TrainEvent], None],
     should_stop: Callable[[], bool],
 ) -> TrainingLoop:
-    config, spec = stage.config, dataclasses.replace(spec, size=stage.size)
-    images, validation = shrunk(material.images, stage.size), shrunk(material.validation, stage.size)
+    config, spec = stage.config, dataclasses.replace(run.spec, size=stage.size)
+    images, validation = shrunk(images, stage.size), shrunk(run.validation, stage.size)
     sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
     trainer = make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric)
     if begin.networks is not None:
         same_classes = begin.class_names == spec.class_names
         trainer.start_from(begin.networks, same_classes=same_classes, first_step=begin.progress.step)
     if trainer.peers.first:
-        recorder = _Recorder(run_dir, images.class_names, on_event, full_size=material.images.images.shape[-1])
-        score = snapshot_scorer(material.reference) if stage.last else None
+        recorder = _Recorder(run.folder, run.spec, on_event)
+        score = snapshot_scorer(run.reference) if stage.last else None
         hooks = Hooks(score=score, on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop)
     else:  # it neither scores nor tells
         hooks = Hooks(score=None)
-    return TrainingLoop(trainer, config, folder=run_dir, validation=validation, hooks=hooks, begin=begin.progress)
-
-
-def _fit(bank: Bank, run_id: str, loop: TrainingLoop) -> FitResult:
-    """Run one stage; where it does not come to its end, the catalogue says why."""
-    try:
-        result = loop.fit()
-    except TrainingError as error:
-        _end_run(bank, run_id, JobStatus.FAILED, loop, reason=error.message)
-        raise
-    except KeyboardInterrupt:
-        _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="interrupted; the same command resumes")
-        raise
-    if not result.finished:
-        _end_run(bank, run_id, JobStatus.CANCELLED, loop, reason="stopped; the same command resumes")
-    return result
+    return TrainingLoop(trainer, config, folder=run.folder, validation=validation, hooks=hooks, begin=begin.progress)
 
 
 def _handed_on(loop: TrainingLoop) -> _Begin:
@@ -317,15 +365,13 @@ def _start_weights(bank: Bank, config: TrainConfig) -> StartWeights | None:
 class _Recorder:
     """Writes grids and TensorBoard beside the history, and passes every event on."""
 
-    def __init__(
-        self, run_dir: Path, class_names: tuple[str, ...], on_event: Callable[[TrainEvent], None], *, full_size: int
-    ) -> None:
+    def __init__(self, run_dir: Path, spec: ModelSpec, on_event: Callable[[TrainEvent], None]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._grids = run_dir / "grids"
         self._grids.mkdir(exist_ok=True)
         self._board = SummaryWriter(str(run_dir / "tensorboard"))
-        self._class_names, self._on_event, self._full_size = class_names, on_event, full_size
+        self._spec, self._on_event = spec, on_event
 
     def event(self, event: TrainEvent) -> None:
         if event.kind in ("status", "snapshot"):
@@ -334,69 +380,62 @@ class _Recorder:
         self._on_event(event)
 
     def grid(self, step: int, images: UInt8Images) -> None:
-        n, times = len(self._class_names), self._full_size // images.shape[-1]
+        n, times = self._spec.n_classes, self._spec.size // images.shape[-1]
         images = images.repeat(times, axis=2).repeat(times, axis=3)  # small stages too fill the sheet
-        rows = {name: images[i::n][:12] for i, name in enumerate(self._class_names)}
+        rows = {name: images[i::n][:12] for i, name in enumerate(self._spec.class_names)}
         write_atomic(self._grids / f"{step:08d}.png", labelled_grid(rows))
         self._board.flush()
 
 
-def _start_run(bank: Bank, run_id: str, dataset: DatasetRow, config: TrainConfig, device: str) -> None:
-    with bank.catalogue.session() as session:
+def _enter(run: _Run, device: str) -> None:
+    """The run's row, and its configuration beside its state."""
+    with run.bank.catalogue.session() as session:
         queries.upsert_run(
-            run_id,
-            dataset_id=dataset.id,
-            architecture=config.architecture,
-            config=config.to_json(),
+            run.id,
+            dataset_id=run.dataset.id,
+            architecture=run.config.architecture,
+            config=run.config.to_json(),
             code_version=__version__,
             device=device,
-            seed=config.seed,
+            seed=run.config.seed,
             status=JobStatus.RUNNING.value,
             status_reason=None,
             finished_at=None,
             session=session,
         )
+    write_atomic(run.folder / "config.json", json.dumps(run.config.to_json(), indent=2).encode())
 
 
-def _end_run(bank: Bank, run_id: str, status: JobStatus, loop: TrainingLoop, reason: str | None = None) -> None:
-    if not loop.peers.first:
+def _end(run: _Run, peers: Peers, loop: TrainingLoop | None, status: JobStatus, reason: str | None = None) -> None:
+    if not peers.first:
         return
-    events = [e.values | {"step": e.step, "kind": e.kind} for e in loop.history if e.kind in ("guard", "rollback")]
-    with bank.catalogue.session() as session:
+    done = Progress() if loop is None else loop.progress
+    history = () if loop is None else loop.history
+    events = [e.values | {"step": e.step, "kind": e.kind} for e in history if e.kind in ("guard", "rollback")]
+    with run.bank.catalogue.session() as session:
         queries.set_run_status(
-            run_id,
+            run.id,
             status,
             reason=reason,
-            images_seen=loop.progress.images_seen,
-            elapsed_sec=loop.progress.elapsed_sec,
+            images_seen=done.images_seen,
+            elapsed_sec=done.elapsed_sec,
             events=events,
             session=session,
         )
 
 
-def _publish(
-    bank: Bank,
-    run_id: str,
-    dataset: DatasetRow,
-    config: TrainConfig,
-    run_dir: Path,
-    train_split: DataSplit,
-    start: StartWeights | None,
-    history: History,
-    model_name: str | None,
-    judge: bytes,
-) -> tuple[ModelRow, tuple[SnapshotRow, ...]]:
+def _publish(run: _Run, loop: TrainingLoop, model_name: str | None) -> tuple[ModelRow, tuple[SnapshotRow, ...]]:
     """Store every snapshot, choose the best, and publish it with what screening and later runs need."""
-    scored = {e.step: e for e in history if e.kind == "snapshot"}
+    bank, store = run.bank, run.bank.store
+    scored = {e.step: e for e in loop.history if e.kind == "snapshot"}
     best = min(scored, key=lambda step: scored[step].values["kid"])
-    name = layout.check_name(model_name or run_id, "model name")
     with bank.catalogue.session() as session:
         for step, event in sorted(scored.items()):
-            data = (run_dir / "snapshots" / f"{step:08d}.safetensors").read_bytes()
-            key = layout.snapshot_key(run_id, step)
-            bank.store.put(key, data)
+            data = (run.folder / "snapshots" / f"{step:08d}.safetensors").read_bytes()
+            key = layout.snapshot_key(run.id, step)
+            store.put(key, data)
             queries.upsert_snapshot(
-                run_id,
+                run.id,
                 step,
                 images_seen=event.images_seen,
                 key=key,
@@ -404,37 +443,50 @@ def _publish(
                 scores=event.values,
                 session=session,
             )
-        queries.choose_snapshot(run_id, best, session=session)
-        snapshots = tuple(queries.snapshots(run_id, session=session))
-    chosen = next(s for s in snapshots if s.step == best)
-    spec = spec_of(dataset, config, train_split.images.class_names)
-    weights = bank.store.get(chosen.key)
-    gate = build_gate(train_split.images).to_bytes()
-    hashes = {"weights_sha256": chosen.sha256, "screen_sha256": bytes_sha256(gate)}
-    hashes["discriminator_sha256"] = bytes_sha256(judge)
-    card = model_card(name, dataset, config, chosen, spec, len(train_split.rows), hashes)
-    if start is not None:
-        card["start"] = start.provenance()
-    for filename, data in ((GENERATOR, weights), (DISCRIMINATOR, judge), (SCREEN, gate)):
-        bank.store.put(layout.model_key(name, filename), data)
-    bank.store.put(layout.model_key(name, CARD), json.dumps(card, indent=2).encode())
-    bank.store.put(layout.model_key(name, "card.md"), model_card_markdown(card).encode())
+        queries.choose_snapshot(run.id, best, session=session)
+        snapshots = tuple(queries.snapshots(run.id, session=session))
+        chosen = next(s for s in snapshots if s.step == best)
+        name = model_name or _own_name(run, chosen, session)
+        known = queries.published_before(name, chosen.sha256, session=session)
+    if known is not None:
+        return known, snapshots
+    gate, judge = build_gate(run.train.images).to_bytes(), save_tensors(loop.trainer.judge_weights())
+    hashes = {
+        "weights_sha256": chosen.sha256,
+        "screen_sha256": bytes_sha256(gate),
+        "discriminator_sha256": bytes_sha256(judge),
+    }
+    card = model_card(name, run.dataset, run.config, chosen, run.spec, len(run.train.rows), hashes)
+    originals = [*run.train.images.ids, *run.validation.ids]  # validation chose the snapshot
+    if run.start is not None:
+        card["start"] = run.start.provenance()
+        originals += run.start.originals
+    for filename, data in ((GENERATOR, store.get(chosen.key)), (DISCRIMINATOR, judge), (SCREEN, gate)):
+        store.put(layout.model_key(name, filename), data)
+    store.put(layout.model_key(name, CARD), json.dumps(card, indent=2).encode())
+    store.put(layout.model_key(name, "card.md"), model_card_markdown(card).encode())
     with bank.catalogue.session() as session:
         model = queries.publish_model(
             name,
-            run_id=run_id,
+            run_id=run.id,
             snapshot_id=chosen.id,
-            dataset_id=dataset.id,
-            architecture=spec.architecture,
-            class_names=spec.class_names,
-            spec=ImageSpec(spec.size, spec.channels, dataset.microns_per_pixel),
+            dataset_id=run.dataset.id,
+            architecture=run.spec.architecture,
+            class_names=run.spec.class_names,
+            spec=ImageSpec(run.spec.size, run.spec.channels, run.dataset.microns_per_pixel),
             key=layout.model_prefix(name),
             sha256=chosen.sha256,
             card=card,
-            inherited=() if start is None else start.originals,
+            originals=originals,
             session=session,
         )
     return model, snapshots
+
+
+def _own_name(run: _Run, chosen: SnapshotRow, session: Session) -> str:
+    """The run's id; where an earlier state of the run is published under it, the step as well."""
+    known = queries.find_model(run.id, session=session)
+    return run.id if known is None or known.sha256 == chosen.sha256 else f"{run.id}-step{chosen.step}"
 
 
 def model_card(
@@ -467,14 +519,17 @@ def model_card(
 
 
 def _report(
-    run_id: str,
-    run_dir: Path,
-    result: FitResult,
-    model: ModelRow | None,
-    snapshots: tuple[SnapshotRow, ...],
-    history: History,
+    run: _Run, result: FitResult, model: ModelRow | None, snapshots: tuple[SnapshotRow, ...], history: History
 ) -> TrainReport:
     events = tuple(f"step {e.step}: {e.values['message']}" for e in history if e.kind == "guard")
     return TrainReport(
-        run_id, result.finished, model, snapshots, result.step, result.images_seen, result.elapsed_sec, events, run_dir
+        run.id,
+        result.finished,
+        model,
+        snapshots,
+        result.step,
+        result.images_seen,
+        result.elapsed_sec,
+        events,
+        run.folder,
     )

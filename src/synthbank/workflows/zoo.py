@@ -125,12 +125,18 @@ def pull(bank: Bank, source: str, *, name: str | None = None) -> ModelRow:
         bank: where it goes.
         source: as in `read_package`.
         name: in this bank; `None`: the model's own.
+
+    Raises:
+        StateError: the name belongs to other weights here.
     """
     package = read_package(source)
     card = package.card
     name = layout.check_name(name or card["name"], "model name")
-    spec = package.spec
-    gate = package.gate
+    with bank.catalogue.session() as session:
+        there = queries.published_before(name, card["weights_sha256"], session=session)
+    if there is not None:
+        return there
+    spec, gate = package.spec, package.gate
     for filename, data in {**package.files, CARD: json.dumps(card, indent=2).encode()}.items():
         bank.store.put(layout.model_key(name, filename), data)
     trained_on = card.get("dataset", {}).get("fingerprint")

@@ -32,10 +32,12 @@ from synthbank.catalogue.queries.evaluations import (
 )
 from synthbank.catalogue.queries.jobs import add_job, get_job, list_jobs, update_job
 from synthbank.catalogue.queries.models import (
+    find_model,
     get_model,
     list_models,
     model_originals,
     publish_model,
+    published_before,
     require_published,
     update_model_card,
 )
@@ -108,6 +110,7 @@ __all__ = [
     "end_key",
     "enqueue",
     "find_key",
+    "find_model",
     "get_dataset",
     "get_dataset_by_id",
     "get_image",
@@ -139,6 +142,7 @@ __all__ = [
     "page_images",
     "page_jobs",
     "publish_model",
+    "published_before",
     "queued",
     "reader_answers",
     "record_progress",

@@ -8,13 +8,12 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from synthbank.catalogue.queries.datasets import originals as dataset_originals
 from synthbank.catalogue.read import first, records
 from synthbank.catalogue.rows import ModelRow
 from synthbank.catalogue.tables import Model, ModelOriginal, Original, now
 from synthbank.catalogue.write import checked, insert_new, table_of
 from synthbank.errors import StateError, UnknownNameError
-from synthbank.records import ImageSpec, Split
+from synthbank.records import ImageSpec
 
 PUBLISHED = "published"
 WITHDRAWN = "withdrawn"
@@ -34,8 +33,7 @@ def publish_model(
     run_id: str | None = None,
     snapshot_id: int | None = None,
     dataset_id: int | None = None,
-    originals: Iterable[str] | None = None,
-    inherited: Iterable[str] = (),
+    originals: Iterable[str] = (),
 ) -> ModelRow:
     """Enter a model; publishing the same weights under the same name again changes nothing.
 
@@ -51,18 +49,16 @@ def publish_model(
         run_id: its training run; `None` for a model from elsewhere.
         snapshot_id: the chosen snapshot.
         dataset_id: what it was trained on.
-        originals: pixel hashes of all originals that shaped it; `None`: the training and validation originals of
-            `dataset_id` (validation chose the snapshot).
-        inherited: those that shaped the weights it started from.
+        originals: pixel hashes of all originals that shaped it: those it was trained on, those that chose its snapshot,
+            and those that shaped the weights it started from.
 
     Raises:
         StateError: the name belongs to other weights, the model was withdrawn, or one of its originals was.
     """
-    known = first(session, ModelRow, select(_MODEL).where(_MODEL.c.id == name))
+    known = published_before(name, sha256, session=session)
     if known is not None:
-        return _same_or_refused(known, sha256)
-    own = originals if originals is not None else _shaping_originals(session, dataset_id)
-    hashes = sorted({*own, *inherited})
+        return known
+    hashes = sorted(set(originals))
     _refuse_withdrawn(session, name, hashes)
     row = {
         "id": name,
@@ -81,12 +77,38 @@ def publish_model(
     }
     insert_new(session, Model, [row])
     insert_new(session, ModelOriginal, [{"model_id": name, "original_sha256": value} for value in hashes])
-    return _same_or_refused(get_model(name, session=session), sha256)
+    return get_model(name, session=session)
+
+
+def published_before(name: str, sha256: str, *, session: Session) -> ModelRow | None:
+    """The model that holds these weights under this name; `None`: the name is free. Ask before any file is written.
+
+    Raises:
+        StateError: the name belongs to other weights, or to a model that was withdrawn.
+    """
+    known = find_model(name, session=session)
+    if known is None:
+        return None
+    if known.status == WITHDRAWN:
+        raise StateError("This model was withdrawn", got=name, next_step="publish under another name", model=name)
+    if known.sha256 != sha256:
+        raise StateError(
+            "This model name is taken by other weights",
+            got=name,
+            next_step="choose another name; a published model never changes",
+            model=name,
+        )
+    return known
+
+
+def find_model(name: str, *, session: Session) -> ModelRow | None:
+    """A model by name; `None`: there is none."""
+    return first(session, ModelRow, select(_MODEL).where(_MODEL.c.id == name))
 
 
 def get_model(name: str, *, session: Session) -> ModelRow:
     """A model by name; raises `UnknownNameError` with the nearest name."""
-    row = first(session, ModelRow, select(_MODEL).where(_MODEL.c.id == name))
+    row = find_model(name, session=session)
     if row is None:
         known = session.scalars(select(_MODEL.c.id)).all()
         raise UnknownNameError("model", name, known, next_step="publish one with `synthbank train`")
@@ -127,28 +149,6 @@ def require_published(name: str, *, session: Session) -> ModelRow:
     return get_model(name, session=session)
 
 
-def _same_or_refused(known: ModelRow, sha256: str) -> ModelRow:
-    if known.status == WITHDRAWN:
-        raise StateError(
-            "This model was withdrawn", got=known.id, next_step="publish under another name", model=known.id
-        )
-    if known.sha256 != sha256:
-        raise StateError(
-            "This model name is taken by other weights",
-            got=known.id,
-            next_step="choose another name; a published model never changes",
-            model=known.id,
-        )
-    return known
-
-
-def _shaping_originals(session: Session, dataset_id: int | None) -> list[str]:
-    if dataset_id is None:
-        return []
-    rows = dataset_originals(dataset_id, session=session, withdrawn=None)
-    return sorted({row.sha256 for row in rows if row.sha256 and row.split != Split.TEST})
-
-
 def _refuse_withdrawn(session: Session, name: str, hashes: Sequence[str]) -> None:
     statement = select(Original.sha256).where(Original.withdrawn_at.is_not(None)).distinct()
     gone = sorted({value for value in session.scalars(statement) if value is not None} & set(hashes))
@@ -156,6 +156,6 @@ def _refuse_withdrawn(session: Session, name: str, hashes: Sequence[str]) -> Non
         raise StateError(
             f"Model '{name}' depends on an original that was withdrawn",
             got=gone[:3],
-            next_step="train again; withdrawn originals are left out",
+            next_step="train again: withdrawn originals are left out, and weights that know them lend nothing",
             model=name,
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from synthbank.export.base import ExportFacts, ExportItem, exporters
 from synthbank.export.card import CARD_JSON, dataset_card, dataset_card_json
 from synthbank.export.sinks import MARKER, Sink
-from synthbank.storage.layout import slugify
+from synthbank.storage.layout import class_folders
 
 _COLUMNS = (
     "file_name",
@@ -43,15 +43,3 @@ def write_folder(items: Iterator[ExportItem], *, sink: Sink, facts: ExportFacts)
     sink.write("metadata.csv", table.getvalue().encode())
     sink.write(CARD_JSON, dataset_card_json(facts, layout="imagefolder"))
     sink.write(MARKER, dataset_card(facts, layout="imagefolder").encode())
-
-
-def class_folders(class_names: Sequence[str]) -> dict[str, str]:
-    """A folder name for each class, safe on every system and never shared by two classes."""
-    folders: dict[str, str] = {}
-    for index, name in enumerate(class_names):
-        slug = slugify(name)
-        safe = slug if slug == name.lower() else f"{slug}-{index}"
-        while safe in folders.values():
-            safe += f"-{index}"
-        folders[name] = safe
-    return folders
