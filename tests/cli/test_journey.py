@@ -77,7 +77,7 @@ def test_a_dry_run_starts_nothing(folder, cli, tmp_path):
     words = ["run", folder, "-n", 6, "--size", 32, "--steps", 4, *SMALL, "--bank", tmp_path / "none", "--json"]
     planned = cli(*words, "--dry-run")
     assert planned.code == 0, planned.err
-    assert planned.json["counts"]["left"]
+    assert planned.json["ingested"]["counts"]["left"]
     assert planned.json["config"]["steps"] == 4
     assert {"training time", "disk", "memory"} <= set(planned.json["estimates"])
     assert not (tmp_path / "none").exists()

@@ -63,6 +63,18 @@ def test_the_same_number_of_each_class_is_looked_at(trained):
     assert (synthetic.labels == 0).sum() == 5
 
 
+def test_a_job_of_one_class_is_held_against_that_class_alone(trained):
+    job = generate(trained, GenerateRequest(MODEL, 6, class_name="dab_positive", seed=12)).job
+    report = evaluate(trained, job.id, n_resamples=2)
+    test = load_split(trained, report.dataset, Split.TEST).images
+    n = int((test.labels == test.class_names.index("dab_positive")).sum())
+    assert 2 <= n < len(test)
+    assert report.n_real == n
+    kid = [s for s in report.scores if s.metric == "kid-lite1-128"]
+    assert {(s.n_real, s.n_fake) for s in kid} == {(n, 6)}
+    assert {s.class_name for s in report.scores} <= {None, "dab_positive"}
+
+
 def test_a_job_without_accepted_images_cannot_be_scored(trained, publish):
     publish("blank", lambda g: [p.zero_() for p in g.to_pixels.parameters()])
     job = generate(trained, GenerateRequest("blank", 2, max_attempts=1)).job

@@ -42,7 +42,7 @@ def demo(
     from_zoo: Annotated[bool, typer.Option("--from-zoo", help="Use the model that comes with the package.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     device: DeviceOption = "auto",
-    bank: BankOption = None,
+    bank: Annotated[Path, typer.Option("--bank", help="Folder of the bank.")] = Path("demo-bank"),
     json: JsonOption = False,
 ) -> None:
     """The whole way on real immunohistochemistry images that come with the package.
@@ -62,7 +62,7 @@ def demo(
         seed=seed,
         trained_model="zoo:ihc-64" if from_zoo else None,
     )
-    _walk(request, bank or Path("demo-bank"), json)
+    _walk(request, bank, json)
 
 
 def run(
@@ -111,8 +111,7 @@ def run(
     if json:
         say_json(planned)
         return
-    splits = ("train", "validation", "test")
-    say_table("originals", ("class", *splits), [(c, *(n[s] for s in splits)) for c, n in planned.counts.items()])
+    show_ingest(planned.ingested)
     say_table("configuration", ("option", "value"), planned.config.to_json().items())
     say_table("estimates (measured by a short probe on this machine)", ("what", "about"), planned.estimates.items())
 
@@ -138,11 +137,16 @@ def _walk(request: Any, bank: Path | None, json: bool) -> None:
 
     talker = _Talker()
     with opened(bank) as found:
-        result = work(found, request, on_stage=talker.stage, training_line=talker.training)
+        result = work(
+            found,
+            request,
+            on_stage=talker.stage,
+            on_ingested=(lambda report: None) if json else show_ingest,
+            training_line=talker.training,
+        )
     if json:
         say_json(result.summary())
         return
-    show_ingest(result.ingested)
     if result.trained:
         show_training(result.trained)
     show_generation(result.generated)

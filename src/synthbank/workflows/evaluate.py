@@ -68,6 +68,8 @@ def evaluate(
 ) -> EvaluateReport:
     """Score the accepted images of a job against the test originals of the data set its model was trained on.
 
+    A job of some classes is held against the originals of these classes alone.
+
     Args:
         bank: where they are.
         job_id: a generation job.
@@ -83,15 +85,14 @@ def evaluate(
     """
     start = time.perf_counter()
     job, model, dataset = origin_of(bank, job_id)
-    test = load_split(bank, dataset, Split.TEST).images
-    if len(test) < 2:
-        raise StateError(
-            f"Data set '{dataset.name}' has no test originals to compare with",
-            got=len(test),
-            next_step="ingest it again with a larger test share (--split 60/20/20)",
-        )
-    floor = load_split(bank, dataset, Split.TRAIN).images
-    fake = load_synthetic(bank, job_id, dataset.class_names, max_images=max_images)
+    with bank.catalogue.session(read_only=True) as session:
+        made = queries.count_images(job_id=job_id, session=session)
+    class_names = tuple(name for name in dataset.class_names if name in made) or dataset.class_names
+    test, floor = (
+        load_split(bank, dataset, split).images.of_classes(class_names) for split in (Split.TEST, Split.TRAIN)
+    )
+    check_test_originals(dataset.name, len(test))
+    fake = load_synthetic(bank, job_id, class_names, max_images=max_images)
     if not len(fake):
         raise StateError("The job has no accepted images", got=job_id, next_step="synthbank generate")
     sets = _Sets(job_id, test, fake, floor)
@@ -113,6 +114,17 @@ def evaluate(
             session=session,
         )
     return EvaluateReport(job, dataset, tuple(scores), len(test), len(fake), time.perf_counter() - start)
+
+
+def check_test_originals(dataset_name: str, n: int) -> None:
+    """Raises `StateError` where there is nothing to compare with."""
+    if n < 2:
+        raise StateError(
+            f"Data set '{dataset_name}' has no test originals to compare with",
+            got=n,
+            allowed="2 or more",
+            next_step="ingest it again with a larger test share (--split 60/20/20)",
+        )
 
 
 def _in_space(

@@ -15,13 +15,14 @@ import torch
 
 from synthbank.config import TrainConfig
 from synthbank.data import DEFAULT_SHARES, IngestOptions
+from synthbank.errors import OptionError
 from synthbank.models import architectures, count_parameters
 from synthbank.records import Split, TrainEvent
 from synthbank.settings import Settings
 from synthbank.workflows.bank import Bank, open_bank
 from synthbank.workflows.bias import bias
 from synthbank.workflows.configure import Resolved, configure
-from synthbank.workflows.evaluate import EvaluateReport, evaluate
+from synthbank.workflows.evaluate import EvaluateReport, check_test_originals, evaluate
 from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
 from synthbank.workflows.ingest import IngestReport, augment, ingest, load_split
 from synthbank.workflows.processes import processes
@@ -49,6 +50,10 @@ class RunRequest:
     seed: int = 0
     trained_model: str | None = None
     """A model to pull (`zoo:NAME`, folder or URL) in place of training one; it must come from the same images."""
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise OptionError("There must be at least one image of each class", got=self.n, allowed="1 or more")
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ def run(
     request: RunRequest,
     *,
     on_stage: Callable[[str], None] = lambda name: None,
+    on_ingested: Callable[[IngestReport], None] = lambda report: None,
     training_line: Callable[[Resolved], TrainingLine] = lambda resolved: nullcontext(lambda event: None),
 ) -> RunResult:
     """Ingest, split, expand, train (or pull a trained model), generate, evaluate and report.
@@ -96,6 +102,7 @@ def run(
         bank: where everything goes.
         request: see `RunRequest`.
         on_stage: told the name of each stage as it begins.
+        on_ingested: told what the originals are, before anything takes long.
         training_line: given the configuration and its reasons, makes the listener of the training's events.
     """
     seconds: dict[str, float] = {}
@@ -109,6 +116,8 @@ def run(
 
     with stage("ingest"):
         ingested = _ingest(bank, request)
+        on_ingested(ingested)
+        _check_test(ingested)
     trained = None
     if request.trained_model is None:
         with stage("augment"):
@@ -137,15 +146,16 @@ def run(
 class Plan:
     """What a run would do, and what it would take."""
 
-    counts: dict[str, dict[str, int]]
+    ingested: IngestReport
     config: TrainConfig
     estimates: dict[str, str]
 
 
 def plan(request: RunRequest) -> Plan:
     """Read the source into a throw-away bank, resolve the configuration, and probe the machine for estimates."""
-    with tempfile.TemporaryDirectory() as folder, open_bank(Settings(home=Path(folder))) as bank:
+    with tempfile.TemporaryDirectory() as folder, open_bank(_throw_away(Path(folder))) as bank:
         ingested = _ingest(bank, request)
+        _check_test(ingested)
         config = _configure(bank, request).config
         train_images = load_split(bank, ingested.dataset, Split.TRAIN).images
         spec = spec_of(ingested.dataset, config, ingested.dataset.class_names)
@@ -162,7 +172,7 @@ def plan(request: RunRequest) -> Plan:
     raw_mb = images * spec.channels * spec.size**2 / 2**20
     seconds = config.time_budget_sec or (config.steps or 0) * config.batch_size / rate
     return Plan(
-        ingested.counts,
+        ingested,
         config,
         {
             "training speed": f"{rate:.0f} images/s",
@@ -174,6 +184,11 @@ def plan(request: RunRequest) -> Plan:
     )
 
 
+def _throw_away(folder: Path) -> Settings:
+    """Nothing goes to where the environment points."""
+    return Settings(home=folder, database_url=None, storage_url=None, runs=None)
+
+
 def _ingest(bank: Bank, request: RunRequest) -> IngestReport:
     return ingest(
         bank,
@@ -183,6 +198,11 @@ def _ingest(bank: Bank, request: RunRequest) -> IngestReport:
         shares=request.shares,
         seed=request.seed,
     )
+
+
+def _check_test(ingested: IngestReport) -> None:
+    """Before the training, and not after it."""
+    check_test_originals(ingested.dataset.name, sum(counts[Split.TEST] for counts in ingested.counts.values()))
 
 
 def _configure(bank: Bank, request: RunRequest) -> Resolved:

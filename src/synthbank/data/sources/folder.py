@@ -32,6 +32,7 @@ class _Walk:
     folders: list[Parts] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     n_side_files: int = 0
+    banks: list[str] = field(default_factory=list)
 
 
 @sources.register("folder", reads="folder", what="one sub-folder per class")
@@ -54,7 +55,7 @@ def open_folder(path: Path, limits: SourceLimits) -> Listing:
         entries=tuple(sorted(entries, key=lambda e: e.name)),
         source=f"folder {root.name}",
         rejected=tuple(walk.rejected),
-        notes=layout.notes,
+        notes=(*layout.notes, *(f"left out: {name}, a bank of SynthBank" for name in walk.banks)),
         n_side_files=walk.n_side_files,
     )
 
@@ -73,7 +74,9 @@ def _walk(walk: _Walk, folder: Path, parts: Parts) -> None:
         elif item.is_symlink():
             _look_at_link(walk, item, here)
         elif item.is_dir(follow_symlinks=False):
-            if not is_side_folder(item.name):
+            if os.path.isfile(os.path.join(item.path, "catalogue.db")):
+                walk.banks.append("/".join(here))
+            elif not is_side_folder(item.name):
                 walk.folders.append(here)
                 _walk(walk, Path(item.path), here)
         elif item.is_file(follow_symlinks=False):
