@@ -3,12 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+define CHECK_VERSION
+import sys
+if not (3, 11) <= sys.version_info < (3, 13):
+    sys.exit("SynthBank needs Python 3.11 or 3.12, and $(PYTHON) is %d.%d. Name another: make $(or $(MAKECMDGOALS),env) PYTHON=python3.12"
+             % sys.version_info[:2])
+endef
+export CHECK_VERSION
+
 .PHONY: env demo test lint bench clean
 
 env: $(VENV)/.ready
 
 # torch comes first and pinned, so that no other package pulls another build of it
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c "$$CHECK_VERSION"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch

@@ -1,6 +1,7 @@
 """A user's mistake gets an error that helps, exit code 2 and no traceback; and nothing is left behind."""
 
 import re
+import shutil
 
 import pytest
 
@@ -24,6 +25,7 @@ import pytest
         (["models", "ls"], "no bank"),
         (["nosuch"], "nosuch"),
         (["generate", "m", "-n", "many"], "--number"),
+        (["cloud", "train", "ihc", "--config", "none.yaml"], "none.yaml"),
     ],
 )
 def test_without_a_bank(cli, words, said):
@@ -55,6 +57,7 @@ def ingested(tmp_path_factory):
         (["train", "ihc", "--steps", "0"], "above zero"),
         (["train", "ihc", "--set", "lr=1"], "lr_g"),
         (["train", "ihc", "--set", "lr_g"], "KEY=VALUE"),
+        (["train", "ihc", "--set", "augment_d=[colour"], "is not YAML"),
         (["train", "ihc", "--set", "ema_decay=2"], "ema_decay"),
         (["train", "ihc", "--config", "none.yaml"], "none.yaml"),
         (["train", "ihc", "--device", "tpu"], "cpu"),
@@ -80,6 +83,13 @@ def test_in_a_bank(cli, ingested, words, said):
     assert said in flat(ran.err)
     assert "Traceback" not in ran.err + ran.out
     assert sorted(p for p in ingested.rglob("*") if p.is_file() and "catalogue.db" not in p.name) == before
+
+
+def test_a_preview_makes_its_folder(cli, ingested, tmp_path):
+    bank = shutil.copytree(ingested, tmp_path / "bank")
+    ran = cli("augment", "ihc", "--preview", "new/folder/sheet.png", "--bank", bank)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "new" / "folder" / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_command_explains_itself(cli):

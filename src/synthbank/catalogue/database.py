@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from synthbank.catalogue import cloud_sql
@@ -22,6 +23,11 @@ _CHECKPOINT_PAGES = 8000  # 32 MB: entering images touches pages all over the in
 _MIGRATION_LOCK = 0x5B_CA7A_106E
 """Key of the PostgreSQL advisory lock that migrations hold; any fixed number."""
 _READ_ONLY = "synthbank_read_only"
+_NEXT_OF_SQLITE = (
+    "check that this account may write to the file and its folder, and that the disk has room; "
+    "in place of a damaged file, put a copy of it from before"
+)
+_NEXT_OF_SERVER = "check that it runs, that its disk has room and that SYNTHBANK_DATABASE_URL is right"
 
 
 class Catalogue:
@@ -59,27 +65,33 @@ class Catalogue:
 
         Raises:
             StateError: the catalogue is missing, not migrated, or of a newer SynthBank.
-            EnvironmentProblem: the server does not answer.
+            EnvironmentProblem: the server does not answer, or the file is damaged or must not be written.
         """
         self._require_schema()
         bind = self.engine
         if read_only:
             bind = bind.execution_options(**{_READ_ONLY: True}, **_read_only_options(bind))
-        try:
-            with Session(bind, expire_on_commit=False) as session:
-                yield session
-                if not read_only:
-                    session.commit()
-        except OperationalError as error:
-            raise self._no_answer(error) from error
+        with self._told(), Session(bind, expire_on_commit=False) as session:
+            yield session
+            if not read_only:
+                session.commit()
 
     def migrate(self, revision: str = "head") -> None:
-        """Bring the schema up to `revision`; safe to call always, and from several processes at once."""
+        """Bring the schema up to `revision`; safe to call always, and from several processes at once.
+
+        Raises:
+            StateError: the catalogue is of a newer SynthBank.
+            EnvironmentProblem: as of `session`.
+        """
         from synthbank.catalogue.migrate import upgrade
 
         if (path := _sqlite_path(self.url)) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _use_write_ahead_log(self.engine)
+            with self._told():
+                _use_write_ahead_log(self.engine)
+        version = self.schema_version()
+        if version is not None and version > SCHEMA_VERSION:
+            raise _unfit(version)
         with self._exclusive() as connection:
             upgrade(connection, revision)
         self._checked = False
@@ -120,30 +132,29 @@ class Catalogue:
                 next_step="make one with `synthbank ingest` or `synthbank catalogue migrate`",
             )
         if version != SCHEMA_VERSION:
-            newer = version > SCHEMA_VERSION
-            raise StateError(
-                "The catalogue's schema does not fit this SynthBank",
-                got=version,
-                allowed=SCHEMA_VERSION,
-                next_step="install the newer SynthBank" if newer else "run `synthbank catalogue migrate`",
-            )
+            raise _unfit(version)
         self._checked = True
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
-        try:
-            connection = self.engine.connect()
-        except OperationalError as error:
-            raise self._no_answer(error) from error
-        with connection:
+        with self._told(), self.engine.connect() as connection:
             yield connection
 
-    def _no_answer(self, error: OperationalError) -> EnvironmentProblem:
-        return EnvironmentProblem(
-            "The catalogue's database could not be used",
-            got=f"{self.url.render_as_string(hide_password=True)}: {error.orig}",
-            next_step="check that it runs, that its disk has room and that SYNTHBANK_DATABASE_URL is right",
-        )
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what is wrong with the database itself, and not with a statement, as an `EnvironmentProblem`."""
+        try:
+            yield
+        except (DatabaseError, sqlite3.DatabaseError) as error:
+            cause = error.orig if isinstance(error, DatabaseError) else error
+            unusable = isinstance(error, OperationalError | sqlite3.OperationalError)
+            if not unusable and type(cause) is not sqlite3.DatabaseError:  # SQLite's kind for a damaged file
+                raise
+            raise EnvironmentProblem(
+                "The catalogue's database could not be used",
+                got=f"{self.url.render_as_string(hide_password=True)}: {cause}",
+                next_step=_NEXT_OF_SQLITE if self.url.get_backend_name() == "sqlite" else _NEXT_OF_SERVER,
+            ) from error
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection]:
@@ -152,6 +163,16 @@ class Catalogue:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             yield connection
+
+
+def _unfit(version: str) -> StateError:
+    newer = version > SCHEMA_VERSION
+    return StateError(
+        "The catalogue's schema does not fit this SynthBank",
+        got=version,
+        allowed=SCHEMA_VERSION,
+        next_step="install the newer SynthBank" if newer else "run `synthbank catalogue migrate`",
+    )
 
 
 def _parse(text_url: str) -> URL:

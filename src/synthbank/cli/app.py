@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import platform
 import sys
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from synthbank import __version__
 from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service
-from synthbank.cli.output import talk
-from synthbank.errors import SynthBankError
+from synthbank.cli.output import at_bank, talk
+from synthbank.errors import EnvironmentProblem, SynthBankError
+
+_INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """All commands; typer itself would end one at Ctrl-C without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            talk("interrupted; the same command goes on from here")
+            raise typer.Exit(_INTERRUPTED) from None
+
 
 app = typer.Typer(
     name="synthbank",
+    cls=_Commands,
     help="Turn a small folder of labelled biomedical images into a catalogued, screened artificial database.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -28,8 +46,14 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True)) -> None:
+def _root(
+    context: typer.Context, version: bool = typer.Option(False, "--version", callback=_version, is_eager=True)
+) -> None:
     """Turn a small folder of labelled biomedical images into an artificial database."""
+    if platform.system() == "Windows" and context.invoked_subcommand != "doctor":
+        from synthbank.workflows.bank import check_system
+
+        check_system()
 
 
 for module in (run, data, models, images, judge, reader, bank, service, cloud, doctor):
@@ -41,11 +65,24 @@ def main() -> None:
     try:
         app()
     except SynthBankError as error:
-        talk(f"[bold red]error:[/] {_escape(error.message)}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        talk("interrupted; the same command goes on from here")
-        sys.exit(130)
+        _fail(error)
+    except OSError as error:
+        _fail(_told(error))
+
+
+def _fail(error: SynthBankError) -> NoReturn:
+    talk(f"[bold red]error:[/] {_escape(at_bank(error.message, error.facts.get('bank')))}")
+    sys.exit(2)
+
+
+def _told(error: OSError) -> SynthBankError:
+    """What no room has told in better words."""
+    path = error.filename2 or error.filename
+    return EnvironmentProblem(
+        "The system refused to read or write",
+        got=f"{path}: {error.strerror}" if path is not None else str(error) or type(error).__name__,
+        next_step="check the path, its permissions, free space and the connection, then run the same command again",
+    )
 
 
 def _escape(text: str) -> str:

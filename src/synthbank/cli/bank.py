@@ -13,11 +13,13 @@ from synthbank.cli.output import (
     DeviceOption,
     JsonOption,
     opened,
+    save,
     say,
     say_json,
     say_table,
     talk,
     working,
+    writable,
 )
 
 
@@ -97,24 +99,32 @@ def verify(
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check that every row has its file with the recorded hash, and every file its row; exit code 1 if not."""
+    """Check that images, originals, models and snapshots are there with their recorded hashes, and images have rows.
+
+    Exit code 1 if not. Half-written files that killed processes left more than an hour ago are removed.
+    """
     from synthbank.workflows.inspect import verify as work
 
     with opened(bank, create=False) as found, working("checking") as show:
-        report = work(found, hashes=not quick, on_progress=lambda n: show(f"checking: {n} images"))
+        report = work(found, hashes=not quick, on_progress=lambda n: show(f"checking: {n} files"))
     if json:
         say_json(report)
     else:
         for problem in report.problems:
             talk(f"[red]{problem}[/]")
-        say(f"{report.n_images} images, {report.n_files} files, {report.n_problems} problems")
+        if report.n_swept:
+            talk(f"removed {report.n_swept} half-written files")
+        say(
+            f"{report.n_images} images in {report.n_files} files, {report.n_originals} originals, "
+            f"{report.n_weights} weights files, {report.n_problems} problems"
+        )
     if not report.sound:
         raise typer.Exit(1)
 
 
 def regenerate(
     identity: Annotated[str, typer.Argument(help="Id of an image.")],
-    to: Annotated[Path | None, typer.Option("--to", help="Write the image as PNG.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", callback=writable, help="Write the image as PNG.")] = None,
     device: DeviceOption = "cpu",
     bank: BankOption = None,
     json: JsonOption = False,
@@ -125,7 +135,7 @@ def regenerate(
     with opened(bank, create=False) as found, working("drawing"):
         report = work(found, identity, device=device)
     if to is not None:
-        to.write_bytes(report.png())
+        save(to, report.png())
     if json:
         say_json({"id": identity, "equal": report.equal, "seed": report.row.seed, "model": report.row.model_id})
     else:

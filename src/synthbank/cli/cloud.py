@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
-from synthbank.cli.output import JsonOption, say, say_json, say_table, talk, working
+from synthbank.cli.output import JsonOption, save, say, say_json, say_table, talk, working
+from synthbank.config import read_options
 from synthbank.errors import OptionError, StateError
 
 if TYPE_CHECKING:
@@ -403,10 +403,7 @@ def _assignments(config: Path | None) -> list[str]:
     """A file of options as `--set` words: the container does not have the file."""
     if config is None:
         return []
-    values = yaml.safe_load(config.read_text())
-    if not isinstance(values, dict):
-        raise OptionError("A file of options is a list of KEY: VALUE", got=str(config))
-    return [word for key, value in values.items() for word in ("--set", f"{key}={jsons.dumps(value)}")]
+    return [word for key, value in read_options(config).items() for word in ("--set", f"{key}={jsons.dumps(value)}")]
 
 
 def _pairs(texts: Iterable[str] | None) -> dict[str, str]:
@@ -420,9 +417,8 @@ def _saved(image: dict[str, Any], folder: Path) -> str:
     """Where the image is: a file that is written here, or the stored one that a large answer names."""
     if "png" not in image:
         return str(image["url"])
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{Path(image['id']).name}.png"
-    path.write_bytes(base64.b64decode(image["png"]))
+    save(path, base64.b64decode(image["png"]))
     return str(path)
 
 

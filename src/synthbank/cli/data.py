@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthbank.cli.output import BankOption, JsonOption, opened, say, say_json, say_table, talk, working
+from synthbank.cli.output import (
+    BankOption,
+    JsonOption,
+    opened,
+    save,
+    say,
+    say_json,
+    say_table,
+    talk,
+    working,
+    writable,
+)
 
 if TYPE_CHECKING:
     from synthbank.workflows.ingest import IngestOptions, IngestReport
@@ -93,8 +104,10 @@ def show_ingest(report: IngestReport) -> None:
 def augment(
     name: Annotated[str, typer.Argument(help="Name of the data set.")],
     to: Annotated[int | None, typer.Option(help="Originals and copies together (default: 3.8 times).")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    preview: Annotated[Path | None, typer.Option(help="Write a PNG with originals and their copies.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draws (default: 0).")] = None,
+    preview: Annotated[
+        Path | None, typer.Option(callback=writable, help="Write a PNG with originals and their copies.")
+    ] = None,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -105,7 +118,7 @@ def augment(
     with opened(bank, create=False) as found:
         report = work(found, name, to=to, seed=seed)
         if preview is not None:
-            preview.write_bytes(expansion_sheet(found, report.dataset))
+            save(preview, expansion_sheet(found, report.dataset))
     if json:
         say_json(report)
         return

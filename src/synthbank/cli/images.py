@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from synthbank.cli.output import (
     DeviceOption,
     JsonOption,
     OnOption,
+    at_bank,
     opened,
     say,
     say_json,
@@ -67,11 +69,11 @@ def generate(
     if json:
         say_json(report)
         return
-    show_generation(report)
+    show_generation(report, bank)
 
 
-def show_generation(report: Any) -> None:
-    """Counts of a generation job."""
+def show_generation(report: Any, bank: Path | None = None) -> None:
+    """Counts of a generation job in a bank (`None`: the one that is found without `--bank`)."""
     rows = [(name, n, report.rejected.get(name, 0)) for name, n in report.accepted.items()]
     say_table(f"job {report.job.id} of model {report.job.model_id}", ("class", "accepted", "kept out"), rows)
     for reason, number in sorted(report.reasons.items()):
@@ -80,16 +82,18 @@ def show_generation(report: Any) -> None:
         talk(f"[yellow]warning:[/] {report.job.message}; raise --max-attempts, or train longer")
     rate = report.n_new / report.seconds if report.seconds else 0.0
     say(f"{report.n_new} new images in {report.seconds:.1f} s ({rate:.0f} accepted images/s)")
-    say(f"next: synthbank export --job {report.job.id} --to images.zip")
+    say(at_bank(f"next: synthbank export --job {report.job.id} --to images.zip", bank))
 
 
 def export(
-    to: Annotated[str, typer.Option("--to", help="Folder, file.zip, or URL such as gs://bucket/set.")],
+    to: Annotated[str, typer.Option("--to", help="Folder, file.zip, file.npz, or URL such as gs://bucket/set.")],
     model: Annotated[str | None, typer.Option(help="Everything accepted of this model.")] = None,
     job: Annotated[str | None, typer.Option(help="Everything accepted of this job.")] = None,
     class_name: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
     limit: Annotated[int | None, typer.Option("-n", "--number", help="At most so many a class.")] = None,
-    format_: Annotated[str, typer.Option("--format", help="folder or npz.")] = "folder",
+    format_: Annotated[
+        str | None, typer.Option("--format", help="folder or npz (default: npz for file.npz, else folder).")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
     link: Annotated[
         float | None, typer.Option(min=0.01, max=168, help="Hours that a link to the file in a bucket shall open it.")
@@ -106,7 +110,7 @@ def export(
         result = deliver(
             found,
             to,
-            fmt=format_,
+            fmt=format_ or ("npz" if to.endswith(".npz") else "folder"),
             job_id=job,
             model_id=model,
             class_name=class_name,

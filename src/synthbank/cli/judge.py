@@ -21,6 +21,7 @@ from synthbank.cli.output import (
     say_table,
     talk,
     working,
+    writable,
 )
 
 
@@ -149,12 +150,17 @@ def show_utility(report: Any) -> None:
 
 def report(
     job: Annotated[str | None, typer.Argument(help="Id of a generation job (default: the newest).")] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="Where to write (default: inside the bank).")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", callback=writable, help="File to write (default: inside the bank).")
+    ] = None,
     scorecard: Annotated[bool, typer.Option("--scorecard", help="Print the seven criteria instead.")] = False,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the report of a job: one HTML file that needs nothing else, with a scorecard of seven criteria."""
+    """Write the report of a job: one HTML file that needs nothing else, with a scorecard of seven criteria.
+
+    It shows originals: give it only to those who may see them.
+    """
     from synthbank.workflows.generate import newest_job
     from synthbank.workflows.report import job_scorecard, write_report
 

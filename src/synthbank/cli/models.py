@@ -13,6 +13,7 @@ from synthbank.cli.output import (
     DeviceOption,
     JsonOption,
     TrainingLine,
+    at_bank,
     opened,
     parse_duration,
     say,
@@ -96,18 +97,18 @@ def train(
         say_json(reports)
         return
     for report in reports if isinstance(reports, list) else [reports]:
-        show_training(report)
+        show_training(report, bank)
 
 
-def show_training(report: Any) -> None:
-    """What a training run ended with."""
+def show_training(report: Any, bank: Path | None = None) -> None:
+    """What a training run in a bank ended with (`None`: the bank that is found without `--bank`)."""
     if report.model is None:
         say(f"run {report.run_id} stopped at step {report.steps}; the same command resumes it")
         return
     rows = [(s.step, s.images_seen, s.scores["kid"], "chosen" if s.chosen else "") for s in report.snapshots]
     say_table(f"snapshots of {report.run_id}", ("step", "images seen", "KID x1000", ""), rows)
     say(f"model: {report.model.id}  ({report.images_seen} images in {report.elapsed_sec:.0f} s)")
-    say(f"next: synthbank generate {report.model.id} -n 2000")
+    say(at_bank(f"next: synthbank generate {report.model.id} -n 2000", bank))
 
 
 def parse_assignments(assignments: list[str] | None) -> dict[str, Any]:
@@ -117,7 +118,10 @@ def parse_assignments(assignments: list[str] | None) -> dict[str, Any]:
         key, mark, value = text.partition("=")
         if not mark:
             raise typer.BadParameter(f"'{text}' is not KEY=VALUE")
-        parsed = yaml.safe_load(value)
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"the value in '{text}' is not YAML, such as 0.1 or [a, b]") from error
         try:
             values[key] = float(parsed) if isinstance(parsed, str) else parsed  # YAML reads 1e-4 as text
         except ValueError:
@@ -196,7 +200,7 @@ def models_pull(
         say_json(row)
         return
     say(f"model: {row.id}  ({row.architecture}, {row.size} pixels, classes {', '.join(row.class_names)})")
-    say(f"next: synthbank generate {row.id} -n 2000")
+    say(at_bank(f"next: synthbank generate {row.id} -n 2000", bank))
 
 
 def models_push(
@@ -205,7 +209,10 @@ def models_push(
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a model as a folder that pull and --init read: weights, screen and card."""
+    """Write a model as a folder that pull and --init read: weights, screen and card.
+
+    The screen holds small grey pictures of the training originals: whoever may not see them may not have it.
+    """
     from synthbank.workflows.zoo import push
 
     with opened(bank, create=False) as found:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from synthbank.errors import SynthBankError
 from synthbank.records import Score, TrainEvent
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 _PIPE_WIDTH = 160  # tables in files and pipes are not squeezed
 _stdout = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 _stderr = Console(stderr=True, soft_wrap=True)
+_COMMAND = re.compile(r"\bsynthbank (?:(?:catalogue|keys|models|reader) )?(?!cloud\b)[a-z-]+")
 
 BankOption = Annotated[
     Path | None, typer.Option("--bank", help="Folder of the bank (default: SYNTHBANK_HOME, else ./bank).")
@@ -92,8 +97,39 @@ def opened(bank: Path | None, *, create: bool = True) -> Iterator[Bank]:
     from synthbank.workflows.bank import open_bank
 
     settings = Settings() if bank is None else Settings(home=bank)
-    with open_bank(settings, create=create) as found:
-        yield found
+    try:
+        with open_bank(settings, create=create) as found:
+            yield found
+    except SynthBankError as error:
+        error.facts.setdefault("bank", settings.home)
+        raise
+
+
+def at_bank(text: str, bank: Path | None) -> str:
+    """`text` with `--bank` in each command of a bank that it names, unless `bank` is the one found without it."""
+    from synthbank.settings import Settings
+
+    if bank is None or bank.resolve() == Settings().home.resolve():
+        return text
+    return _COMMAND.sub(lambda found: f"{found[0]} --bank {shlex.quote(str(bank))}", text)
+
+
+def writable(path: Path | None) -> Path | None:
+    """Callback of an option: refuse, before any work, a path where no file can be written after it."""
+    if path is None:
+        return None
+    if path.is_dir():
+        raise typer.BadParameter(f"'{path}' is a folder; name a file in it")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise typer.BadParameter(f"no file can be written in '{folder}'")
+    return path
+
+
+def save(path: Path, data: bytes) -> None:
+    """Write a file that the user asked for; its folder is made when missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
 
 
 class TrainingLine:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synthbank.cli.output import BankOption, JsonOption, opened, say, say_json, say_table, working
+from synthbank.cli.output import BankOption, JsonOption, at_bank, opened, say, say_json, say_table, working, writable
 
 
 def register(app: typer.Typer) -> None:
@@ -21,13 +21,13 @@ def register(app: typer.Typer) -> None:
 
 def reader_make(
     job: Annotated[str | None, typer.Argument(help="Id of a generation job (default: the newest).")] = None,
-    to: Annotated[Path, typer.Option("--to", help="HTML file to write.")] = Path("reader.html"),
+    to: Annotated[Path, typer.Option("--to", callback=writable, help="HTML file to write.")] = Path("reader.html"),
     n: Annotated[int, typer.Option("-n", "--number", help="Images in all, half of them real.")] = 40,
     seed: Annotated[int, typer.Option(help="Seed of choice, order and tokens.")] = 0,
     bank: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a blinded, balanced sheet: one HTML file that works offline and saves the answers."""
+    """Make a blinded, balanced sheet: one HTML file that works offline and saves the answers. It holds originals."""
     from synthbank.workflows.generate import newest_job
     from synthbank.workflows.reader import make_study
 
@@ -39,7 +39,7 @@ def reader_make(
     rows = [(name, kinds["real"], kinds["synthetic"]) for name, kinds in report.counts.items()]
     say_table(f"reader study {report.study.id}", ("class", "real", "synthetic"), rows)
     say(f"sheet: {report.sheet}")
-    say("next: give it to a reader, then synthbank reader import FILE")
+    say(at_bank("next: give it to a reader, then synthbank reader import FILE", bank))
 
 
 def reader_import(

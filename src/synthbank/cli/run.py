@@ -148,8 +148,8 @@ def _walk(request: Any, bank: Path | None, json: bool) -> None:
         say_json(result.summary())
         return
     if result.trained:
-        show_training(result.trained)
-    show_generation(result.generated)
+        show_training(result.trained, bank)
+    show_generation(result.generated, bank)
     say_scores(result.evaluated.scores, title="scores against the held-out originals")
     say_table("time", ("stage", "min:s"), [(k, clock(v)) for k, v in result.stage_sec.items()])
     say(f"bank:   {result.bank}")

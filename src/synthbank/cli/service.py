@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from synthbank.cli.output import BankOption, DeviceOption, JsonOption, opened, say, say_json, say_table, talk
+from synthbank.cli.output import BankOption, DeviceOption, JsonOption, at_bank, opened, say, say_json, say_table, talk
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +67,7 @@ def require_a_key(settings: Any) -> None:
                 "The service would be open to the network without an API key",
                 got=settings.host,
                 allowed="127.0.0.1, or any address once there is a key",
-                next_step="make one first: synthbank keys create NAME --scope admin",
+                next_step=at_bank("make one first: synthbank keys create NAME --scope admin", settings.home),
             )
 
 

@@ -277,7 +277,9 @@ def open_sink(target: str | Path, *, overwrite: bool, single_file: bool) -> Sink
     """
     name = str(target).rstrip("/")
     if name.endswith(".npz") and not single_file:
-        raise OptionError("This format is not an array file", got=name, allowed="a folder, a .zip or a URL")
+        raise OptionError(
+            "This format is not an array file", got=name, allowed="a folder, a .zip or a URL", next_step="--format npz"
+        )
     path = local_path_of(target)
     if path is None:
         filesystem, root = open_filesystem(name)

@@ -83,13 +83,17 @@ def write_file(path: str, data: bytes, *, durable: bool) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, then replace."""
+    """Write beside the target, flush to disk, then replace; a failure leaves the old content and nothing beside it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _sync_folder(folder: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthbank.catalogue import Catalogue
-from synthbank.errors import NotFoundError
+from synthbank.errors import EnvironmentProblem, NotFoundError
 from synthbank.settings import Settings
 from synthbank.storage import ObjectStore
 
@@ -37,7 +38,9 @@ def open_bank(settings: Settings, *, create: bool = True) -> Iterator[Bank]:
 
     Raises:
         NotFoundError: there is no bank and `create` is `False`.
+        EnvironmentProblem: its folder cannot be made, its catalogue cannot be used, or the system is Windows.
     """
+    check_system()
     local_catalogue = settings.database_url is None
     if local_catalogue and not create and not (settings.home / "catalogue.db").exists():
         raise NotFoundError(
@@ -46,10 +49,33 @@ def open_bank(settings: Settings, *, create: bool = True) -> Iterator[Bank]:
             next_step="make one with 'synthbank ingest FOLDER --name NAME', or name another with --bank",
         )
     if local_catalogue:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        _make_folder(settings.home)
     catalogue = Catalogue(settings.catalogue_url)
     try:
         catalogue.migrate()
         yield Bank(settings, catalogue, ObjectStore(settings.objects_url))
     finally:
         catalogue.close()
+
+
+def check_system() -> None:
+    """Raise `EnvironmentProblem` on Windows: there a bank's files would be changed on writing, and not locked."""
+    system = platform.system()
+    if system == "Windows":
+        raise EnvironmentProblem(
+            "SynthBank does not run on this system",
+            got=system,
+            allowed="Linux and macOS",
+            next_step="use it inside WSL, or as a container",
+        )
+
+
+def _make_folder(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            "The folder of the bank cannot be made",
+            got=f"{home}: {error.strerror}",
+            next_step="name another place with --bank or SYNTHBANK_HOME",
+        ) from error

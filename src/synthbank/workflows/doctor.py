@@ -14,7 +14,7 @@ import torch
 from synthbank.errors import SynthBankError
 from synthbank.models import load_feature_network
 from synthbank.settings import Settings
-from synthbank.workflows.bank import open_bank
+from synthbank.workflows.bank import check_system, open_bank
 
 _DISK_GB = 2.0
 
@@ -32,6 +32,7 @@ class Examined:
 def examine(settings: Settings) -> list[Examined]:
     """Look at everything; nothing is changed, and no check stops another."""
     checks: list[tuple[str, Callable[[Settings], tuple[str, str]]]] = [
+        ("system", _system),
         ("Python", _python),
         ("torch", _torch),
         ("accelerator", _accelerator),
@@ -53,9 +54,14 @@ def _examined(what: str, check: Callable[[Settings], tuple[str, str]], settings:
     return Examined(what, state, found)
 
 
+def _system(_: Settings) -> tuple[str, str]:
+    check_system()
+    return "ok", platform.platform()
+
+
 def _python(_: Settings) -> tuple[str, str]:
     good = (3, 11) <= sys.version_info[:2] <= (3, 12)
-    return ("ok" if good else "note"), f"{platform.python_version()} on {platform.platform()}"
+    return ("ok" if good else "note"), platform.python_version()
 
 
 def _torch(_: Settings) -> tuple[str, str]:
@@ -83,6 +89,8 @@ def _inception(settings: Settings) -> tuple[str, str]:
 
 
 def _memory(_: Settings) -> tuple[str, str]:
+    if not hasattr(os, "sysconf"):
+        return "note", "not known on this system"
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return ("ok" if gigabytes >= 4 else "note"), f"{gigabytes:.1f} GB (the 64-pixel demo needs less than 4)"
 

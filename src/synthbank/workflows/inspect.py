@@ -1,19 +1,22 @@
-"""Checks of a bank as a whole: every row has its file, every file its row; any image can be made again."""
+"""Checks of a bank as a whole: every recorded file is there and unchanged; any image can be made again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from synthbank.catalogue import ImageRow, queries
+from sqlalchemy.orm import Session
+
+from synthbank.catalogue import ImageRow, ModelRow, queries
 from synthbank.errors import IntegrityError
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
 from synthbank.records import UInt8Images
-from synthbank.storage import encode_png
+from synthbank.storage import decode_png, encode_png, layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.generate import redraw
 from synthbank.workflows.models import load_model
 from synthbank.workflows.produce import recipe_of
+from synthbank.workflows.zoo import DISCRIMINATOR, GENERATOR, SCREEN
 
 _SHOWN = 20
 
@@ -24,6 +27,12 @@ class VerifyReport:
 
     n_images: int
     n_files: int
+    """Under `images/`."""
+    n_originals: int
+    n_weights: int
+    """Recorded files of models and of snapshots."""
+    n_swept: int
+    """Half-written files of killed processes, an hour old or more, that were removed."""
     problems: tuple[str, ...]
     n_problems: int
 
@@ -34,27 +43,91 @@ class VerifyReport:
 
 
 def verify(bank: Bank, *, hashes: bool = True, on_progress: Callable[[int], None] = lambda n: None) -> VerifyReport:
-    """Compare every image row with its file, and every file under `images/` with its row.
+    """Compare rows of images, originals, models and snapshots with their files, and files under `images/` with rows.
+
+    Withdrawn originals, models and their snapshots are left out: their files may have been deleted by hand. What killed
+    processes left half-written is removed.
 
     Args:
         bank: to check.
         hashes: read every file and compare its hash; `False`: only its presence.
         on_progress: called with the number of rows checked.
     """
+    swept = bank.store.sweep_temporary()
     problems: list[str] = []
-    files = set(bank.store.list("images"))
-    keys: set[str] = set()
-    with bank.catalogue.session() as session:
-        for n, row in enumerate(queries.image_keys(session=session), start=1):
-            keys.add(row.key)
-            if row.key not in files:
-                problems.append(f"row without file: {row.id} ({row.key})")
-            elif hashes and bytes_sha256(bank.store.get(row.key)) != row.sha256:
-                problems.append(f"file differs from its row: {row.id} ({row.key})")
+    found = {folder: set(bank.store.list(folder)) for folder in ("images", "originals", "models", "runs")}
+    keys: dict[str, set[str]] = {folder: set() for folder in found}
+    with bank.catalogue.session(read_only=True) as session:
+        for n, one in enumerate(_recorded(session), start=1):
+            folder = one.key.partition("/")[0]
+            keys[folder].add(one.key)
+            if one.key not in found[folder]:
+                if one.needed:
+                    problems.append(f"row without file: {one.owner} ({one.key})")
+            elif hashes and one.hash_of(bank.store.get(one.key)) != one.sha256:
+                problems.append(f"file differs from its row: {one.owner} ({one.key})")
             if n % 500 == 0:
                 on_progress(n)
-    problems += [f"file without row: {key}" for key in sorted(files - keys)]
-    return VerifyReport(len(keys), len(files), tuple(problems[:_SHOWN]), len(problems))
+    problems += [f"file without row: {key}" for key in sorted(found["images"] - keys["images"])]
+    n_weights = len(keys["models"]) + len(keys["runs"])
+    return VerifyReport(
+        n_images=len(keys["images"]),
+        n_files=len(found["images"]),
+        n_originals=len(keys["originals"]),
+        n_weights=n_weights,
+        n_swept=swept,
+        problems=tuple(problems[:_SHOWN]),
+        n_problems=len(problems),
+    )
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A file as the catalogue knows it."""
+
+    owner: str
+    key: str
+    sha256: str
+    hash_of: Callable[[bytes], str] = bytes_sha256
+    needed: bool = True
+    """`False`: its owner is whole without it."""
+
+
+def _recorded(session: Session) -> Iterator[_Recorded]:
+    for image in queries.image_keys(session=session):
+        yield _Recorded(image.id, image.key, image.sha256)
+    for dataset in queries.list_datasets(session=session):
+        for original in queries.originals(dataset.id, session=session):
+            if original.key is not None and original.sha256 is not None:
+                yield _Recorded(original.name, original.key, original.sha256, _hash_of_pixels)
+    models = queries.list_models(session=session)
+    for model in models:
+        if model.status == "published":
+            yield from _files_of(model)
+    withdrawn = {model.run_id for model in models if model.status != "published"}
+    for run in queries.list_runs(session=session):
+        if run.id not in withdrawn:
+            for snapshot in queries.snapshots(run.id, session=session):
+                yield _Recorded(f"{run.id}, step {snapshot.step}", snapshot.key, snapshot.sha256)
+
+
+def _files_of(model: ModelRow) -> Iterator[_Recorded]:
+    hashes = {
+        GENERATOR: model.sha256,
+        SCREEN: model.card.get("screen_sha256"),
+        DISCRIMINATOR: model.card.get("discriminator_sha256"),
+    }
+    for name, sha256 in hashes.items():
+        if sha256 is not None:  # a model that was adopted for serving has no discriminator
+            yield _Recorded(model.id, layout.model_key(model.id, name), sha256, needed=name != DISCRIMINATOR)
+
+
+def _hash_of_pixels(data: bytes) -> str:
+    """Of a PNG; of a damaged one, a hash that no image has."""
+    try:
+        return pixel_sha256(decode_png(data))
+    except IntegrityError:
+        return ""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def get_dataset_by_id(dataset_id: int, *, session: Session) -> DatasetRow:
     """A data set by its number."""
     row = first(session, DatasetRow, select(_DATASET).where(_DATASET.c.id == dataset_id))
     if row is None:
-        raise NotFoundError("There is no such data set", got=dataset_id, next_step="see `synthbank catalogue list`")
+        raise NotFoundError("There is no such data set", got=dataset_id, next_step="see `synthbank catalogue ls`")
     return row
 
 
