@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
-from synthbank.models import ModelSpec, architectures
+from synthbank.models import ModelSpec, TwoPlayers, architectures, load_feature_network
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -21,3 +22,44 @@ def test_the_shrunk_picture_is_standardised_on_the_reals_and_judged_last(channel
     torch.testing.assert_close(picture.std(dim=(0, 2, 3)), torch.ones(channels), atol=1e-2, rtol=0)
     shifted = discriminator.features(reals + 0.3)[-1]  # one deviation brighter
     assert (shifted - picture).mean().item() == pytest.approx(1, abs=0.05)
+
+
+def _scaled(images):
+    return images.float() / 127.5 - 1
+
+
+def _discriminator(name="projected"):
+    return architectures.get(name).discriminator(ModelSpec(name, 32, 3, ("a", "b")))
+
+
+def _photos(n):
+    return torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(n))
+
+
+@pytest.mark.parametrize("n", [2, 64, 150])
+@torch.no_grad()
+def test_batches_give_the_mean_and_deviation_of_all_images_together(n):
+    images, discriminator = _photos(n), _discriminator()
+    images[:, 2] = 200  # a colour that never changes
+    discriminator.calibrate(images, _scaled)
+    x = _scaled(images)
+    maps = [*load_feature_network("lite0").taps(x), functional.avg_pool2d(x, 4)]
+    columns = [m.transpose(0, 1).flatten(1).double() for m in maps]
+    mean = torch.cat([c.mean(dim=1) for c in columns]).float()
+    std = torch.cat([c.std(dim=1) for c in columns]).float().clamp_min(1e-3)
+    torch.testing.assert_close(discriminator.mean, mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(discriminator.std, std, rtol=1e-5, atol=1e-6)
+    assert discriminator.std[-1].item() == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("name", [n for n in architectures if isinstance(architectures.get(n), TwoPlayers)])
+def test_images_become_floats_a_batch_at_a_time_and_only_where_they_are_measured(name):
+    batches = []
+
+    def scaled(batch):
+        batches.append(len(batch))
+        return _scaled(batch)
+
+    discriminator = _discriminator(name)
+    discriminator.calibrate(_photos(150), scaled)
+    assert batches == ([64, 64, 22] if discriminator.measured else [])

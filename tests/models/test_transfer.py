@@ -5,14 +5,28 @@ import torch
 
 from synthbank.models import ModelSpec, architectures, baked_state, draw_latents, lend
 
-OPTIONS = {"projected": {"width": 0.25, "mixing": 8}, "sagan": {"base": 4}}
+OPTIONS = {
+    "dcgan": {"base": 4},
+    "diffusion": {"base": 4, "sampling_steps": 2},
+    "projected": {"width": 0.25, "mixing": 8},
+    "r3gan": {"base": 4, "depth": 1},
+    "sagan": {"base": 4},
+    "stylegan2": {"base": 4},
+}
+CONDITIONAL = [
+    (name, player)
+    for name in architectures
+    if architectures.facts(name)["labels"]
+    for player in ("generator", "discriminator")
+    if hasattr(architectures.get(name), player)
+]
 
 
 def _spec(architecture="projected", *, size=32, channels=3, classes=("a", "b")):
-    return ModelSpec(architecture, size, channels, classes, latent_dim=16, options=OPTIONS[architecture])
+    return ModelSpec(architecture, size, channels, classes, latent_dim=16, options=OPTIONS.get(architecture, {}))
 
 
-def _build(spec, seed, player="generator"):
+def _build(spec, seed, player="generator", *, settle=30):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = getattr(architectures.get(spec.architecture), player)(spec)
@@ -23,7 +37,7 @@ def _build(spec, seed, player="generator"):
                 for name, value in network.named_parameters():
                     if name.endswith("offset.weight"):
                         value.normal_(std=0.1)
-        for _ in range(30):  # power iterations settle
+        for _ in range(settle):  # power iterations
             network(*_inputs(network, spec, player))
     return network.eval()
 
@@ -42,7 +56,7 @@ def _out(network, spec, player="generator"):
         return network(*_inputs(network, spec, player))
 
 
-@pytest.mark.parametrize("architecture", sorted(OPTIONS))
+@pytest.mark.parametrize("architecture", ["projected", "sagan"])
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_a_network_of_the_same_kind_is_taken_over_whole(architecture, player):
     spec = _spec(architecture)
@@ -70,21 +84,20 @@ def test_networks_that_borrow_the_same_weights_learn_apart(same_classes):
     assert not held[0] & {v.data_ptr() for v in source.values()}
 
 
-def test_other_classes_start_from_the_mean_of_the_old_ones():
-    old, new = _build(_spec(), 0), _build(_spec(classes=("x", "y", "z")), 1)
-    lend(baked_state(old), new, same_classes=False)
-    tables = [(m, baked_state(old)[n]) for n, m in new.named_parameters() if n.endswith("offset.weight")]
-    assert len(tables) > 3
-    for table, before in tables:
-        assert table.shape[0] == 3
-        assert torch.allclose(table, before.mean(dim=0).expand_as(table))
-
-
-def test_the_same_number_of_other_classes_is_no_reason_to_mix_them_up():
-    old, new = _build(_spec(), 0), _build(_spec(classes=("x", "y")), 1)
-    lend(baked_state(old), new, same_classes=False)
-    table = new.project_norm.offset.weight
-    assert torch.equal(table[0], table[1])
+@pytest.mark.parametrize(("architecture", "player"), CONDITIONAL)
+def test_other_classes_start_from_the_mean_of_the_old_ones(architecture, player):
+    """As many other classes are no reason to mix them up with the old ones."""
+    names = (("a", "b"), ("x", "y"), ("x", "y", "z"))
+    old, two, three = (_build(_spec(architecture, classes=c), i, player, settle=0) for i, c in enumerate(names))
+    before = baked_state(old)
+    tables = [name for name, value in baked_state(three).items() if value.shape != before[name].shape]
+    assert tables
+    for new in (two, three):
+        lend(before, new, same_classes=False)
+        held = {k.replace(".parametrizations.weight.original", ".weight"): v for k, v in new.state_dict().items()}
+        for name in tables:
+            assert before[name].std(dim=0).max() > 0
+            torch.testing.assert_close(held[name], before[name].mean(dim=0).expand_as(held[name]))
 
 
 def test_a_larger_size_takes_over_the_blocks_below_and_grey_takes_the_mean_colour():

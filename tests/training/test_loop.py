@@ -71,12 +71,14 @@ def _score(images):
 class Run:
     """A trainer and its loop in a folder, with everything the hooks were told."""
 
-    def __init__(self, folder, fabric, config=CONFIG, *, score=_score, stop_at=None, on_event=None, validation=6):
+    def __init__(
+        self, folder, fabric, config=CONFIG, *, score=_score, stop_at=None, on_event=None, validation=6, train=None
+    ):
         self.events, self.grids, self.folder = [], [], folder
         spec = ModelSpec(
             config.architecture, 32, 3, ("a", "b"), latent_dim=config.latent_dim, options=config.model_options
         )
-        train = _images(10, seed=0)
+        train = train or _images(10, seed=0)
         sampler = EpochSampler(train.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
         self.trainer = make_trainer(spec, config, train=train, sampler=sampler, fabric=fabric)
 
@@ -294,6 +296,21 @@ def test_a_run_without_validation_images_is_not_watched_for_overfitting(fabric, 
     assert not any(k.startswith("logit_of") for k in run.kinds("snapshot")[0].values)
 
 
+def test_the_discriminator_is_asked_of_reals_of_every_class(fabric, tmp_path):
+    """Originals are sorted by class, and few validation images are a reason to ask of few."""
+    images = _images(20, seed=0)
+    run = Run(tmp_path, fabric, validation=1, train=images.take(np.argsort(images.labels, kind="stable")))
+    asked, mean_logit = [], run.trainer.mean_logit
+
+    def listen(images, labels):
+        asked.append(labels.tolist())
+        return mean_logit(images, labels)
+
+    run.trainer.mean_logit = listen
+    run.fit()
+    assert asked[:2] == [[0, 0, 1, 1], [0]]
+
+
 def test_collapse_is_written_down(fabric, tmp_path):
     def score(images):
         return {"kid": 1.0, "real_diversity": 10.0, "fake_diversity": 1.0}
@@ -423,6 +440,58 @@ def test_a_state_is_never_saved_with_broken_weights(fabric, tmp_path):
     result = run.fit()
     assert (result.finished, result.step, result.rollbacks) == (True, 12, 1)
     assert all(v.isfinite().all() for v in read_state(tmp_path)[0].values())
+    assert _written_snapshots(run) == [p.stem for p in run.snapshots] == ["00000006", "00000012"]
+
+
+def _written_snapshots(run):
+    return [f"{e.step:08d}" for e in History(run.folder) if e.kind == "snapshot"]
+
+
+@pytest.mark.parametrize("score", [_score, None])
+def test_broken_weights_are_no_snapshot(score, fabric, tmp_path):
+    """The last loss is fine, the update after it is not: the run goes back before anything is shown or written."""
+    run = Run(tmp_path, fabric, score=score, on_event=_poison_at(6, rollbacks=[0]))
+    result = run.fit()
+    assert (result.finished, result.step, result.rollbacks) == (True, 12, 1)
+    assert [e.values["message"] for e in run.kinds("guard")] == ["a weight is NaN or infinite"]
+    assert run.kinds("rollback")[0].step == 0
+    assert [step for step, _ in run.grids] == [6, 12]
+    assert (
+        _written_snapshots(run)
+        == [p.stem for p in run.snapshots]
+        == ([] if score is None else ["00000006", "00000012"])
+    )
+
+
+@pytest.mark.parametrize("broken_after", [10, 11])
+def test_a_nan_in_the_last_steps_does_not_end_the_run(broken_after, fabric, tmp_path):
+    """Found by the last loss, or by the weights that the last update has left."""
+    run = Run(tmp_path, fabric, _config("projected", steps=11), on_event=_poison_at(broken_after, rollbacks=[0]))
+    result = run.fit()
+    assert (result.finished, result.step, result.rollbacks) == (True, 11, 1)
+    assert run.kinds("rollback")[0].step == 6
+    assert _written_snapshots(run) == [p.stem for p in run.snapshots] == ["00000006", "00000011"]
+    tensors, values = read_state(tmp_path)
+    assert (values["progress"]["step"], values["lr_scale"]) == (11, 0.5)
+    assert all(v.isfinite().all() for v in tensors.values())
+
+
+def test_an_exhausted_budget_ends_a_run_that_went_back_with_what_is_good(fabric, tmp_path):
+    config = _config("projected", steps=None, time_budget_sec=60.0, snapshot_every=1000)
+    Run(tmp_path, fabric, config, stop_at=2).fit()
+    run = Run(tmp_path, fabric, config)
+    step = run.trainer.step
+
+    def last_step(index, *, progress):
+        told = step(index, progress=progress)
+        run.loop.progress.elapsed_sec = 61.0
+        _poison(run.trainer)
+        return told
+
+    run.trainer.step = last_step
+    result = run.fit()
+    assert (result.finished, result.step, result.rollbacks) == (True, 2, 1)
+    assert _written_snapshots(run) == [p.stem for p in run.snapshots] == ["00000002"]
 
 
 @pytest.mark.usefixtures("_look_often")

@@ -83,3 +83,11 @@ def test_truncating_drops_later_events_and_mends_a_cut_line(history):
     history.truncate(after_step=19)
     history.append(EVENTS[2])
     assert list(history) == [EVENTS[0], EVENTS[2]]
+
+
+def test_truncating_one_kind_keeps_all_others(history):
+    snapshots = [TrainEvent("snapshot", step, 8 * step, 2.0, {"kid": 1.0}) for step in (10, 20, 30)]
+    for event in snapshots:
+        history.append(event)
+    history.truncate(after_step=20, only="snapshot")
+    assert list(history) == EVENTS + snapshots[:2]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from math import log2
+from math import inf, log2
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from synthbank.errors import OptionError
+from synthbank.errors import OptionError, UnknownNameError
 from synthbank.registry import Registry
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+_WANTED = {int: "a whole number above 0", float: "a number above 0", str: "a name"}
+"""What an architecture option may be, by the type of its default."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,16 @@ class ModelSpec:
             raise OptionError("No generator makes this image size", got=self.size, allowed="32, 64, 128, 256, 512")
         if self.channels < 1 or not self.class_names or self.latent_dim < 1:
             raise OptionError("A model needs channels, a latent and at least one class", got=asdict(self))
+        _check_options(self)
 
     @property
     def n_classes(self) -> int:
         """Number of classes; 1 means unconditional."""
         return len(self.class_names)
+
+    def option(self, name: str) -> Any:
+        """Value of an architecture option; what the architecture declares where the model says nothing."""
+        return self.options.get(name, _declared(self.architecture)[name])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `model.json`."""
@@ -49,8 +58,10 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelSpec:
-        """The inverse of `to_json`."""
-        return cls(**{**values, "class_names": tuple(values["class_names"])})
+        """The inverse of `to_json`; options that no version checked are read as those versions read them."""
+        declared = _declared(values["architecture"])
+        options = {k: type(declared[k])(v) for k, v in values.get("options", {}).items() if k in declared}
+        return cls(**{**values, "class_names": tuple(values["class_names"]), "options": options})
 
 
 class Generator(nn.Module, ABC):
@@ -105,8 +116,13 @@ class Discriminator(nn.Module, ABC):
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
         """Realness, float `[N, L]` (L judgements an image); above 0 means real."""
 
-    def calibrate(self, images: Tensor) -> None:
-        """Look once at real images `[N, C, H, W]` before training starts; most discriminators need nothing."""
+    def calibrate(self, images: Tensor, scaled: Callable[[Tensor], Tensor] = lambda batch: batch) -> None:
+        """Look once at real images before training starts; most discriminators need nothing.
+
+        Args:
+            images: `[N, C, H, W]`, all of which may be too many to hold as floats.
+            scaled: makes a batch of them float in -1..1.
+        """
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """`logits(features(images), labels)`."""
@@ -131,6 +147,36 @@ class TwoPlayers(Architecture, Protocol):
 architectures: Registry[Architecture] = Registry(
     "architecture", package="synthbank.models.architectures", entry_point_group="synthbank.architectures"
 )
+
+
+def _declared(architecture: str) -> dict[str, Any]:
+    """Options of an architecture and their defaults (an int, float or str each): its fact `options`."""
+    options: dict[str, Any] = architectures.facts(architecture).get("options", {})
+    return options
+
+
+def _check_options(spec: ModelSpec) -> None:
+    declared = _declared(spec.architecture)
+    for name, value in spec.options.items():
+        if name not in declared:
+            raise UnknownNameError(
+                f"option of '{spec.architecture}'", str(name), declared, next_step="leave it out of model_options"
+            )
+        default = declared[name]
+        if not _fits(value, default):
+            raise OptionError(
+                f"Option '{name}' of '{spec.architecture}' cannot have this value",
+                got=repr(value),
+                allowed=_WANTED[type(default)],
+                next_step=f"the default is --set 'model_options={{{name}: {default}}}'",
+            )
+
+
+def _fits(value: Any, default: float | str) -> bool:
+    if isinstance(default, str):
+        return isinstance(value, str)
+    number = isinstance(value, int) or (isinstance(value, float) and isinstance(default, float))
+    return number and not isinstance(value, bool) and 0 < value < inf
 
 
 def two_players(name: str) -> TwoPlayers:

@@ -58,11 +58,11 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        inner = max(channels // 8, 4)
+        inner, half = max(channels // 8, 4), max(channels // 2, 1)
         self.query = sn_conv(channels, inner, 1, bias=False)
         self.key = sn_conv(channels, inner, 1, bias=False)
-        self.value = sn_conv(channels, channels // 2, 1, bias=False)
-        self.out = sn_conv(channels // 2, channels, 1, bias=False)
+        self.value = sn_conv(channels, half, 1, bias=False)
+        self.out = sn_conv(half, channels, 1, bias=False)
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:

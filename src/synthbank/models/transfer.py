@@ -13,8 +13,6 @@ from synthbank.models.bake import baked_state
 from synthbank.models.base import Discriminator
 
 _POWER_ITERATIONS = 50
-_CLASS_TABLES = ("offset.weight", "class_code.weight")
-"""Embeddings whose rows are classes: new classes start from the mean of the old ones."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,9 @@ class Lent:
 def lend(tensors: Mapping[str, Tensor], module: nn.Module, *, same_classes: bool) -> Lent:
     """Copy what fits by name and shape into a freshly initialised network.
 
-    A table over classes is copied where the classes are the same, else every row becomes the mean of the old rows. A
-    last convolution of another colour channel count takes the mean over the old channels. All else that does not fit
-    stays fresh.
+    A table over classes (every embedding is one) is copied where the classes are the same, else every row becomes the
+    mean of the old rows. A last convolution of another colour channel count takes the mean over the old channels. All
+    else that does not fit stays fresh.
 
     Args:
         tensors: from `baked_state`, of a published model.
@@ -50,7 +48,8 @@ def lend(tensors: Mapping[str, Tensor], module: nn.Module, *, same_classes: bool
     copied = fresh = 0
     for name, target in _targets(module).items():
         source = tensors.get(name)
-        fitted = None if source is None else _fitted(name, source.to(target.dtype), target, same_classes)
+        mixed = not same_classes and isinstance(_holder(module, name)[0], nn.Embedding)
+        fitted = None if source is None else _fitted(name, source.to(target.dtype), target, other_classes=mixed)
         if fitted is None:
             fresh += target.numel()
             continue
@@ -65,9 +64,14 @@ def _targets(module: nn.Module) -> dict[str, Tensor]:
     return {k: v for k, v in baked_state(module).items() if v.is_floating_point() and k not in measured}
 
 
-def _fitted(name: str, source: Tensor, target: Tensor, same_classes: bool) -> Tensor | None:
+def _holder(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The part of a network that holds the tensor of this name, and what it calls it."""
+    path, _, leaf = name.rpartition(".")
+    return module.get_submodule(path), leaf
+
+
+def _fitted(name: str, source: Tensor, target: Tensor, *, other_classes: bool) -> Tensor | None:
     """Always memory of its own: a parametrization keeps what it is given, and one source goes to several networks."""
-    other_classes = name.endswith(_CLASS_TABLES) and not same_classes
     if source.shape == target.shape and not other_classes:
         return source.clone()
     if source.shape[1:] == target.shape[1:] and (other_classes or name.startswith("to_pixels")):
@@ -76,8 +80,7 @@ def _fitted(name: str, source: Tensor, target: Tensor, same_classes: bool) -> Te
 
 
 def _assign(module: nn.Module, name: str, value: Tensor) -> None:
-    path, _, leaf = name.rpartition(".")
-    part = module.get_submodule(path)
+    part, leaf = _holder(module, name)
     if is_parametrized(part, leaf):
         setattr(part, leaf, value)  # goes through the parametrization to the weight behind it
         part.train()

@@ -20,7 +20,9 @@ from synthbank.training.augment_d import augment, symmetries
 from synthbank.training.ema import ema_copy
 from synthbank.training.losses import losses
 from synthbank.training.penalties import gradient_penalty
-from synthbank.training.trainer import BaseTrainer, Sampler, trainers
+from synthbank.training.trainer import BaseTrainer, Sampler, spread, trainers
+
+_CALIBRATION_IMAGES = 1024
 
 
 @trainers.register("adversarial")
@@ -41,7 +43,7 @@ class AdversarialTrainer(BaseTrainer):
             AdaptiveStrength(config.ada_target, config.ada_kimg, fabric.device) if config.ada_target else None
         )
         discriminator = discriminator.to(fabric.device)
-        discriminator.calibrate(self._scaled(self.images[: 64 * 16]))
+        discriminator.calibrate(self.images[spread(len(self.images), most=_CALIBRATION_IMAGES)], self._scaled)
         self.ema = ema_copy(generator).to(fabric.device)
         generator, discriminator = self.peers.join_norms(generator), self.peers.join_norms(discriminator)
         self.generator, self.opt_g = fabric.setup(generator, self._adam(generator, config.lr_g))

@@ -22,7 +22,7 @@ from synthbank.records import LabelledImages, TrainEvent, UInt8Images
 from synthbank.storage import write_atomic
 from synthbank.training import guards
 from synthbank.training.state import History, read_state, write_state
-from synthbank.training.trainer import Trainer
+from synthbank.training.trainer import Trainer, spread
 
 MAX_ROLLBACKS = 3
 _CHECK_EVERY = 10  # steps between looks at the losses
@@ -122,13 +122,14 @@ class TrainingLoop:
         while True:
             done, stop = self._orders()
             if done >= 1.0:
-                break
-            if stop:
+                if self._sound():
+                    break
+            elif stop:
                 self._look_at_losses()
                 self._save_state()
                 return self._result(finished=False)
-            self._one_step(done)
-        self._look_at_losses()
+            else:
+                self._one_step(done)
         if self.hooks.score is not None and not self._has_snapshot(self.progress.step):
             self._snapshot()
         self._save_state()
@@ -147,11 +148,20 @@ class TrainingLoop:
         if p.step % _CHECK_EVERY == 0 and not self._look_at_losses():
             return  # rolled back
         if self._snapshot_due():
-            if self._look_at_losses():
+            if self._sound():
                 self._snapshot()
                 self._save_state()
         elif p.step % _CHECK_EVERY == 0 and time.monotonic() - self._saved_at > _STATE_EVERY_SEC:
             self._save_state()
+
+    def _sound(self) -> bool:
+        """Read the losses of the last steps and the weights; `False` when one that is not finite forced a rollback."""
+        if not self._look_at_losses():
+            return False
+        if self.peers.from_first(self.peers.first and _finite(self.trainer.state()[0])):
+            return True
+        self._roll_back(guards.GuardEvent("not_finite", math.nan, 0.0, "a weight is NaN or infinite"))
+        return False
 
     def _look_at_losses(self) -> bool:
         """Read the losses of the last steps; `False` when they forced a rollback."""
@@ -215,10 +225,9 @@ class TrainingLoop:
     def _logits(self, fake: UInt8Images, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, float]:
         if not len(self.validation):
             return {}
-        n = len(self.validation)
-        train = self.trainer.images[: 4 * n].cpu().numpy()
+        some = spread(len(self.trainer.images), most=4 * len(self.validation))
         sets = {
-            "train": (train, self.trainer.labels[: 4 * n].cpu().numpy()),
+            "train": (self.trainer.images[some].cpu().numpy(), self.trainer.labels[some].cpu().numpy()),
             "validation": (self.validation.images, self.validation.labels),
             "fake": (fake, labels),
         }
@@ -259,9 +268,8 @@ class TrainingLoop:
         return True
 
     def _drop_later(self, *, keep_history: bool) -> None:
-        """Remove what was written after the state, and will be written again."""
-        if not keep_history:
-            self.history.truncate(after_step=self.progress.step)
+        """Remove what was written after the state, and will be written again; no line outlives its snapshot."""
+        self.history.truncate(after_step=self.progress.step, only="snapshot" if keep_history else None)
         for path in (self.folder / "snapshots").glob("*.safetensors"):
             if int(path.stem) > self.progress.step:
                 path.unlink()
@@ -272,7 +280,7 @@ class TrainingLoop:
         if not self.peers.first:
             return
         tensors, values = self.trainer.state()
-        if not all(bool(v.isfinite().all()) for v in tensors.values()):
+        if not _finite(tensors):
             return  # the last update broke the weights, as the next loss will tell; the state before is still good
         told = {"size": self.trainer.spec.size, "progress": asdict(self.progress), "window": self._window}
         write_state(self.folder, tensors, values | told)
@@ -320,6 +328,10 @@ class TrainingLoop:
     def _result(self, *, finished: bool) -> FitResult:
         p = self.progress
         return FitResult(finished, p.step, p.images_seen, self._elapsed(), self.trainer.rollbacks)
+
+
+def _finite(tensors: Mapping[str, Tensor]) -> bool:
+    return all(bool(v.isfinite().all()) for v in tensors.values())
 
 
 def _unprefixed(logits: Mapping[str, float]) -> dict[str, float]:

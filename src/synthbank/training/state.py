@@ -57,7 +57,12 @@ class History:
                 with suppress(json.JSONDecodeError):  # a kill can cut the last line
                     yield TrainEvent(**json.loads(line))
 
-    def truncate(self, *, after_step: int) -> None:
-        """Drop what a resumed run will write again: every event later than `after_step`."""
-        kept = [json.dumps(asdict(e)) + "\n" for e in self if e.step <= after_step]
+    def truncate(self, *, after_step: int, only: str | None = None) -> None:
+        """Drop what a run that goes back will write again: every event later than `after_step`.
+
+        Args:
+            after_step: the last step whose events stay.
+            only: kind of the events that are dropped; `None`: all kinds.
+        """
+        kept = [json.dumps(asdict(e)) + "\n" for e in self if e.step <= after_step or only not in (None, e.kind)]
         write_atomic(self.path, "".join(kept).encode())

@@ -127,6 +127,15 @@ def check_batch(config: TrainConfig, processes: int) -> None:
         )
 
 
+def spread(n: int, *, most: int) -> slice:
+    """Every k-th of `n` images, at most `most` of them: the first ones of a set that is sorted by class are one class.
+
+    >>> list(range(10))[spread(10, most=4)]
+    [0, 3, 6, 9]
+    """
+    return slice(None, None, max(-(-n // most), 1))
+
+
 class BaseTrainer(ABC):
     """Data, randomness, schedule, sampling and state; what is trained is up to the subclass.
 

@@ -21,8 +21,8 @@ from synthbank.models.blocks import ConditionalBatchNorm
 
 
 def _widths(spec: ModelSpec) -> dict[int, int]:
-    """Channels at each resolution from 4 to half the size; option `base` is the width at half the size (default 32)."""
-    base = int(spec.options.get("base", 32))
+    """Channels at each resolution from 4 to half the size; option `base` is the width at half the size."""
+    base: int = spec.option("base")
     resolutions = [4 * 2**i for i in range((spec.size // 8).bit_length())]
     return {r: min(base * spec.size // (2 * r), base * 8) for r in resolutions}
 
@@ -40,7 +40,7 @@ def _down(channels_in: int, channels_out: int, *, bias: bool = False) -> nn.Conv
 
 
 class DcganGenerator(Generator):
-    """Options: `base` (channels at half the size, default 32)."""
+    """Options: `base` (channels at half the size)."""
 
     noise_dim = 0
 
@@ -68,7 +68,7 @@ class DcganGenerator(Generator):
 
 
 class DcganDiscriminator(Discriminator):
-    """Options: `base` (channels at half the size, default 32)."""
+    """Options: `base` (channels at half the size)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -104,4 +104,4 @@ class _Dcgan:
         return DcganDiscriminator(spec)
 
 
-architectures.register("dcgan", labels=True, citation="arXiv 1511.06434")(_Dcgan())
+architectures.register("dcgan", labels=True, options={"base": 32}, citation="arXiv 1511.06434")(_Dcgan())

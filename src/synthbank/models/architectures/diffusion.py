@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from synthbank.models.base import Denoiser, Generator, ModelSpec, architectures
 
 _SIGMA_MIN, _SIGMA_MAX, _RHO = 0.01, 20.0, 7.0
 _SMALLEST_MAP = 8
-_NORM_CHANNELS = 8  # channels a group of the normalisation
+_NORM_CHANNELS = 8  # channels a group of the normalisation, or more where that is no divisor
 
 
 def precondition(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -59,7 +60,7 @@ def heun(denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, n_steps: in
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(max(channels // _NORM_CHANNELS, 1), channels)
+    return nn.GroupNorm(gcd(channels, max(channels // _NORM_CHANNELS, 1)), channels)
 
 
 def _silent(conv: nn.Conv2d) -> nn.Conv2d:
@@ -158,7 +159,7 @@ class _UNet(nn.Module):
 
 
 class DiffusionGenerator(Denoiser):
-    """Options: `base` (channels at full resolution, default 32), `sampling_steps` (default 12, at 23 evaluations).
+    """Options: `base` (channels at full resolution), `sampling_steps` (n of them ask the network 2 n - 1 times).
 
     The image follows from `noise` and class; `z` plays no part, so truncation cannot act.
     """
@@ -168,8 +169,8 @@ class DiffusionGenerator(Denoiser):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.sampling_steps = int(spec.options.get("sampling_steps", 12))
-        self.network = _UNet(spec, int(spec.options.get("base", 32)))
+        self.sampling_steps: int = spec.option("sampling_steps")
+        self.network = _UNet(spec, spec.option("base"))
         self.noise_dim = spec.channels * spec.size**2
 
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -194,6 +195,11 @@ class _Diffusion:
         return DiffusionGenerator(spec)
 
 
-architectures.register("diffusion", labels=True, citation="arXiv 2206.00364", trainer="denoising", truncation=False)(
-    _Diffusion()
-)
+architectures.register(
+    "diffusion",
+    labels=True,
+    options={"base": 32, "sampling_steps": 12},
+    citation="arXiv 2206.00364",
+    trainer="denoising",
+    truncation=False,
+)(_Diffusion())

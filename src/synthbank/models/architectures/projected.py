@@ -12,6 +12,7 @@ itself, shrunk, as frozen features hardly tell one stain from another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -72,13 +73,12 @@ class _SkipExcitation(nn.Module):
 
 
 class ProjectedGenerator(Generator):
-    """Options: `width` (multiplier on the channels, default 1.0), `depth` (convolutions a resolution, default 1)."""
+    """Options: `width` (multiplier on the channels), `depth` (convolutions a resolution)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        width = float(spec.options.get("width", 1.0))
-        depth = int(spec.options.get("depth", 1))
+        width, depth = spec.option("width"), spec.option("depth")
         self.resolutions = [r for r in _CHANNELS if r <= spec.size]
         channels = {r: max(8, round(_CHANNELS[r] * width / 8) * 8) for r in self.resolutions}
         self.project = spectral_norm(nn.Linear(spec.latent_dim, 2 * channels[4] * 16, bias=False))
@@ -144,7 +144,7 @@ class _Head(nn.Module):
 
 
 class ProjectedDiscriminator(Discriminator):
-    """Options: `feature_network` (default Lite0), `mixing` (channels after the random mixing, default 64).
+    """Options: `feature_network`, `mixing` (channels after the random mixing).
 
     A head doubles its channels at every step down, up to four times `mixing`.
     """
@@ -156,9 +156,9 @@ class ProjectedDiscriminator(Discriminator):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         # held in a list so that the frozen weights belong neither to the state nor to the optimiser
-        self._frozen = [load_feature_network(str(spec.options.get("feature_network", _NETWORK)))]
+        self._frozen = [load_feature_network(spec.option("feature_network"))]
         taps = self._frozen[0].tap_channels
-        mixing = int(spec.options.get("mixing", 64))
+        mixing = spec.option("mixing")
         self.register_buffer("mean", torch.zeros(sum(taps) + spec.channels))
         self.register_buffer("std", torch.ones(sum(taps) + spec.channels))
         self.mix_channels = nn.ModuleList(nn.Conv2d(c, mixing, 1, bias=False) for c in taps)
@@ -191,12 +191,13 @@ class ProjectedDiscriminator(Discriminator):
         return torch.cat([head(f, labels) for head, f in zip(self.heads, features, strict=True)], dim=1)
 
     @torch.no_grad()
-    def calibrate(self, images: Tensor) -> None:
+    def calibrate(self, images: Tensor, scaled: Callable[[Tensor], Tensor] = lambda batch: batch) -> None:
         """Measure mean and deviation of every frozen channel, and of every colour, on the real images."""
-        maps = [self._maps(batch) for batch in torch.split(images, 64)]
-        columns = [torch.cat([m[i].transpose(0, 1).flatten(1) for m in maps], dim=1) for i in range(len(maps[0]))]
-        self.mean.copy_(torch.cat([c.double().mean(dim=1) for c in columns]).float())
-        self.std.copy_(torch.cat([c.double().std(dim=1) for c in columns]).float().clamp_min(1e-3))
+        sums = [_sums(self._maps(scaled(batch))) for batch in torch.split(images, 64)]
+        count, total, squares = (torch.stack(parts).sum(dim=0) for parts in zip(*sums, strict=True))
+        variance = (squares - total.square() / count) / (count - 1)
+        self.mean.copy_(total / count)
+        self.std.copy_(variance.clamp_min(1e-6).sqrt())
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         picture = functional.avg_pool2d(images, images.shape[-1] // _PICTURE)
@@ -211,6 +212,15 @@ class ProjectedDiscriminator(Discriminator):
         sizes = [m.shape[1] for m in maps]
         stats = zip(maps, torch.split(self.mean, sizes), torch.split(self.std, sizes), strict=True)
         return [(m - mean[:, None, None]) / std[:, None, None] for m, mean, std in stats]
+
+
+def _sums(maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Places, sum and sum of squares of each channel of all maps `[N, C, H, W]`, float64 `[sum C]`."""
+    exact = [m.double() for m in maps]
+    counts = [m.new_full((m.shape[1],), m[:, 0].numel()) for m in exact]
+    totals = [m.sum(dim=(0, 2, 3)) for m in exact]
+    squares = [m.square().sum(dim=(0, 2, 3)) for m in exact]
+    return torch.cat(counts), torch.cat(totals), torch.cat(squares)
 
 
 def _three_channels(images: Tensor) -> Tensor:
@@ -230,5 +240,9 @@ class _Projected:
 
 
 architectures.register(
-    "projected", labels=True, feature_network=_NETWORK, citation="arXiv 2101.04775, arXiv 2111.01007"
+    "projected",
+    labels=True,
+    options={"width": 1.0, "depth": 1, "feature_network": _NETWORK, "mixing": 64},
+    feature_network=_NETWORK,
+    citation="arXiv 2101.04775, arXiv 2111.01007",
 )(_Projected())

@@ -26,14 +26,10 @@ _GAIN = sqrt(2 / (1 + 0.2**2))  # of the leaky rectifier
 
 
 def _widths(spec: ModelSpec) -> dict[int, int]:
-    """Channels at each resolution from 4 up; option `base` is the width at full resolution (default 24)."""
-    base = int(spec.options.get("base", 24))
+    """Channels at each resolution from 4 up; option `base` is the width at full resolution."""
+    base: int = spec.option("base")
     resolutions = [4 * 2**i for i in range((spec.size // 4).bit_length())]
     return {r: min(base * spec.size // r, base * 8) for r in resolutions}
-
-
-def _depth(spec: ModelSpec) -> int:
-    return int(spec.options.get("depth", 2))
 
 
 def _conv(channels_in: int, channels_out: int, kernel: int, *, gain: float, groups: int = 1) -> nn.Conv2d:
@@ -88,14 +84,14 @@ class _ResidualBlock(nn.Module):
 
 
 class R3ganGenerator(Generator):
-    """Options: `base` (channels at full resolution, default 24), `depth` (blocks a resolution, default 2)."""
+    """Options: `base` (channels at full resolution), `depth` (blocks a resolution)."""
 
     noise_dim = 0
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        widths, depth = _widths(spec), _depth(spec)
+        widths, depth = _widths(spec), spec.option("depth")
         n_blocks = depth * len(widths)
         self.embed = nn.Embedding(spec.n_classes, spec.latent_dim) if spec.n_classes > 1 else None
         self.basis = nn.Parameter(torch.randn(widths[4], 4, 4))
@@ -122,11 +118,11 @@ class R3ganGenerator(Generator):
 
 
 class R3ganDiscriminator(Discriminator):
-    """Options: `base` (channels at full resolution, default 24), `depth` (blocks a resolution, default 2)."""
+    """Options: `base` (channels at full resolution), `depth` (blocks a resolution)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        widths, depth = _widths(spec), _depth(spec)
+        widths, depth = _widths(spec), spec.option("depth")
         n_blocks = depth * len(widths)
         falling = sorted(widths, reverse=True)
         self.from_pixels = nn.Conv2d(spec.channels, widths[spec.size], 1)
@@ -164,4 +160,4 @@ class _R3gan:
         return R3ganDiscriminator(spec)
 
 
-architectures.register("r3gan", labels=True, citation="arXiv 2501.05441")(_R3gan())
+architectures.register("r3gan", labels=True, options={"base": 24, "depth": 2}, citation="arXiv 2501.05441")(_R3gan())

@@ -20,8 +20,8 @@ _ATTENTION_AT = 32
 
 
 def _widths(spec: ModelSpec) -> dict[int, int]:
-    """Channels at each resolution from 4 up; option `base` is the width at full resolution (default 32)."""
-    base = int(spec.options.get("base", 32))
+    """Channels at each resolution from 4 up; option `base` is the width at full resolution."""
+    base: int = spec.option("base")
     resolutions = [4 * 2**i for i in range((spec.size // 4).bit_length())]
     return {r: min(base * spec.size // r, base * 8) for r in resolutions}
 
@@ -46,7 +46,7 @@ class _UpResBlock(nn.Module):
 
 
 class SaganGenerator(Generator):
-    """Options: `base` (channels at full resolution, default 32)."""
+    """Options: `base` (channels at full resolution)."""
 
     noise_dim = 0
 
@@ -97,17 +97,18 @@ class _DownResBlock(nn.Module):
 
 
 class SaganDiscriminator(Discriminator):
-    """Options: `base` (channels at full resolution, default 32)."""
+    """Options: `base` (channels at full resolution)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         widths = _widths(spec)
         steps = list(pairwise(sorted(widths, reverse=True)))
+        attention_at = min(_ATTENTION_AT, spec.size // 2)  # the first block halves the image
         blocks: list[nn.Module] = []
         channels = spec.channels
         for i, (_, small) in enumerate(steps):
             blocks.append(_DownResBlock(channels, widths[small], down=True, first=i == 0))
-            if small == _ATTENTION_AT:
+            if small == attention_at:
                 blocks.append(SelfAttention(widths[small]))
             channels = widths[small]
         blocks.append(_DownResBlock(channels, channels, down=False))
@@ -140,4 +141,6 @@ class _Sagan:
         return SaganDiscriminator(spec)
 
 
-architectures.register("sagan", labels=True, citation="arXiv 2405.16119, arXiv 1805.08318")(_Sagan())
+architectures.register("sagan", labels=True, options={"base": 32}, citation="arXiv 2405.16119, arXiv 1805.08318")(
+    _Sagan()
+)

@@ -28,8 +28,8 @@ _GROUP = 4
 
 
 def _widths(spec: ModelSpec) -> dict[int, int]:
-    """Channels at each resolution from 4 up; option `base` is the width at full resolution (default 24)."""
-    base = int(spec.options.get("base", 24))
+    """Channels at each resolution from 4 up; option `base` is the width at full resolution."""
+    base: int = spec.option("base")
     resolutions = [4 * 2**i for i in range((spec.size // 4).bit_length())]
     return {r: min(base * spec.size // r, base * 8) for r in resolutions}
 
@@ -143,7 +143,7 @@ class _Mapping(nn.Module):
 
 
 class StyleGan2Generator(Generator):
-    """Options: `base` (channels at full resolution, default 24); the style is as wide as the latent."""
+    """Options: `base` (channels at full resolution); the style is as wide as the latent."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class _DownBlock(nn.Module):
 
 
 class StyleGan2Discriminator(Discriminator):
-    """Options: `base` (channels at full resolution, default 24)."""
+    """Options: `base` (channels at full resolution)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -253,6 +253,10 @@ class _StyleGan2:
         return StyleGan2Discriminator(spec)
 
 
-architectures.register("stylegan2", labels=True, together=_GROUP, citation="arXiv 1912.04958, arXiv 2006.06676")(
-    _StyleGan2()
-)
+architectures.register(
+    "stylegan2",
+    labels=True,
+    options={"base": 24},
+    together=_GROUP,
+    citation="arXiv 1912.04958, arXiv 2006.06676",
+)(_StyleGan2())
