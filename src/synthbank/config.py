@@ -70,7 +70,8 @@ class TrainConfig:
     """Largest gradient norm of either player; 0: no clipping."""
     grow_share: float = 0.0
     """Share of the schedule that is trained at half the size (after Karras et al. 2018, arXiv 1710.10196), and where
-    that is above 64 pixels and the size of the start weights, that share of it at half of that; 0: all at full size."""
+    that is above 64 pixels and the size of the start weights, that share of it at half of that; 0: all at full size.
+    At 32 pixels, at most three minutes of a time budget or 8,000 images of a number of steps."""
     precision: str = "32-true"
     """As in lightning-fabric: 32-true, bf16-mixed; auto: whichever is faster here, measured before the first step."""
     layout: str = "channels_last"

@@ -62,6 +62,23 @@ def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
     assert [(s.size, s.config.time_budget_sec) for s in stages_of(timed, 64)] == [(32, 150.0), (64, 600.0)]
 
 
+@pytest.mark.parametrize(
+    ("schedule", "first"),
+    [
+        ({"steps": 500, "time_budget_sec": None}, (200, None)),
+        ({"steps": 5000, "time_budget_sec": None}, (1000, None)),
+        ({"time_budget_sec": 1200.0}, (None, 180.0)),
+        ({"steps": 5000, "time_budget_sec": 1200.0}, (1000, 180.0)),
+    ],
+)
+def test_the_stage_of_32_pixels_is_short_in_long_runs(schedule, first):
+    config = TrainConfig(**{"steps": None} | schedule, batch_size=8, grow_share=0.4)
+    small, full = stages_of(config, 64)
+    assert (small.config.steps, small.config.time_budget_sec) == first
+    assert full.config == config
+    assert stages_of(config, 128)[0].config.time_budget_sec in (None, 480.0)
+
+
 def test_no_stage_is_smaller_than_the_start_weights():
     config = TrainConfig(steps=1000, grow_share=0.4)
     sizes = {start: [s.size for s in stages_of(config, 128, start_size=start)] for start in (64, 128, 256)}

@@ -138,8 +138,8 @@ def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
     if smallest_size(size, start_size) == size:
         return []
     why = (
-        f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less (larger images: again "
-        "and again, down to 64 pixels or the size of the start weights)"
+        f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less (at 32 pixels three "
+        "minutes at most; larger images: again and again, down to 64 pixels or the size of the start weights)"
     )
     return [_Choice(why, {"grow_share": _GROW_SHARE})]
 

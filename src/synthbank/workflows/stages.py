@@ -10,6 +10,11 @@ import numpy as np
 from synthbank.config import TrainConfig
 from synthbank.records import LabelledImages
 
+_LEAST = 32
+_LEAST_SEC, _LEAST_IMAGES = 180.0, 8000
+"""How long the stage of 32 pixels lasts at most: in runs of 20 minutes and more, longer ones gained nothing
+(docs/recipes.md)."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -31,7 +36,7 @@ def smallest_size(size: int, start_size: int | None = None) -> int:
             maps; `None`: random weights. Then 64 pixels are the least, and half of 64: longer ways cost short runs more
             than they gain (docs/recipes.md).
     """
-    return min(size, start_size or min(max(size // 2, 32), 64))
+    return min(size, start_size or min(max(size // 2, _LEAST), 64))
 
 
 def stages_of(config: TrainConfig, size: int, *, start_size: int | None = None) -> list[Stage]:
@@ -46,15 +51,21 @@ def stages_of(config: TrainConfig, size: int, *, start_size: int | None = None) 
     stages = [Stage(size, config, last=True)]
     while config.grow_share and stages[0].size > smallest:
         later = stages[0]
-        steps, seconds = later.config.steps, later.config.time_budget_sec
-        shorter = dataclasses.replace(
-            later.config,
-            steps=None if steps is None else max(round(config.grow_share * steps), 1),
-            time_budget_sec=None if seconds is None else config.grow_share * seconds,
-            lr_floor=1.0,
-        )
-        stages.insert(0, Stage(later.size // 2, shorter))
+        stages.insert(0, Stage(later.size // 2, _shorter(later.config, later.size // 2)))
     return stages
+
+
+def _shorter(config: TrainConfig, size: int) -> TrainConfig:
+    """The schedule of what comes before `config`, at `size` pixels."""
+    steps, seconds = config.steps, config.time_budget_sec
+    if steps is not None:
+        steps = max(round(config.grow_share * steps), 1)
+    if seconds is not None:
+        seconds = config.grow_share * seconds
+    if size == _LEAST:
+        steps = None if steps is None else min(steps, _LEAST_IMAGES // config.batch_size)
+        seconds = None if seconds is None else min(seconds, _LEAST_SEC)
+    return dataclasses.replace(config, steps=steps, time_budget_sec=seconds, lr_floor=1.0)
 
 
 def shrunk(images: LabelledImages, size: int) -> LabelledImages:
