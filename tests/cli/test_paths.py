@@ -15,14 +15,14 @@ TARGETS = (
 
 
 @pytest.mark.parametrize("words", TARGETS, ids=lambda words: words[0])
-@pytest.mark.parametrize(("path", "said"), [("folder", "folder"), (".", "folder"), ("file/x", "'file'")])
+@pytest.mark.parametrize(("path", "said"), [("folder", "folder"), (".", "folder"), ("file/x", "/file'")])
 def test_a_file_that_cannot_be_written_is_refused_first(cli, tmp_path, words, path, said):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     ran = cli(*words, path)
     assert ran.code == 2
     assert f"Invalid value for '{words[-1]}'" in ran.err
-    assert said in ran.err.replace(str(tmp_path) + "/", "").replace("\n", "")
+    assert said in "".join(ran.err.replace("│", "").split())  # the frame breaks long paths
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
 
