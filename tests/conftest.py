@@ -25,6 +25,15 @@ from synthbank.settings import Settings
 from synthbank.storage import ObjectStore, encode_png, layout
 
 CLASSES = ("dab_negative", "dab_positive")
+NARROW = {
+    "dcgan": {"base": 4},
+    "diffusion": {"base": 4, "sampling_steps": 4},
+    "projected": {"width": 0.25, "mixing": 8},
+    "r3gan": {"base": 4, "depth": 1},
+    "sagan": {"base": 4},
+    "stylegan2": {"base": 4},
+}
+"""Options that make each architecture small; one that is not here is tested at its defaults."""
 
 # read when gcsfs is imported: the emulator speaks the JSON interface alone, not the newer one for buckets with folders
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"

@@ -27,15 +27,8 @@ from synthbank.models import (
 )
 from synthbank.training import trainers
 
-# narrow networks where an architecture has an option for that; others are tested at their defaults
-NARROW = {
-    "dcgan": {"base": 4},
-    "diffusion": {"base": 4, "sampling_steps": 4},
-    "projected": {"width": 0.25, "mixing": 8},
-    "r3gan": {"base": 4, "depth": 1},
-    "sagan": {"base": 4},
-    "stylegan2": {"base": 4},
-}
+from ..conftest import NARROW
+
 N = 4
 
 ALL = [

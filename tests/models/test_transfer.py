@@ -5,14 +5,8 @@ import torch
 
 from synthbank.models import ModelSpec, architectures, baked_state, draw_latents, lend
 
-OPTIONS = {
-    "dcgan": {"base": 4},
-    "diffusion": {"base": 4, "sampling_steps": 2},
-    "projected": {"width": 0.25, "mixing": 8},
-    "r3gan": {"base": 4, "depth": 1},
-    "sagan": {"base": 4},
-    "stylegan2": {"base": 4},
-}
+from ..conftest import NARROW
+
 CONDITIONAL = [
     (name, player)
     for name in architectures
@@ -23,7 +17,7 @@ CONDITIONAL = [
 
 
 def _spec(architecture="projected", *, size=32, channels=3, classes=("a", "b")):
-    return ModelSpec(architecture, size, channels, classes, latent_dim=16, options=OPTIONS.get(architecture, {}))
+    return ModelSpec(architecture, size, channels, classes, latent_dim=16, options=NARROW.get(architecture, {}))
 
 
 def _build(spec, seed, player="generator", *, settle=30):

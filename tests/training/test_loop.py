@@ -26,17 +26,11 @@ from synthbank.records import LabelledImages
 from synthbank.training import FitResult, History, Hooks, TrainingLoop, loop, make_trainer
 from synthbank.training.state import read_state, write_state
 
-OPTIONS = {
-    "dcgan": {"base": 4},
-    "diffusion": {"base": 4, "sampling_steps": 4},
-    "projected": {"width": 0.25, "mixing": 8},
-    "r3gan": {"base": 4, "depth": 1},
-    "sagan": {"base": 4},
-    "stylegan2": {"base": 4},
-}
+from ..conftest import NARROW
+
 CONFIG = TrainConfig(
     architecture="projected",
-    model_options=OPTIONS["projected"],
+    model_options=NARROW["projected"],
     latent_dim=8,
     steps=12,
     batch_size=4,
@@ -120,7 +114,7 @@ class Run:
 def _config(name, **changes):
     if not _adversarial(name):
         changes = {"augment_d": ()} | changes
-    return dataclasses.replace(CONFIG, architecture=name, model_options=OPTIONS.get(name, {}), **changes)
+    return dataclasses.replace(CONFIG, architecture=name, model_options=NARROW.get(name, {}), **changes)
 
 
 def _adversarial(name):

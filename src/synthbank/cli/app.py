@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from synthbank import __version__
 from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service
-from synthbank.cli.output import at_bank, talk
+from synthbank.cli.output import at_bank, escaped, talk
 from synthbank.errors import EnvironmentProblem, SynthBankError
 
 _INTERRUPTED = 130
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _fail(error: SynthBankError) -> NoReturn:
-    talk(f"[bold red]error:[/] {_escape(at_bank(error.message, error.facts.get('bank')))}")
+    talk(f"[bold red]error:[/] {escaped(at_bank(error.message, error.facts.get('bank')))}")
     sys.exit(2)
 
 
@@ -83,7 +83,3 @@ def _told(error: OSError) -> SynthBankError:
         got=f"{path}: {error.strerror}" if path is not None else str(error) or type(error).__name__,
         next_step="check the path, its permissions, free space and the connection, then run the same command again",
     )
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")

@@ -62,7 +62,7 @@ def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(_escape(_cell(v)) for v in row))
+        table.add_row(*(escaped(_cell(v)) for v in row))
     _stdout.print(table)
 
 
@@ -208,7 +208,8 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text in which rich sees no markup."""
     return text.replace("[", "\\[")
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from synthbank.catalogue import ModelRow, queries
+from synthbank.catalogue import ModelRow
 from synthbank.errors import IntegrityError
 from synthbank.fingerprint import bytes_sha256
-from synthbank.records import ImageSpec
-from synthbank.storage import ObjectStore, layout
+from synthbank.storage import ObjectStore
 from synthbank.workflows.bank import Bank
-
-FILES = ("generator.safetensors", "screen.safetensors", "model.json")
+from synthbank.workflows.enter import CARD, GENERATOR, SCREEN, enter_model
 
 
 def adopt_model(bank: Bank, url: str) -> ModelRow:
@@ -28,31 +26,13 @@ def adopt_model(bank: Bank, url: str) -> ModelRow:
         StateError: the name belongs to other weights here.
     """
     source = ObjectStore(url)
-    files = {name: source.get(name) for name in FILES}
-    card = _card(files["model.json"], url)
-    spec = card["spec"]
-    for name, expected in (("generator", card["weights_sha256"]), ("screen", card["screen_sha256"])):
-        got = bytes_sha256(files[f"{name}.safetensors"])
+    files = {name: source.get(name) for name in (GENERATOR, SCREEN)}
+    card = _card(source.get(CARD), url)
+    for name, expected in ((GENERATOR, card["weights_sha256"]), (SCREEN, card["screen_sha256"])):
+        got = bytes_sha256(files[name])
         if got != expected:
             raise IntegrityError("A model's file is not the one that its card names", got=got, allowed=expected)
-    with bank.catalogue.session() as session:
-        known = queries.published_before(card["name"], card["weights_sha256"], session=session)
-    if known is not None:
-        return known
-    for name, data in files.items():
-        bank.store.put(layout.model_key(card["name"], name), data)
-    with bank.catalogue.session() as session:
-        return queries.publish_model(
-            card["name"],
-            architecture=spec["architecture"],
-            class_names=spec["class_names"],
-            spec=ImageSpec(spec["size"], spec["channels"]),
-            key=layout.model_prefix(card["name"]),
-            sha256=card["weights_sha256"],
-            card=card,
-            originals=[],
-            session=session,
-        )
+    return enter_model(bank, card["name"], card, files, originals=())
 
 
 def _card(data: bytes, url: str) -> dict[str, Any]:

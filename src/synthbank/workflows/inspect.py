@@ -13,10 +13,10 @@ from synthbank.fingerprint import bytes_sha256, pixel_sha256
 from synthbank.records import UInt8Images
 from synthbank.storage import decode_png, encode_png, layout
 from synthbank.workflows.bank import Bank
+from synthbank.workflows.enter import DISCRIMINATOR, GENERATOR, SCREEN
 from synthbank.workflows.generate import redraw
 from synthbank.workflows.models import load_model
 from synthbank.workflows.produce import recipe_of
-from synthbank.workflows.zoo import DISCRIMINATOR, GENERATOR, SCREEN
 
 _SHOWN = 20
 

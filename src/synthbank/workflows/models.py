@@ -10,8 +10,8 @@ from synthbank.generation import Gate, Sampler, load_gate
 from synthbank.models import ModelSpec, load_baked, load_tensors
 from synthbank.storage import ObjectStore, layout
 from synthbank.workflows.bank import Bank
+from synthbank.workflows.enter import GENERATOR, SCREEN
 from synthbank.workflows.processes import one_device
-from synthbank.workflows.zoo import GENERATOR, SCREEN
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from synthbank.fingerprint import bytes_sha256, set_fingerprint
 from synthbank.generation import build_gate
 from synthbank.metrics import kernel_distance, pairwise_diversity
 from synthbank.models import ModelSpec, baked_state, batched, load_feature_network, save_tensors
-from synthbank.records import ImageSpec, JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
+from synthbank.records import JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
 from synthbank.storage import layout, write_atomic
 from synthbank.training import (
@@ -41,12 +41,13 @@ from synthbank.training import (
     state_size,
 )
 from synthbank.workflows.bank import Bank
+from synthbank.workflows.enter import DISCRIMINATOR, GENERATOR, SCREEN, enter_model
 from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_split, require_dataset
 from synthbank.workflows.lease import held
 from synthbank.workflows.processes import device_words, is_first, processes
 from synthbank.workflows.speed import fastest
 from synthbank.workflows.stages import Stage, shrunk, stages_of
-from synthbank.workflows.zoo import CARD, DISCRIMINATOR, GENERATOR, SCREEN, StartWeights, start_weights
+from synthbank.workflows.zoo import StartWeights, start_weights
 
 JUDGE = "lite1"
 """Scores snapshots; not the network that `projected` looks through."""
@@ -447,9 +448,6 @@ def _publish(run: _Run, loop: TrainingLoop, model_name: str | None) -> tuple[Mod
         snapshots = tuple(queries.snapshots(run.id, session=session))
         chosen = next(s for s in snapshots if s.step == best)
         name = model_name or _own_name(run, chosen, session)
-        known = queries.published_before(name, chosen.sha256, session=session)
-    if known is not None:
-        return known, snapshots
     gate, judge = build_gate(run.train.images).to_bytes(), save_tensors(loop.trainer.judge_weights())
     hashes = {
         "weights_sha256": chosen.sha256,
@@ -461,25 +459,23 @@ def _publish(run: _Run, loop: TrainingLoop, model_name: str | None) -> tuple[Mod
     if run.start is not None:
         card["start"] = run.start.provenance()
         originals += run.start.originals
-    for filename, data in ((GENERATOR, store.get(chosen.key)), (DISCRIMINATOR, judge), (SCREEN, gate)):
-        store.put(layout.model_key(name, filename), data)
-    store.put(layout.model_key(name, CARD), json.dumps(card, indent=2).encode())
-    store.put(layout.model_key(name, "card.md"), model_card_markdown(card).encode())
-    with bank.catalogue.session() as session:
-        model = queries.publish_model(
-            name,
-            run_id=run.id,
-            snapshot_id=chosen.id,
-            dataset_id=run.dataset.id,
-            architecture=run.spec.architecture,
-            class_names=run.spec.class_names,
-            spec=ImageSpec(run.spec.size, run.spec.channels, run.dataset.microns_per_pixel),
-            key=layout.model_prefix(name),
-            sha256=chosen.sha256,
-            card=card,
-            originals=originals,
-            session=session,
-        )
+    files = {
+        GENERATOR: store.get(chosen.key),
+        DISCRIMINATOR: judge,
+        SCREEN: gate,
+        "card.md": model_card_markdown(card).encode(),
+    }
+    model = enter_model(
+        bank,
+        name,
+        card,
+        files,
+        originals=originals,
+        run_id=run.id,
+        snapshot_id=chosen.id,
+        dataset_id=run.dataset.id,
+        microns_per_pixel=run.dataset.microns_per_pixel,
+    )
     return model, snapshots
 
 

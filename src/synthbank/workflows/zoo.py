@@ -19,16 +19,10 @@ from synthbank.catalogue import ModelRow, queries
 from synthbank.errors import NotFoundError, SourceError, UnknownNameError
 from synthbank.generation import Gate, load_gate
 from synthbank.models import ModelSpec, load_tensors
-from synthbank.records import ImageSpec
 from synthbank.storage import ObjectStore, layout
 from synthbank.workflows.bank import Bank
+from synthbank.workflows.enter import CARD, DISCRIMINATOR, GENERATOR, SCREEN, enter_model
 
-GENERATOR, DISCRIMINATOR, SCREEN, CARD = (
-    "generator.safetensors",
-    "discriminator.safetensors",
-    "screen.safetensors",
-    "model.json",
-)
 ZOO = "zoo:"
 
 
@@ -131,29 +125,17 @@ def pull(bank: Bank, source: str, *, name: str | None = None) -> ModelRow:
     """
     package = read_package(source)
     card = package.card
-    name = layout.check_name(name or card["name"], "model name")
-    with bank.catalogue.session() as session:
-        there = queries.published_before(name, card["weights_sha256"], session=session)
-    if there is not None:
-        return there
-    spec, gate = package.spec, package.gate
-    for filename, data in {**package.files, CARD: json.dumps(card, indent=2).encode()}.items():
-        bank.store.put(layout.model_key(name, filename), data)
     trained_on = card.get("dataset", {}).get("fingerprint")
     with bank.catalogue.session() as session:
         known = [d.id for d in queries.list_datasets(session=session) if d.fingerprint == trained_on]
-        return queries.publish_model(
-            name,
-            dataset_id=known[-1] if known else None,
-            architecture=spec.architecture,
-            class_names=spec.class_names,
-            spec=ImageSpec(spec.size, spec.channels),
-            key=layout.model_prefix(name),
-            sha256=card["weights_sha256"],
-            card=card,
-            originals=sorted(set(gate.hashes)),
-            session=session,
-        )
+    return enter_model(
+        bank,
+        name or card["name"],
+        card,
+        package.files,
+        originals=package.gate.hashes,
+        dataset_id=known[-1] if known else None,
+    )
 
 
 def push(bank: Bank, name: str, target: str) -> list[str]:
