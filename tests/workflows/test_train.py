@@ -100,6 +100,7 @@ def test_another_seed_option_or_set_of_originals_is_another_run(trained):
     long = replace(dataset, name="n" * 120)
     assert run_name(long, small_config(), ("a",)) != run_name(long, small_config(seed=1), ("a",))
     assert layout.check_name(run_name(long, small_config(), ("a",)))
+    assert layout.check_name(run_name(long, small_config(seed=2**62), ("a",)) + "-step12345678")
 
 
 def test_one_model_for_each_class(trained):

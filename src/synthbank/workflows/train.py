@@ -150,7 +150,7 @@ def run_name(dataset: DatasetRow, config: TrainConfig, originals: Iterable[str],
     """The id of the run that these choices and originals (pixel hashes) make: the same ones, the same run."""
     subject = f"{dataset.name}-v{dataset.version}" + ("" if only_class is None else f"-{only_class}")
     identity = set_fingerprint([config.identity(), *originals])[:10]
-    return f"{layout.slugify(subject)[:80]}-{config.architecture}-s{config.seed}-{identity}"
+    return f"{layout.slugify(subject)[:60]}-{config.architecture}-s{config.seed}-{identity}"
 
 
 def _of_class(split: DataSplit, class_name: str | None) -> DataSplit:
