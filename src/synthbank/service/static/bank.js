@@ -11,6 +11,7 @@ function start() {
   let next = more.dataset.next;
   let loading = false;
   let asked = 0;
+  const nearEnd = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && load(), { rootMargin: "800px" });
 
   function query() {
     const values = new URLSearchParams();
@@ -38,8 +39,9 @@ function start() {
     } finally {
       if (mine === asked) loading = false;
     }
-    // a wider margin than the observer's, which speaks up only when the end of the list comes near anew
-    if (next && more.getBoundingClientRect().top < innerHeight + 1000) load();
+    // the observer tells of changes only: of an end that is near again, or still, it tells when it is asked anew
+    nearEnd.unobserve(more);
+    nearEnd.observe(more);
   }
 
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -48,7 +50,7 @@ function start() {
     history.replaceState(null, "", shown.size ? `?${shown}` : location.pathname);
     load({ fresh: true });
   });
-  new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && load(), { rootMargin: "800px" }).observe(more);
+  nearEnd.observe(more);
   prepareGallery(gallery, $("#shown"), { onNearEnd: () => load() });
   const given = new URLSearchParams(location.search);
   let changed = false;
