@@ -8,7 +8,7 @@ from synthbank.models import ModelSpec, TwoPlayers, architectures, load_feature_
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-def test_the_shrunk_picture_is_standardised_on_the_reals_and_judged_last(channels):
+def test_the_shrunk_picture_is_standardised_on_the_reals(channels):
     rng = torch.Generator().manual_seed(0)
     base = torch.linspace(-0.8, 0.6, channels).view(1, -1, 1, 1)
     squares = torch.randn((64, channels, 8, 8), generator=rng).repeat_interleave(4, 2).repeat_interleave(4, 3)
@@ -16,12 +16,37 @@ def test_the_shrunk_picture_is_standardised_on_the_reals_and_judged_last(channel
     spec = ModelSpec("projected", 32, channels, ("a", "b"), options={"mixing": 8})
     discriminator = architectures.get("projected").discriminator(spec).eval()
     discriminator.calibrate(reals)
-    picture = discriminator.features(reals)[-1]
+    *_, picture, _ = discriminator.features(reals)
     assert picture.shape == (64, channels, 8, 8)
     torch.testing.assert_close(picture.mean(dim=(0, 2, 3)), torch.zeros(channels), atol=1e-4, rtol=0)
     torch.testing.assert_close(picture.std(dim=(0, 2, 3)), torch.ones(channels), atol=1e-2, rtol=0)
-    shifted = discriminator.features(reals + 0.3)[-1]  # one deviation brighter
+    *_, shifted, _ = discriminator.features(reals + 0.3)  # one deviation brighter
     assert (shifted - picture).mean().item() == pytest.approx(1, abs=0.05)
+
+
+@torch.no_grad()
+def test_the_whole_image_is_told_by_mean_and_deviation_of_every_frozen_channel():
+    reals = _scaled(_photos(64))
+    discriminator = _discriminator().eval()
+    discriminator.calibrate(reals)
+    maps = load_feature_network("lite0").taps(reals)
+    whole = discriminator.features(reals)[-1]
+    parts = torch.split(whole.flatten(1), [2 * m.shape[1] for m in maps], dim=1)
+    for m, part in zip(maps, parts, strict=True):
+        mean, deviation = part.chunk(2, dim=1)
+        over_all = (m - m.mean(dim=(0, 2, 3), keepdim=True)) / m.std(dim=(0, 2, 3), keepdim=True)
+        torch.testing.assert_close(mean, over_all.mean(dim=(2, 3)), atol=1e-2, rtol=1e-2)
+        torch.testing.assert_close(deviation, over_all.std(dim=(2, 3), correction=0), atol=2e-2, rtol=1e-2)
+
+
+@torch.no_grad()
+def test_the_whole_image_counts_for_as_many_judgements_as_a_map():
+    discriminator = _discriminator().eval()
+    *places, whole = discriminator.features(_scaled(_photos(4)))
+    labels = torch.tensor([0, 0, 1, 1])
+    changed = discriminator.logits([*places, whole.flip(0)], labels) != discriminator.logits([*places, whole], labels)
+    assert changed.sum(dim=1).tolist() == [16] * 4
+    assert changed[:, -16:].all()
 
 
 def _scaled(images):

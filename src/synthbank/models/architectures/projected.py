@@ -6,13 +6,14 @@ frozen features, one head a scale.
 
 Deviates: EfficientNet-Lite0 fed at the image's own size; features standardised per channel on the real images;
 class conditioning by a projection in every head and class offsets in every generator block; bilinear up-sampling; no
-reconstruction loss (the frozen features already hold the discriminator back); one more head that judges the picture
-itself, shrunk, as frozen features hardly tell one stain from another.
+reconstruction loss (the frozen features already hold the discriminator back). Two more heads: one judges the picture
+itself, shrunk, as frozen features hardly tell one stain from another; one judges the image as a whole, by mean and
+deviation of every frozen channel over all places, which heads that look at mixed channels place by place leave unseen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -26,6 +27,7 @@ from synthbank.models.features import load_feature_network
 
 _NETWORK = "lite0"
 _PICTURE = 8  # side of the shrunk picture
+_WHOLE = 16  # places that the judgement of the whole image counts for: as many as a head has at most
 _CHANNELS = {4: 192, 8: 128, 16: 64, 32: 32, 64: 24, 128: 16, 256: 12, 512: 8}
 
 
@@ -119,15 +121,23 @@ class _Head(nn.Module):
     Args:
         channels: of the map.
         n_classes: classes that are told apart.
-        n_down: how often the map is halved.
+        convs: kernel and stride of every convolution.
         widest: most channels on the way.
         colours: channels of a picture that is widened to `channels` first; `None`: it is a map of features.
     """
 
-    def __init__(self, channels: int, n_classes: int, n_down: int, widest: int, *, colours: int | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        n_classes: int,
+        convs: Sequence[tuple[int, int]],
+        *,
+        widest: int,
+        colours: int | None = None,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = [] if colours is None else [sn_conv(colours, channels, 1), nn.LeakyReLU(0.2)]
-        for kernel, stride in [(4, 2)] * n_down or [(3, 1)]:
+        for kernel, stride in convs:
             wider = min(2 * channels, widest)
             layers += [sn_conv(channels, wider, kernel, stride, bias=False), nn.BatchNorm2d(wider), nn.LeakyReLU(0.2)]
             channels = wider
@@ -169,26 +179,31 @@ class ProjectedDiscriminator(Discriminator):
             conv.requires_grad_(False)
         places = [max(spec.size // s, 1) for s in (4, 8, 16, 32)]
         downs = [max(p.bit_length() - 3, 0) for p in places]  # 16 -> 2, 8 -> 1, 4 -> 0
-        self.heads = nn.ModuleList(_Head(mixing, spec.n_classes, d, widest=4 * mixing) for d in downs)
-        self.heads.append(_Head(mixing, spec.n_classes, 1, widest=2 * mixing, colours=spec.channels))
+        convs = [[(4, 2)] * d or [(3, 1)] for d in downs]
+        self.heads = nn.ModuleList(_Head(mixing, spec.n_classes, c, widest=4 * mixing) for c in convs)
+        self.heads.append(_Head(mixing, spec.n_classes, [(4, 2)], widest=2 * mixing, colours=spec.channels))
+        self.heads.append(_Head(2 * sum(taps), spec.n_classes, [(1, 1)], widest=4 * mixing))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Standardised maps at strides 4, 8, 16 and 32, randomly mixed, and the picture itself, shrunk."""
+        """Standardised maps at strides 4, 8, 16 and 32, randomly mixed; the picture itself, shrunk; and the mean and
+        deviation of every channel of the maps before they were mixed, `[N, 2 C, 1, 1]`."""
         *maps, picture = self._standardised(images)
         mixed = [mix(m) for mix, m in zip(self.mix_channels, maps, strict=True)]
         out = [mixed[-1]]
         for m in reversed(mixed[:-1]):  # top-down, coarse to fine
             up = functional.interpolate(out[0], size=m.shape[-2:], mode="bilinear", align_corners=False)
             out.insert(0, (m + up) * 0.5**0.5)
-        return [*(mix(m) for mix, m in zip(self.mix_scales, out, strict=True)), picture]
+        whole = torch.cat([_over_places(m) for m in maps], dim=1)
+        return [*(mix(m) for mix, m in zip(self.mix_scales, out, strict=True)), picture, whole]
 
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
         """See `Discriminator.logits`; the judgements of all places of all scales.
 
         Each place weighs the same, so that scales of few places count for less: weighing scales alike left grain on
-        tissue (see `docs/recipes.md`).
+        tissue (see `docs/recipes.md`). The image as a whole counts for 16 places.
         """
-        return torch.cat([head(f, labels) for head, f in zip(self.heads, features, strict=True)], dim=1)
+        *places, whole = (head(f, labels) for head, f in zip(self.heads, features, strict=True))
+        return torch.cat([*places, whole.expand(-1, _WHOLE)], dim=1)
 
     @torch.no_grad()
     def calibrate(self, images: Tensor, scaled: Callable[[Tensor], Tensor] = lambda batch: batch) -> None:
@@ -212,6 +227,12 @@ class ProjectedDiscriminator(Discriminator):
         sizes = [m.shape[1] for m in maps]
         stats = zip(maps, torch.split(self.mean, sizes), torch.split(self.std, sizes), strict=True)
         return [(m - mean[:, None, None]) / std[:, None, None] for m, mean, std in stats]
+
+
+def _over_places(maps: Tensor) -> Tensor:
+    """Mean and deviation of every channel, `[N, C, H, W]` to `[N, 2 C, 1, 1]`."""
+    deviation = (maps.var(dim=(2, 3), correction=0, keepdim=True) + 1e-4).sqrt()  # one place has none, but a gradient
+    return torch.cat([maps.mean(dim=(2, 3), keepdim=True), deviation], dim=1)
 
 
 def _sums(maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
