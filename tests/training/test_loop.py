@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from synthbank.config import TrainConfig
 from synthbank.data import EpochSampler
-from synthbank.errors import IntegrityError, TrainingError
+from synthbank.errors import IntegrityError, StateError, TrainingError
 from synthbank.models import (
     ModelSpec,
     TwoPlayers,
@@ -507,6 +507,22 @@ def test_a_damaged_state_is_refused(fabric, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(IntegrityError, match="damaged"):
         Run(tmp_path, fabric, CONFIG).fit()
+
+
+@pytest.mark.parametrize("change", ["missing", "left over", "of another shape"])
+def test_a_state_of_other_networks_is_refused_in_words(change, fabric, tmp_path):
+    Run(tmp_path, fabric, CONFIG, stop_at=2).fit()
+    tensors, values = read_state(tmp_path)
+    name = next(k for k in tensors if k.startswith("discriminator."))
+    value = tensors.pop(name)
+    if change == "left over":
+        tensors |= {name: value, f"{name}.more": value}
+    if change == "of another shape":
+        tensors[name] = torch.cat([value, value])
+    write_state(tmp_path, tensors, values)
+    with pytest.raises(StateError, match="another version") as error:
+        Run(tmp_path, fabric, CONFIG).fit()
+    assert "--seed" in error.value.next_step
 
 
 @pytest.mark.parametrize("name", architectures.names())

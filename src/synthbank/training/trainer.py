@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
-from synthbank.errors import OptionError
+from synthbank.errors import OptionError, StateError
 from synthbank.fingerprint import stable_seed
 from synthbank.models import Generator, ModelSpec, SharedRng, architectures, channels_last, draw_latents, lend, to_uint8
 from synthbank.records import LabelledImages, UInt8Images
@@ -216,9 +216,17 @@ class BaseTrainer(ABC):
         return tensors, {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale, "first_step": self.first_step}
 
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """The inverse of `state`."""
+        """The inverse of `state`; raises `StateError` where the networks of the state are others."""
         for prefix, module in self.modules().items():
-            module.load_state_dict(_below(tensors, prefix))
+            found = _below(tensors, prefix)
+            if _shapes(found) != _shapes(module.state_dict()):
+                raise StateError(
+                    "This run was begun with other networks: by another version of SynthBank",
+                    got=f"a {prefix} of {len(found)} tensors",
+                    allowed=f"{len(module.state_dict())}, of the shapes that this version builds",
+                    next_step="go on with the version that began it, or begin another run with --seed",
+                )
+            module.load_state_dict(found)
         for prefix, (optimizer, _) in self.optimizers().items():
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in _below(tensors, prefix).items():
@@ -279,6 +287,10 @@ class BaseTrainer(ABC):
         for optimizer, lr in self.optimizers().values():
             for group in optimizer.param_groups:
                 group["lr"] = lr * decay * self.lr_scale
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {k: v.shape for k, v in tensors.items()}
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
