@@ -8,6 +8,7 @@ from skimage.io import imread
 
 from synthbank.config import TrainConfig
 from synthbank.data import IngestOptions
+from synthbank.errors import StateError
 from synthbank.models import load_tensors, state_fingerprint
 from synthbank.records import LabelledImages
 from synthbank.settings import Settings
@@ -92,6 +93,11 @@ def test_small_images_and_runs_without_a_share_have_one_stage(share, size):
     assert (only.size, only.config, only.last) == (size, config, True)
 
 
+def test_a_single_step_is_taken_at_full_size():
+    assert [s.size for s in stages_of(TrainConfig(steps=1, grow_share=0.4), 256)] == [256]
+    assert [s.config.steps for s in stages_of(TrainConfig(steps=2, grow_share=0.4), 256)] == [1, 2]
+
+
 def test_shrinking_takes_the_mean_of_each_square():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 2, 8, 8), dtype=np.uint8)
     small = shrunk(LabelledImages(pixels, np.arange(3), ("a", "b", "c"), ("x", "y", "z")), 2)
@@ -134,6 +140,23 @@ def test_a_growing_run_that_was_stopped_in_any_stage_ends_with_the_same_weights(
     assert state_size(stopped.run_dir) == size
     resumed = train(bank, DATASET, config, device="cpu", model_name=f"cut-{stop}")
     assert _weights(bank, resumed) == _weights(bank, whole[0])
+
+
+def test_a_run_whose_schedule_was_cut_before_its_full_size_is_not_published(bank):
+    def config(sec):
+        schedule = {"steps": None, "time_budget_sec": sec, "grow_share": 0.5, "precision": "32-true"}
+        return small_config(**GROWING | schedule, seed=5)
+
+    asked = iter([False, False, True])
+    stopped = train(bank, DATASET, config(600.0), device="cpu", should_stop=lambda: next(asked))
+    assert not stopped.finished
+    for _ in range(2):  # asking again does not get it published either
+        with pytest.raises(StateError, match="full size"):
+            train(bank, DATASET, config(1e-3), device="cpu", model_name="cut")
+    assert state_size(stopped.run_dir) == 32
+    asked = iter([False, True])
+    longer = train(bank, DATASET, config(600.0), device="cpu", should_stop=lambda: next(asked))
+    assert longer.steps == stopped.steps + 1
 
 
 def test_a_longer_schedule_goes_on_at_full_size(bank, whole):

@@ -49,7 +49,7 @@ def stages_of(config: TrainConfig, size: int, *, start_size: int | None = None) 
     """
     smallest = smallest_size(size, start_size)
     stages = [Stage(size, config, last=True)]
-    while config.grow_share and stages[0].size > smallest:
+    while config.grow_share and stages[0].size > smallest and stages[0].config.steps != 1:  # which is not shared out
         later = stages[0]
         stages.insert(0, Stage(later.size // 2, _shorter(later.config, later.size // 2)))
     return stages

@@ -305,9 +305,21 @@ def _stages(
     begin = _Begin() if start is None else _Begin(start.networks, start.spec.class_names)
     for stage in stages_of(config, run.spec.size, start_size=None if start is None else start.spec.size):
         if found is None or stage.size >= found:
+            if stage.last and begin.progress.step:
+                _check_time_left(config, peers.from_first(begin.progress))
             loop = _build_loop(run, stage, images, begin, fabric, on_event, should_stop)
             yield loop
             begin = _handed_on(loop)
+
+
+def _check_time_left(config: TrainConfig, done: Progress) -> None:
+    """Refuse to publish what a small size has left: a schedule that was cut may end before the full size."""
+    if config.progress(done.step, done.elapsed_sec) >= 1.0:
+        raise StateError(
+            "The run has not come to its full size, and its schedule is over",
+            got=f"{done.step} steps, {done.elapsed_sec:.0f} s at smaller sizes",
+            next_step="give it more with --time-budget or --steps; it goes on from there",
+        )
 
 
 def _build_loop(
