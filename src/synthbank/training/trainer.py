@@ -218,12 +218,12 @@ class BaseTrainer(ABC):
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """The inverse of `state`; raises `StateError` where the networks of the state are others."""
         for prefix, module in self.modules().items():
-            found = _below(tensors, prefix)
-            if _shapes(found) != _shapes(module.state_dict()):
+            found, built = _below(tensors, prefix), module.state_dict()
+            if _shapes(found) != _shapes(built):
                 raise StateError(
                     "This run was begun with other networks: by another version of SynthBank",
                     got=f"a {prefix} of {len(found)} tensors",
-                    allowed=f"{len(module.state_dict())}, of the shapes that this version builds",
+                    allowed=f"{len(built)}, of the shapes that this version builds",
                     next_step="go on with the version that began it, or begin another run with --seed",
                 )
             module.load_state_dict(found)
