@@ -4,8 +4,9 @@
     python benchmarks/zoo.py cytology3-64 --data ../shared/data/cytology3 [--minutes 20]
 
 Ingests, trains with `--preset auto`, generates and evaluates through the public commands, and pushes the model into
-`src/synthbank/zoo/NAME`. An interrupted training goes on with the same command. The card says on which
-machine it was trained, for how long, on what, and how it scores on the held-out originals.
+`src/synthbank/zoo/NAME`. An interrupted training goes on with the same command, and one that is done goes on with more
+--minutes. The card says on which machine it was trained, for how long, on what, and how it scores on the held-out
+originals.
 """
 
 from __future__ import annotations
@@ -71,13 +72,15 @@ def main() -> None:
     source = ["--sample", "ihc"] if options.name.startswith("ihc") else [options.data]
     command(bank, "ingest", *source, "--name", "set", "--size", str(origin.size))
     budget = ["--time-budget", f"{options.minutes:g}m"]
-    trained = command(bank, "train", "set", "--init", origin.start, *budget, "--model-name", options.name)
-    command(bank, "generate", options.name, "-n", "256")
+    name = f"{options.name}-{options.minutes:g}min"  # a longer run publishes beside what a shorter one has left
+    trained = command(bank, "train", "set", "--init", origin.start, *budget, "--model-name", name)
+    command(bank, "generate", name, "-n", "256")
     scores = [s for s in command(bank, "evaluate")["scores"] if s["class_name"] is None]
     folder = ZOO / options.name
-    command(bank, "models", "push", options.name, str(folder))
+    command(bank, "models", "push", name, str(folder))
     card = json.loads((folder / "model.json").read_text())
     card |= {
+        "name": options.name,
         "data": origin.data,
         "licence": origin.licence,
         "trained": {

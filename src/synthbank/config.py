@@ -50,6 +50,8 @@ class TrainConfig:
     beta2: float = 0.99
     lr_floor: float = 1.0
     """Learning rates fall linearly to this fraction over the second half of the schedule; 1: constant."""
+    lr_floor_d: float | None = None
+    """The same for the discriminator alone; `None`: it falls as the generator's does."""
     ema_decay: float = 0.995
     """A step; reached gradually (warm-up), so that early averages do not remember the initial weights."""
     augment_real: str = "dihedral"
@@ -106,8 +108,10 @@ class TrainConfig:
             raise OptionError("ada_target has nothing to adapt", got="augment_d: []", allowed=_AUGMENT_D)
         if not 0 <= self.grow_share < 1:
             raise OptionError("grow_share is out of range", got=self.grow_share, allowed="0 (off) <= grow_share < 1")
-        if not 0 <= self.lr_floor <= 1:
-            raise OptionError("lr_floor is out of range", got=self.lr_floor, allowed="0 to 1")
+        for name in ("lr_floor", "lr_floor_d"):
+            floor = getattr(self, name)
+            if floor is not None and not 0 <= floor <= 1:
+                raise OptionError(f"{name} is out of range", got=floor, allowed="0 to 1")
         for name, allowed in (("precision", PRECISIONS), ("layout", LAYOUTS)):
             if getattr(self, name) not in (*allowed, "auto"):
                 raise UnknownNameError(name, getattr(self, name), (*allowed, "auto"))

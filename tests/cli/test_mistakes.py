@@ -58,6 +58,7 @@ def ingested(tmp_path_factory):
         (["train", "ihc", "--set", "lr=1"], "lr_g"),
         (["train", "ihc", "--set", "lr_g"], "KEY=VALUE"),
         (["train", "ihc", "--set", "augment_d=[colour"], "is not YAML"),
+        (["train", "ihc", "--set", "augment_d="], "gives no value"),
         (["train", "ihc", "--set", "ema_decay=2"], "ema_decay"),
         (["train", "ihc", "--config", "none.yaml"], "none.yaml"),
         (["train", "ihc", "--device", "tpu"], "cpu"),

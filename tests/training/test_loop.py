@@ -284,6 +284,13 @@ def test_the_learning_rate_falls_over_the_second_half(fabric, tmp_path):
         assert trainer.opt_d.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_d * share)
 
 
+def test_the_discriminator_may_keep_its_learning_rate(fabric, tmp_path):
+    trainer = Run(tmp_path, fabric, dataclasses.replace(CONFIG, lr_floor_d=1.0)).trainer
+    trainer.step(0, progress=1.0)
+    assert trainer.opt_g.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_g * 0.1)
+    assert trainer.opt_d.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_d)
+
+
 def test_a_run_without_validation_images_is_not_watched_for_overfitting(fabric, tmp_path):
     run = Run(tmp_path, fabric, _config("projected", steps=4), validation=0)
     run.fit()

@@ -122,6 +122,8 @@ def parse_assignments(assignments: list[str] | None) -> dict[str, Any]:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise typer.BadParameter(f"the value in '{text}' is not YAML, such as 0.1 or [a, b]") from error
+        if parsed is None:  # which would leave the preset's value as it is, unsaid
+            raise typer.BadParameter(f"'{text}' gives no value; leave it out to keep the preset's, [] is an empty list")
         try:
             values[key] = float(parsed) if isinstance(parsed, str) else parsed  # YAML reads 1e-4 as text
         except ValueError:

@@ -55,9 +55,11 @@ class AdversarialTrainer(BaseTrainer):
         """See `BaseTrainer.modules`."""
         return {"generator": self.generator.module, "discriminator": self.discriminator.module, "ema": self.ema}
 
-    def optimizers(self) -> dict[str, tuple[Any, float]]:
+    def optimizers(self) -> dict[str, tuple[Any, float, float]]:
         """See `BaseTrainer.optimizers`."""
-        return {"opt_g": (self.opt_g, self.config.lr_g), "opt_d": (self.opt_d, self.config.lr_d)}
+        c = self.config
+        floor_d = c.lr_floor if c.lr_floor_d is None else c.lr_floor_d
+        return {"opt_g": (self.opt_g, c.lr_g, c.lr_floor), "opt_d": (self.opt_d, c.lr_d, floor_d)}
 
     def judge_weights(self) -> dict[str, Tensor]:
         """See `Trainer.judge_weights`."""

@@ -59,9 +59,9 @@ class DenoisingTrainer(BaseTrainer):
         """See `BaseTrainer.modules`."""
         return {"generator": self.generator.module, "ema": self.ema}
 
-    def optimizers(self) -> dict[str, tuple[Any, float]]:
+    def optimizers(self) -> dict[str, tuple[Any, float, float]]:
         """See `BaseTrainer.optimizers`."""
-        return {"opt_g": (self.opt_g, self.config.lr_g)}
+        return {"opt_g": (self.opt_g, self.config.lr_g, self.config.lr_floor)}
 
     def step(self, index: int, *, progress: float) -> dict[str, Tensor]:
         """One update.

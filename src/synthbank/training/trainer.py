@@ -162,8 +162,8 @@ class BaseTrainer(ABC):
         """Every network of the state, by the name it has there."""
 
     @abstractmethod
-    def optimizers(self) -> dict[str, tuple[Any, float]]:
-        """Every optimiser of the state, with its learning rate at the start."""
+    def optimizers(self) -> dict[str, tuple[Any, float, float]]:
+        """Every optimiser of the state, with its learning rate at the start and the share of it at the end."""
 
     def published(self) -> Generator:
         """The averaged generator as a snapshot holds it: in eval mode, its normalisation measured on itself."""
@@ -210,7 +210,7 @@ class BaseTrainer(ABC):
         tensors: dict[str, Tensor] = {}
         for prefix, module in self.modules().items():
             tensors |= {f"{prefix}.{k}": v for k, v in module.state_dict().items()}
-        for prefix, (optimizer, _) in self.optimizers().items():
+        for prefix, (optimizer, *_) in self.optimizers().items():
             for number, values in optimizer.state_dict()["state"].items():
                 tensors |= {f"{prefix}.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
         return tensors, {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale, "first_step": self.first_step}
@@ -227,7 +227,7 @@ class BaseTrainer(ABC):
                     next_step="go on with the version that began it, or begin another run with --seed",
                 )
             module.load_state_dict(found)
-        for prefix, (optimizer, _) in self.optimizers().items():
+        for prefix, (optimizer, *_) in self.optimizers().items():
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in _below(tensors, prefix).items():
                 number, key = name.split(".", 1)
@@ -283,10 +283,10 @@ class BaseTrainer(ABC):
         ema_update(self.ema, self.modules()["generator"], decay=self.config.ema_decay, step=step)
 
     def _set_learning_rates(self, progress: float) -> None:
-        decay = 1.0 - (1.0 - self.config.lr_floor) * max(2 * progress - 1, 0.0)
-        for optimizer, lr in self.optimizers().values():
+        fallen = max(2 * progress - 1, 0.0)
+        for optimizer, lr, floor in self.optimizers().values():
             for group in optimizer.param_groups:
-                group["lr"] = lr * decay * self.lr_scale
+                group["lr"] = lr * (1.0 - (1.0 - floor) * fallen) * self.lr_scale
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -65,7 +65,7 @@ def _shorter(config: TrainConfig, size: int) -> TrainConfig:
     if size == _LEAST:
         steps = None if steps is None else min(steps, _LEAST_IMAGES // config.batch_size)
         seconds = None if seconds is None else min(seconds, _LEAST_SEC)
-    return dataclasses.replace(config, steps=steps, time_budget_sec=seconds, lr_floor=1.0)
+    return dataclasses.replace(config, steps=steps, time_budget_sec=seconds, lr_floor=1.0, lr_floor_d=None)
 
 
 def shrunk(images: LabelledImages, size: int) -> LabelledImages:
