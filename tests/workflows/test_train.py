@@ -279,6 +279,11 @@ def test_auto_zooms_into_tissue_but_not_into_single_objects_and_says_why(trained
     cells = configure(trained, "cells", architecture="projected")
     assert ("zoom" in tissue.config.augment_d, tissue.config.batch_size) == (True, 16)
     assert (cells.config.augment_d, cells.config.batch_size) == (("colour", "translation"), 8)
+    assert (tissue.config.ada_target, cells.config.ada_target) == (0.0, 0.6)
+    assert (tissue.config.lr_floor_d, cells.config.lr_floor_d) == (None, 1.0)
+    plain = configure(trained, "cells", architecture="projected", overrides={"augment_d": []})
+    assert (plain.config.augment_d, plain.config.ada_target) == ((), 0.0)
+    assert not [r for r in plain.reasons if r.startswith(("kind", "augmentation"))]
     assert [r.split()[1].strip(",:") for r in (*tissue.reasons, *cells.reasons) if r.startswith("kind:")] == [
         "tissue",
         "single",

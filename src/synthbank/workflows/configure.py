@@ -76,6 +76,8 @@ def configure(
     fitted = {k: v for choice in choices for k, v in choice.values.items()}
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
+    if not config.augment_d:  # the user's choice, which leaves nothing to adapt
+        fitted.pop("ada_target", None)
     config = resolve_train_config(packaged, file=file, overrides=overrides, fitted=fitted)
     held = [c.why for c in choices if all(getattr(config, name) == value for name, value in c.values.items())]
     return Resolved(config, tuple(held))
@@ -112,25 +114,31 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, init: str | None) -
 
 def _fit_projected(originals: UInt8Images) -> list[_Choice]:
     """Measured on both kinds of image: docs/recipes.md."""
-    choices = [
-        _Choice("average: over about 500 steps, as the run is longer than a first look", {"ema_decay": 0.998}),
-        _Choice("learning rates: fall to a fifth over the second half, so that the end is settled", {"lr_floor": 0.2}),
-    ]
+    average = _Choice("average: over about 500 steps, as the run is longer than a first look", {"ema_decay": 0.998})
     share = variance_by_place(originals)
     if share > _CENTRED:
         kind = f"single objects, as place explains {share:.0%} of the variance"
-        choices += [
+        return [
+            average,
+            _Choice(
+                "learning rates: the generator's falls to a tenth over the second half, the discriminator's stays",
+                {"lr_floor": 0.1, "lr_floor_d": 1.0},
+            ),
             _Choice(f"kind: {kind}: no zoom, which would grow them", {"augment_d": ("colour", "translation")}),
+            _Choice(
+                "augmentation: only while the discriminator is too sure of the originals, as it hides fine differences",
+                {"ada_target": 0.6, "ada_kimg": 20.0},
+            ),
             _Choice("batch: 8, better than 16 on single objects", {"batch_size": 8}),
         ]
-    else:
-        kind = f"tissue, as place explains {share:.1%} of the variance"
-        zoom = {"augment_d": ("colour", "zoom", "translation")}
-        choices += [
-            _Choice(f"kind: {kind}: zoom, for what is a few pixels wide", zoom),
-            _Choice("batch: 16, as 8 leaves grain on tissue", {"batch_size": 16}),
-        ]
-    return choices
+    kind = f"tissue, as place explains {share:.1%} of the variance"
+    zoom = {"augment_d": ("colour", "zoom", "translation")}
+    return [
+        average,
+        _Choice("learning rates: fall to a fifth over the second half, so that the end is settled", {"lr_floor": 0.2}),
+        _Choice(f"kind: {kind}: zoom, for what is a few pixels wide", zoom),
+        _Choice("batch: 16, as 8 leaves grain on tissue", {"batch_size": 16}),
+    ]
 
 
 def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
