@@ -53,11 +53,12 @@ def _weights(bank, report):
 
 
 def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
-    config = TrainConfig(steps=1000, time_budget_sec=None, grow_share=0.4, lr_floor=0.2)
-    assert [(s.size, s.config.steps, s.config.lr_floor, s.last) for s in stages_of(config, 256)] == [
-        (64, 160, 1.0, False),
-        (128, 400, 1.0, False),
-        (256, 1000, 0.2, True),
+    config = TrainConfig(steps=1000, time_budget_sec=None, grow_share=0.4, lr_floor=0.2, lr_floor_d=0.5)
+    found = [(s.size, s.config.steps, s.config.lr_floor, s.config.lr_floor_d, s.last) for s in stages_of(config, 256)]
+    assert found == [
+        (64, 160, 1.0, None, False),
+        (128, 400, 1.0, None, False),
+        (256, 1000, 0.2, 0.5, True),
     ]
     timed = TrainConfig(time_budget_sec=600.0, grow_share=0.25)
     assert [(s.size, s.config.time_budget_sec) for s in stages_of(timed, 64)] == [(32, 150.0), (64, 600.0)]
