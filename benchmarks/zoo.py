@@ -32,6 +32,8 @@ class Origin:
     size: int
     start: str = "none"
     """Start weights."""
+    options: tuple[str, ...] = ()
+    """More words for `train`."""
 
 
 ORIGINS = {
@@ -51,6 +53,7 @@ ORIGINS = {
         "MIT",
         128,
         start="zoo:cytology3-64",
+        options=("--set", "grow_share=0"),  # which knows these very cells at half the size
     ),
     "histology128": Origin(
         "Stained tissue, tiles by share of nuclei: BBBC038 / 2018 Data Science Bowl, stage 1 training images",
@@ -73,7 +76,7 @@ def main() -> None:
     command(bank, "ingest", *source, "--name", "set", "--size", str(origin.size))
     budget = ["--time-budget", f"{options.minutes:g}m"]
     name = f"{options.name}-{options.minutes:g}min"  # a longer run publishes beside what a shorter one has left
-    trained = command(bank, "train", "set", "--init", origin.start, *budget, "--model-name", name)
+    trained = command(bank, "train", "set", "--init", origin.start, *budget, *origin.options, "--model-name", name)
     command(bank, "generate", name, "-n", "256")
     scores = [s for s in command(bank, "evaluate")["scores"] if s["class_name"] is None]
     folder = ZOO / options.name

@@ -1,11 +1,12 @@
 """What a configuration leaves to the machine: measured, recorded, and kept by a run that goes on."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 
-from synthbank.config import resolve_train_config
+from synthbank.config import PRECISIONS, resolve_train_config
 from synthbank.models import ModelSpec
 from synthbank.records import LabelledImages
 from synthbank.workflows import speed
@@ -51,6 +52,26 @@ def test_the_fastest_is_chosen_where_it_is_clearly_faster(rates, chosen, monkeyp
     found = decide(open_config())
     assert (found.config.precision, found.config.layout) == chosen
     assert set(found.images_per_sec) == ALL
+
+
+def test_what_is_far_behind_is_not_tried_again(monkeypatch):
+    """bf16 on a processor without instructions for it."""
+    steps = dict.fromkeys(PRECISIONS, 0)
+
+    class Trainer:
+        def __init__(self, spec, config, **_):
+            self.precision = config.precision
+
+        def step(self, index, *, progress):
+            steps[self.precision] += 1
+            time.sleep(0.2 if self.precision == "bf16-mixed" else 0.01)
+            return {"loss": 0.0}
+
+    monkeypatch.setattr(speed, "make_trainer", Trainer)
+    found = decide(open_config(layout="contiguous"))
+    assert steps == {"32-true": 5, "bf16-mixed": 2}
+    assert found.config.precision == "32-true"
+    assert found.images_per_sec["bf16-mixed contiguous"] > 0
 
 
 def test_what_the_user_set_is_not_measured():

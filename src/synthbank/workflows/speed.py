@@ -21,6 +21,7 @@ from synthbank.workflows.processes import Processes
 _CHOICES = {"precision": PRECISIONS, "layout": LAYOUTS}
 _ROUNDS = 4
 _PATIENCE_SEC = 15.0
+_HOPELESS = 2.0  # what takes this many times the quickest one's step is not tried again
 _MARGIN = 1.05  # what is not faster than the first choice by this much is not worth leaving it
 
 
@@ -75,7 +76,8 @@ def images_per_sec(
 ) -> list[float]:
     """Training speed of each configuration on this machine, from a few real steps whose networks are thrown away.
 
-    They take turns, and the quickest step of each counts, so that a busy moment does not decide.
+    They take turns, and the quickest step of each counts, so that a busy moment does not decide. What is far behind
+    after a step drops out: bf16 takes many times as long on a processor that has no instructions for it.
     """
     trainers = []
     for config in configs:
@@ -84,12 +86,17 @@ def images_per_sec(
         trainers.append(make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric))
     begin = time.perf_counter()
     seconds: list[list[float]] = [[] for _ in trainers]
+    racing = list(zip(trainers, seconds, strict=True))
     for step in range(1 + _ROUNDS):
-        for trainer, durations in zip(trainers, seconds, strict=True):
+        for trainer, durations in racing:
             start = time.perf_counter()
             told = trainer.step(step, progress=0.0)
             float(next(iter(told.values())))  # waits for the device
             durations.append(time.perf_counter() - start)
-        if step and time.perf_counter() - begin > _PATIENCE_SEC:
+        if step == 0:
+            continue  # warms up
+        quickest = min(min(d[1:]) for d in seconds)
+        racing = [(trainer, d) for trainer, d in racing if min(d[1:]) < _HOPELESS * quickest]
+        if time.perf_counter() - begin > _PATIENCE_SEC:
             break
-    return [c.batch_size / min(d[1:]) for c, d in zip(configs, seconds, strict=True)]  # the first step warms up
+    return [c.batch_size / min(d[1:]) for c, d in zip(configs, seconds, strict=True)]
