@@ -3,9 +3,9 @@
 import ast
 import importlib
 import re
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -202,12 +202,14 @@ def test_help_loads_no_torch_and_nothing_else_that_is_slow():
     assert out.splitlines()[-1] == "HEAVY []"
 
 
-def test_help_answers_within_a_second():
+def test_help_takes_less_than_a_second_of_the_processor():
+    """Of the processor, as other work on the machine is not its fault."""
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert "Usage: synthbank" in _help()
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 1.0
 
 
