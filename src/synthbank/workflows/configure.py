@@ -120,10 +120,8 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
         kind = f"single objects, as place explains {share:.0%} of the variance"
         return [
             average,
-            _Choice(
-                "learning rates: the generator's falls to a tenth over the second half, the discriminator's stays",
-                {"lr_floor": 0.1, "lr_floor_d": 1.0},
-            ),
+            _Choice("generator's learning rate: falls to a tenth over the second half", {"lr_floor": 0.1}),
+            _Choice("discriminator's learning rate: stays, as it goes on finding differences", {"lr_floor_d": 1.0}),
             _Choice(f"kind: {kind}: no zoom, which would grow them", {"augment_d": ("colour", "translation")}),
             _Choice(
                 "augmentation: only while the discriminator is too sure of the originals, as it hides fine differences",
