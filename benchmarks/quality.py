@@ -47,7 +47,7 @@ def main() -> None:
     label = f"quality-{options.name}-{options.size}-{options.minutes:g}min"
     show(cells)
     draw_curves(cells, options.work / f"{label}.png")
-    draw_samples(cells, options.work / f"{label}-samples.png")
+    draw_samples(cells, options.work, options.work / f"{label}-samples.png")
     print("written", write_json(label, {"minutes": options.minutes, "size": options.size, "cells": cells}))
 
 
@@ -96,7 +96,7 @@ def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[
         "curve": [(e["elapsed_sec"], e["values"]["kid"]) for e in history if e["kind"] == "snapshot"],
         "scores": scores,
         "matched": matched,
-        "sample": str(sorted((Path(trained["run_dir"]) / "grids").glob("*.png"))[-1]),
+        "sample": str(max((Path(trained["run_dir"]) / "grids").glob("*.png")).relative_to(options.work)),
     }
 
 
@@ -158,11 +158,11 @@ def draw_curves(cells: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
-def draw_samples(cells: list[dict[str, Any]], path: Path) -> None:
-    """The last sample grid of the first seed of every model, one below the other."""
+def draw_samples(cells: list[dict[str, Any]], work: Path, path: Path) -> None:
+    """The last sample grid of the first seed of every model, one below the other; they lie below `work`."""
     sheets: dict[str, Image.Image] = {}
     for c in cells:
-        sheets.setdefault(c["model"], Image.open(c["sample"]).convert("RGB"))
+        sheets.setdefault(c["model"], Image.open(work / c["sample"]).convert("RGB"))
     size = max(s.width for s in sheets.values()), sum(s.height + _TITLE for s in sheets.values())
     sheet = Image.new("RGB", size, "white")
     y = 0
