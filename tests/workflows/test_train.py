@@ -7,7 +7,7 @@ from PIL import Image
 
 from synthbank.catalogue import queries
 from synthbank.data import IngestOptions
-from synthbank.errors import BusyError, OptionError, StateError, SynthBankError
+from synthbank.errors import BusyError, OptionError, StateError, SynthBankError, UnknownNameError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.models import load_tensors
 from synthbank.records import Split
@@ -247,6 +247,14 @@ def test_the_users_own_expansion_is_the_one_that_is_trained_on(trained):
     assert report.finished
     with pytest.raises(OptionError, match="another expansion already"):
         augment(trained, DATASET, seed=4)
+
+
+def test_an_unknown_feature_network_is_refused_before_there_is_a_run(trained):
+    config = small_config(seed=9, model_options={"width": 0.25, "mixing": 16, "feature_network": "lite2"})
+    with pytest.raises(UnknownNameError, match=r"feature network.*Got: lite2.*Allowed: lite0, lite1"):
+        train(trained, DATASET, config, device="cpu")
+    with trained.catalogue.session() as session:
+        assert [r.seed for r in queries.list_runs(session=session)] == [small_config().seed]
 
 
 def test_an_unknown_device_or_preset_is_named(trained):

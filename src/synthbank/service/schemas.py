@@ -50,8 +50,8 @@ class GenerateBody(_Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"model": "demo", "class": "dab_positive", "count": 4, "seed": 7},
-                {"model": "demo", "class": "dab_positive", "count": 9, "seed": 7, "towards": 8, "format": "url"},
+                {"model": "ihc-64", "class": "dab_positive", "count": 4, "seed": 7},
+                {"model": "ihc-64", "class": "dab_positive", "count": 9, "seed": 7, "towards": 8, "format": "url"},
             ]
         }
     )
@@ -74,7 +74,7 @@ class GenerateBody(_Strict):
 class ExportBody(_Strict):
     """What to export: the accepted images of one model or of one job."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "demo", "format": "folder", "limit": 100}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "ihc-64", "format": "folder", "limit": 100}]})
 
     model: Name | None = None
     job: Identity | None = None

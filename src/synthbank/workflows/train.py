@@ -25,7 +25,7 @@ from synthbank.export import model_card_markdown
 from synthbank.fingerprint import bytes_sha256, set_fingerprint
 from synthbank.generation import build_gate
 from synthbank.metrics import kernel_distance, pairwise_diversity
-from synthbank.models import ModelSpec, baked_state, batched, load_feature_network, save_tensors
+from synthbank.models import ModelSpec, baked_state, batched, load_feature_network, networks_inside, save_tensors
 from synthbank.records import JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
 from synthbank.storage import layout, write_atomic
@@ -118,6 +118,8 @@ def train(
     if model_name is not None:
         _check_free(bank, model_name, run_id)
     spec = spec_of(dataset, config, train_split.images.class_names)
+    for network in networks_inside(spec):
+        load_feature_network(network)  # one that there is not is told before there is a run
     run = _Run(bank, run_id, dataset, config, spec, start, train_split, validation.images)
     with held(run.folder, "training run") if is_first() else nullcontext():
         speed = fastest(config, spec=spec, images=train_split.images, wanted=wanted, run_dir=run.folder)
