@@ -29,7 +29,7 @@ demo: env
 
 test: env
 	bash scripts/services.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: env
 	$(BIN)/ruff check .

@@ -1,20 +1,23 @@
 """Models x sets x sizes x seeds at equal wall-clock, every one through the same public commands.
 
     python benchmarks/quality.py --data FOLDER [--models auto,sagan] [--minutes 5] [--seeds 0,1,2] [--size 64]
+        [--encoder encoder.pt]
 
 FOLDER holds `train/CLASS/*.png` and `test/CLASS/*.png`, or is `sample:ihc`. Each cell is one bank under --work: ingest,
 train for the given minutes, generate as many images as there are training originals, evaluate against the test
 originals. A cell that is done is not run again, so an interrupted benchmark goes on. `auto` is `projected --preset
 auto` from scratch (`--init none`), `auto-start` the same with the start weights that it takes where nobody says
 otherwise; every other name is an architecture with its `quick` preset, or `NAME:PRESET`. With `--match SHARE` every
-model is asked for as many images again with that option of `generate`, for a line of their own. Prints a table; writes
-JSON, curves of the snapshots' KID against time, and a sheet of samples of every model.
+model is asked for as many images again with that option of `generate`, for a line of their own. `--encoder` adds a
+judge of another family, which `encoder.py` trains. Prints a table; writes JSON, curves of the snapshots' KID against
+time, and a sheet of samples of every model.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -26,8 +29,11 @@ import numpy as np
 from machine import write_json
 from PIL import Image, ImageDraw, ImageFont
 
+from synthbank.models import ModelSpec, TwoPlayers, architectures, count_parameters
+
 _TITLE = 30
 LEADING = ("kid-lite1", "fd-lite1", "precision-lite1", "recall-lite1", "coverage-lite1", "copy-rate-lite1", "kid-lite0")
+LEADING += ("kid-enc", "recall-enc")
 
 
 def main() -> None:
@@ -39,6 +45,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--match", type=float)
+    parser.add_argument("--encoder", type=Path)
     parser.add_argument("--work", type=Path, default=Path("build/quality"))
     options = parser.parse_args()
     cells = [
@@ -72,16 +79,18 @@ def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[
     if model == "auto":
         budget += ["--init", "none"]
     start = time.perf_counter()
-    trained = command(bank, "train", "set", "--model", architecture, "--preset", preset, *budget, "--model-name", "m")
+    training = ["train", "set", "--model", architecture, "--preset", preset, *budget, "--model-name", "m"]
+    trained, peak_mib = measured(bank, *training)
     train_sec = time.perf_counter() - start
     per_class = [counts["train"] for counts in ingested["counts"].values()]
     asked = ["generate", "m", "-n", str(round(statistics.mean(per_class)))]
     generated = command(bank, *asked)
-    scores = overall(command(bank, "evaluate")["scores"])
+    judging = ["evaluate", *(["--encoder", str(options.encoder)] if options.encoder else [])]
+    scores = overall(command(bank, *judging)["scores"])
     matched = None
     if options.match:
         command(bank, *asked, "--match", str(options.match))
-        matched = overall(command(bank, "evaluate")["scores"])
+        matched = overall(command(bank, *judging)["scores"])
     history = [json.loads(line) for line in (Path(trained["run_dir"]) / "history.jsonl").read_text().splitlines()]
     return {
         "model": model,
@@ -90,6 +99,8 @@ def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[
         "images_seen": trained["images_seen"],
         "train_sec": train_sec,
         "images_per_sec": trained["images_seen"] / trained["elapsed_sec"],
+        "peak_mib": peak_mib,
+        "parameters": parameters(ModelSpec.from_json(trained["model"]["card"]["spec"])),
         "generated_per_sec": generated["n_new"] / generated["seconds"],
         "guard_events": trained["guard_events"],
         "rejected": generated["rejected"],
@@ -105,24 +116,46 @@ def overall(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [s for s in scores if s["class_name"] is None]
 
 
+def parameters(spec: ModelSpec) -> dict[str, int]:
+    """Values that training changes, of each player."""
+    architecture = architectures.get(spec.architecture)
+    found = {"generator": count_parameters(architecture.generator(spec))}
+    if isinstance(architecture, TwoPlayers):
+        found["discriminator"] = count_parameters(architecture.discriminator(spec))
+    return found
+
+
 def command(bank: Path, *words: str) -> Any:
     """One public command; its JSON."""
+    return measured(bank, *words)[0]
+
+
+def measured(bank: Path, *words: str) -> tuple[Any, float]:
+    """One public command: its JSON, and the most memory that its process held, in MiB."""
     line = [sys.executable, "-m", "synthbank", *words, "--bank", str(bank), "--json"]
-    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, line)
+    return json.loads(said), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**20
 
 
 def show(cells: list[dict[str, Any]]) -> None:
     """Mean over seeds, one line a model."""
     names = [n for n in LEADING if any(s["metric"].startswith(n) for s in cells[0]["scores"])]
-    print("model".ljust(16), *(n.rjust(16) for n in names), "images/s".rjust(10))
+    print("model".ljust(16), *(n.rjust(16) for n in names), "images/s   peak MiB  parameters (G, D), millions")
     for model in dict.fromkeys(c["model"] for c in cells):
         of_model = [c for c in cells if c["model"] == model]
         rate = statistics.mean(c["images_per_sec"] for c in of_model)
+        peak = max(c["peak_mib"] for c in of_model)
+        sizes = ", ".join(f"{n / 1e6:.2f}" for n in of_model[0]["parameters"].values())
         for kind, words in (("scores", model), ("matched", f"{model}, matched")):
             if all(c.get(kind) for c in of_model):
                 means = [statistics.mean(value(c[kind], n) for c in of_model) for n in names]
-                print(words.ljust(16), *(f"{m:16.3g}" for m in means), f"{rate:10.1f}")
+                print(words.ljust(16), *(f"{m:16.3g}" for m in means), f"{rate:8.1f} {peak:10.0f}  {sizes}")
     first = cells[0]["scores"]
     floors = [next(s["floor"] for s in first if s["metric"].startswith(n)) for n in names]
     print("real vs real".ljust(16), *("-".rjust(16) if f is None else f"{f:16.3g}" for f in floors))

@@ -127,6 +127,12 @@ def _postgres_binaries() -> Path | None:
     return next((folder for folder in candidates if (folder / "initdb").exists()), None)
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: begun last, one of them keeps a single process busy while the others wait."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def postgres_binaries():
     """Where initdb and postgres are; skipped without them, but in CI their absence is a failure."""

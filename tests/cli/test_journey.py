@@ -152,6 +152,7 @@ def test_a_link_to_an_export_in_a_bucket(whole_run, cli, s3_bucket, tmp_path):
     assert "Traceback" not in refused.err
 
 
+@pytest.mark.slow
 def test_evidence_on_the_command_line(whole_run, cli, tmp_path):
     bank, result, _ = whole_run
     words = ["evaluate", result["job"], "--resamples", 10, "--utility", "--seeds", 1, "--budget", "1s", "--bank", bank]

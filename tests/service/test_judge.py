@@ -21,6 +21,7 @@ def follow(client, job):
     raise AssertionError("the evaluation did not end")
 
 
+@pytest.mark.slow
 def test_a_job_is_evaluated_in_a_process_of_its_own(client):
     job = client.get("/v1/jobs").json()["items"][0]["id"]
     before = client.get("/v1/evaluations", params={"subject": job}).json()
@@ -39,6 +40,7 @@ def test_a_job_is_evaluated_in_a_process_of_its_own(client):
     assert "Measure again" in page
 
 
+@pytest.mark.slow
 def test_an_evaluation_survives_a_restart(home):
     with served(home, workers=0) as client:
         job = client.get("/v1/jobs").json()["items"][0]["id"]

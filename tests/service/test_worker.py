@@ -178,6 +178,7 @@ def test_a_worker_that_lost_its_lease_enters_nothing(opened):
     assert hashes(opened, job.id) == {}
 
 
+@pytest.mark.slow
 def test_a_server_survives_the_killing_of_its_workers_under_load(home):
     """No image lost, none doubled, and the same ones that a quiet machine makes."""
     wanted = dict.fromkeys(range(900, 924), 3)
@@ -232,6 +233,7 @@ def shared_database(postgres_server, postgres_template):
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 def test_two_servers_on_one_postgresql_share_the_queue(home, tmp_path, shared_database):
     """Both work, no job is done twice, and one goes on with what the other's killed worker held."""
     shared = {"SYNTHBANK_DATABASE_URL": shared_database, "SYNTHBANK_STORAGE_URL": (tmp_path / "objects").as_uri()}
@@ -305,6 +307,7 @@ def children(pid):
     return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
 
 
+@pytest.mark.slow
 def test_jobs_survive_a_restart_and_a_terminated_server_leaves_no_worker(home):
     with server(home) as (address, process):
         job = httpx.post(f"{address}/v1/jobs", json={"model": MODEL, "count": 500, "seed": 80}).json()

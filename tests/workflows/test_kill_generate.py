@@ -5,6 +5,8 @@ import random
 import subprocess
 import sys
 
+import pytest
+
 from synthbank.catalogue import queries
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
@@ -39,6 +41,7 @@ for number, delay in enumerate(delays):
 """
 
 
+@pytest.mark.slow
 def test_twenty_kills_leave_a_bank_that_is_sound_and_exact(home):
     random.seed(4)
     delays = [f"{random.uniform(0.05, 2.5):.3f}" for _ in range(KILLS)]

@@ -37,6 +37,7 @@ def test_selection_is_recorded_on_job_and_rows_and_resumes(trained):
     assert more.job.request["select"] == recorded
 
 
+@pytest.mark.slow
 def test_matching_is_recorded_on_job_and_rows_and_resumes(trained):
     report, recorded, rows = made(trained, seed=51, match=0.4)
     assert recorded["share"] == 0.4
