@@ -22,9 +22,9 @@ from synthbank.workflows.bank import open_bank
 from synthbank.workflows.ingest import ingest
 from synthbank.workflows.processes import Processes, is_first, one_device, processes
 
-STEPS = 80
+STEPS = 40
 TRAIN = ["train", "tiles", "--model", "r3gan", "--preset", "quick", "--steps", str(STEPS), "--model-name", "two"]
-TRAIN += ["--set", "batch_size=4", "--set", "model_options={base: 4, depth: 1}", "--set", "snapshot_every=40"]
+TRAIN += ["--set", "batch_size=4", "--set", "model_options={base: 4, depth: 1}", "--set", "snapshot_every=20"]
 TRAIN += ["--set", "snapshot_images=4", "--set", "grow_share=0.25", "--device", "cpu"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
 TORCHRUN += ["--monitor-interval", "0.2", "-m", "synthbank"]
@@ -81,7 +81,7 @@ def _workers(agent):
 
 def _wait_for_snapshot(bank, process):
     deadline = time.monotonic() + 150
-    while not list(bank.glob("runs/*/snapshots/00000040.safetensors")):
+    while not list(bank.glob("runs/*/snapshots/00000020.safetensors")):
         assert process.poll() is None, process.communicate()[0].decode()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -98,7 +98,7 @@ def _model(home):
 @pytest.mark.slow
 def test_a_run_whose_worker_was_killed_ends_as_one_that_was_left_alone(banks):
     talk = _ended(_command("-m", "synthbank", *TRAIN, "--devices", "2", bank=banks / "whole"))
-    assert talk.count("snapshot at step 40") == 1, talk  # the second process tells nothing
+    assert talk.count("snapshot at step 20") == 1, talk  # the second process tells nothing
     process = _command(*TORCHRUN, *TRAIN, bank=banks / "killed")
     _wait_for_snapshot(banks / "killed", process)
     os.kill(_workers(process.pid)[1], signal.SIGKILL)
