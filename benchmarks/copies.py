@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from machine import write_json
 from numpy.typing import NDArray
+from originals import split_originals
 
 from synthbank.data import IngestOptions, assign_splits, ingest_source
 from synthbank.fingerprint import pixel_sha256
@@ -47,12 +48,8 @@ def main() -> None:
 
 def from_sample() -> tuple[UInt8Images, UInt8Images]:
     """Training tiles of the IHC field, and those of its held-out regions."""
-    found = ingest_source("sample:ihc", IngestOptions(size=64))
-    groups = [o.group for o in found.originals]
-    classes = [o.class_name for o in found.originals]
-    splits = assign_splits(classes, groups, seed=0, suggested=found.suggested_splits).splits
-    pixels = np.stack([o.pixels for o in found.originals])
-    in_train = np.array([s == Split.TRAIN for s in splits])
+    pixels, _, splits = split_originals("sample:ihc")
+    in_train = splits == Split.TRAIN
     return pixels[in_train], pixels[~in_train]
 
 

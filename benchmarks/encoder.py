@@ -21,10 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from originals import split_originals
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthbank.data import IngestOptions, assign_splits, ingest_source
+from synthbank.models import FeatureNetwork, batched
+from synthbank.models.features.base import to_input
 from synthbank.records import Split, UInt8Images
 from synthbank.training.augment_d import augment, symmetries
 
@@ -42,7 +44,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    images, labels, is_test = originals(options.data, options.size)
+    images, labels, splits = split_originals(options.data, size=options.size)
+    is_test = splits == Split.TEST
     torch.manual_seed(options.seed)
     encoder = Encoder()
     before = neighbour_accuracy(encoder, images, labels, is_test)
@@ -56,15 +59,6 @@ def main() -> None:
     half = [0.5, 0.5, 0.5]
     options.to.with_suffix(".json").write_text(json.dumps({"size": options.size, "mean": half, "std": half}))
     print("written", options.to)
-
-
-def originals(data: str, size: int) -> tuple[UInt8Images, NDArray[np.str_], NDArray[np.bool_]]:
-    """Images `[N, 3, size, size]` uint8, their classes, and which are of the test split."""
-    found = ingest_source(data, IngestOptions(size=size))
-    classes, groups = [o.class_name for o in found.originals], [o.group for o in found.originals]
-    splits = assign_splits(classes, groups, seed=0, suggested=found.suggested_splits).splits
-    pixels = np.stack([o.pixels for o in found.originals])
-    return pixels, np.array(classes), np.array([s == Split.TEST for s in splits])
 
 
 class _Block(nn.Module):
@@ -82,8 +76,10 @@ class _Block(nn.Module):
         return functional.relu(self.norms[1](self.second(y)) + self.norms[2](self.shortcut(x)))
 
 
-class Encoder(nn.Module):
-    """Float images `[N, 3, S, S]` in -1..1 to `[N, 544]`."""
+class Encoder(FeatureNetwork):
+    """A residual network of 1.8 million values; frozen only once `learn` has ended."""
+
+    name, dim, tap_channels = "own", sum(WIDTHS[1:]), WIDTHS
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,15 +87,18 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(_Block(a, b) for a, b in zip((32, *WIDTHS), WIDTHS, strict=False))
 
     def taps(self, images: Tensor) -> list[Tensor]:
-        """Maps at strides 4, 8, 16 and 32."""
+        """See `FeatureNetwork.taps`."""
         x, maps = self.stem(images), []
         for block in self.blocks:
             x = block(x)
             maps.append(x)
         return maps
 
-    def forward(self, images: Tensor) -> Tensor:
+    def pooled(self, images: Tensor) -> Tensor:
+        """See `FeatureNetwork.pooled`; the averages of the maps at strides 8, 16 and 32."""
         return torch.cat([m.mean(dim=(2, 3)) for m in self.taps(images)[1:]], dim=1)
+
+    forward = pooled
 
 
 def learn(encoder: Encoder, images: UInt8Images, *, minutes: float, seed: int) -> int:
@@ -113,7 +112,7 @@ def learn(encoder: Encoder, images: UInt8Images, *, minutes: float, seed: int) -
     while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * (1 + np.cos(np.pi * done)) / 2
-        batch = scaled(pixels[torch.randint(len(pixels), (BATCH,), generator=rng)])
+        batch = to_input(pixels[torch.randint(len(pixels), (BATCH,), generator=rng)], None)
         views = torch.cat([augment(symmetries(batch, "dihedral", rng), VIEW, rng) for _ in range(2)])
         loss = contrast(head(encoder.taps(views)[-1].mean(dim=(2, 3))))
         optimizer.zero_grad(set_to_none=True)
@@ -130,18 +129,11 @@ def contrast(codes: Tensor) -> Tensor:
     return functional.cross_entropy(likeness, torch.arange(len(codes)).roll(len(codes) // 2))
 
 
-def scaled(images: Tensor) -> Tensor:
-    return images.float().div(127.5).sub(1.0)
-
-
-@torch.inference_mode()
 def neighbour_accuracy(
     encoder: Encoder, images: UInt8Images, labels: NDArray[np.str_], is_test: NDArray[np.bool_]
 ) -> float:
     """Share of test originals whose nearest training original, by cosine, has their class."""
-    encoder.eval()
-    parts = torch.split(scaled(torch.from_numpy(images)), 256)
-    features = functional.normalize(torch.cat([encoder(x) for x in parts]))
+    features = functional.normalize(torch.from_numpy(encoder.eval().embed(batched(images))))
     nearest = (features[is_test] @ features[~is_test].T).argmax(dim=1).numpy()
     return float((labels[~is_test][nearest] == labels[is_test]).mean())
 

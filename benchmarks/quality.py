@@ -32,8 +32,17 @@ from PIL import Image, ImageDraw, ImageFont
 from synthbank.models import ModelSpec, TwoPlayers, architectures, count_parameters
 
 _TITLE = 30
-LEADING = ("kid-lite1", "fd-lite1", "precision-lite1", "recall-lite1", "coverage-lite1", "copy-rate-lite1", "kid-lite0")
-LEADING += ("kid-enc", "recall-enc")
+LEADING = (
+    "kid-lite1",
+    "fd-lite1",
+    "precision-lite1",
+    "recall-lite1",
+    "coverage-lite1",
+    "copy-rate-lite1",
+    "kid-lite0",
+    "kid-enc",
+    "recall-enc",
+)
 
 
 def main() -> None:
@@ -140,7 +149,7 @@ def measured(bank: Path, *words: str) -> tuple[Any, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, line)
-    return json.loads(said), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**20
+    return json.loads(said), usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def show(cells: list[dict[str, Any]]) -> None:
