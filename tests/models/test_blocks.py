@@ -146,3 +146,32 @@ def test_a_replicating_border_leaves_no_frame():
         inside = out[:, :, 1:-1, 1:-1]
         torch.testing.assert_close(inside, inside[:, :, :1, :1].expand_as(inside))
         assert torch.allclose(out, inside[:, :, :1, :1].expand_as(out), atol=1e-5) != frame
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_a_replicating_border_is_that_of_torch_and_so_is_its_gradient(order):
+    x = torch.randn(2, 6, 5, 7).contiguous(memory_format=order).requires_grad_()
+    ours = sn_conv(6, 4, 5, border="replicate").eval()
+    theirs = nn.Conv2d(6, 4, 5, padding=2, padding_mode="replicate")
+    theirs.load_state_dict({"weight": ours.weight.detach(), "bias": ours.bias.detach()})
+    wanted = torch.randn(2, 4, 5, 7)
+    torch.testing.assert_close(ours(x), theirs(x))
+    gradients = [torch.autograd.grad((layer(x) * wanted).sum(), x)[0] for layer in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 2, 4, 16), (1, 1, 1, 1)])
+def test_smooth_up_is_bilinear_in_every_layout_and_so_is_its_gradient(shape):
+    plain = torch.randn(shape).requires_grad_()
+    last = plain.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    wanted = torch.randn(shape[0], shape[1], 2 * shape[2], 2 * shape[3])
+    bilinear = nn.functional.interpolate(plain, scale_factor=2.0, mode="bilinear", align_corners=False)
+    expected = torch.autograd.grad((bilinear * wanted).sum(), plain)[0]
+    for x in (plain, last):
+        torch.testing.assert_close(smooth_up(x), bilinear)
+        torch.testing.assert_close(torch.autograd.grad((smooth_up(x) * wanted).sum(), x)[0], expected)
+
+
+def test_a_class_offset_leaves_maps_in_their_precision():
+    layer = ConditionalBatchNorm(4, 3)
+    assert layer(torch.randn(2, 4, 8, 8).bfloat16(), torch.tensor([0, 2])).dtype == torch.bfloat16

@@ -41,7 +41,8 @@ class _GatedConv(nn.Module):
         self.norm = ConditionalBatchNorm(2 * channels_out, n_classes)
 
     def forward(self, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        y = torch.addcmul(self.conv(x), noise, self.noise_gain)
+        y = self.conv(x)
+        y = y + (noise * self.noise_gain).to(y.dtype)  # the small map first: its gain's gradient is then cheap
         return functional.glu(self.norm(y, labels), dim=1)
 
 
@@ -191,8 +192,7 @@ class ProjectedDiscriminator(Discriminator):
         mixed = [mix(m) for mix, m in zip(self.mix_channels, maps, strict=True)]
         out = [mixed[-1]]
         for m in reversed(mixed[:-1]):  # top-down, coarse to fine
-            up = functional.interpolate(out[0], size=m.shape[-2:], mode="bilinear", align_corners=False)
-            out.insert(0, (m + up) * 0.5**0.5)
+            out.insert(0, (m + smooth_up(out[0])) * 0.5**0.5)
         whole = torch.cat([_over_places(m) for m in maps], dim=1)
         return [*(mix(m) for mix, m in zip(self.mix_scales, out, strict=True)), picture, whole]
 

@@ -39,10 +39,17 @@ class SameConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, C', ceil(H / stride), ceil(W / stride)]`."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        pads = [max((ceil(n / stride) - 1) * stride + kernel - n, 0) for n in (x.shape[3], x.shape[2])]
-        if any(pads):
-            x = functional.pad(x, [pads[0] // 2, pads[0] - pads[0] // 2, pads[1] // 2, pads[1] - pads[1] // 2])
-        return functional.conv2d(x, self.weight, self.bias, self.stride, 0, 1, self.groups)
+        down, right = (max((ceil(n / stride) - 1) * stride + kernel - n, 0) for n in x.shape[2:])
+        padding = (down // 2, right // 2)
+        if down % 2 or right % 2:
+            x = functional.pad(x, [right // 2, right - right // 2, down // 2, down - down // 2])
+            padding = (0, 0)
+        if self.groups > 1 and stride > 1 and x.device.type == "cpu" and x.dtype != torch.float32:
+            # the gradient of strided depthwise convolutions in half precision takes torch five times as long
+            with torch.autocast(x.device.type, enabled=False):
+                y = functional.conv2d(x.float(), self.weight, self.bias, stride, padding, 1, self.groups)
+                return y.to(x.dtype)
+        return functional.conv2d(x, self.weight, self.bias, stride, padding, 1, self.groups)
 
 
 class MBConv(nn.Module):
