@@ -85,9 +85,9 @@ class AdversarialTrainer(BaseTrainer):
         real, labels = self._real_batch(index, rng)
         latents = draw_latents(self.ema, labels, rng)
         fake = symmetries(self.generator(latents.z, latents.labels, latents.noise), self.spec.symmetry, rng)
-        fake_features = self.discriminator.features(self._augmented(fake, rng))
+        fake_features = self._in_precision(self.discriminator.features, self._augmented(fake, rng))
         with torch.no_grad():
-            real_features = self.discriminator.features(self._augmented(real, rng))
+            real_features = self._in_precision(self.discriminator.features, self._augmented(real, rng))
 
         told = self._update_discriminator(index, real_features, fake_features, labels)
 
@@ -161,5 +161,6 @@ class AdversarialTrainer(BaseTrainer):
     def _judge(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of reals and fakes in one pass, so that batch normalisation cannot hide how their means differ."""
         both = [torch.cat(pair) for pair in zip(real, fake, strict=True)]
-        logit_real, logit_fake = self.discriminator.logits(both, torch.cat([labels, labels])).chunk(2)
+        logits = self._in_precision(self.discriminator.logits, both, torch.cat([labels, labels]))
+        logit_real, logit_fake = logits.chunk(2)
         return logit_real, logit_fake

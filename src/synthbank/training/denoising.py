@@ -79,7 +79,7 @@ class DenoisingTrainer(BaseTrainer):
         sigma = (_MEAN + _DEVIATION * normal((len(real),), rng)).exp()
         noise = normal(real.shape, rng)
         noisy = torch.addcmul(real, sigma.view(-1, 1, 1, 1), noise)
-        error = (self.generator.denoise(noisy, sigma, labels) - real).square().mean(dim=(1, 2, 3))
+        error = (self._in_precision(self.generator.denoise, noisy, sigma, labels) - real).square().mean(dim=(1, 2, 3))
         loss = (loss_weight(sigma, self.sigma_data) * error).mean()
         self._update(self.generator, self.opt_g, loss)
         self._average(index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -264,6 +264,16 @@ class BaseTrainer(ABC):
     def _adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
         trainable = [p for p in module.parameters() if p.requires_grad]
         return torch.optim.Adam(trainable, lr=lr, betas=(self.config.beta1, self.config.beta2), fused=True)
+
+    def _in_precision(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """What a network's method gives in the run's precision, told in the default one.
+
+        In one process Fabric itself does so for `forward` alone.
+        """
+        with self.fabric.autocast():
+            out = method(*arguments)
+        dtype = torch.get_default_dtype()
+        return out.to(dtype) if isinstance(out, Tensor) else [tensor.to(dtype) for tensor in out]
 
     def _update(self, module: nn.Module, optimizer: Any, loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
