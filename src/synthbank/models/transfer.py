@@ -23,6 +23,8 @@ class Lent:
     """Values that were copied as they are, or resampled along classes or colour channels."""
     fresh: int
     """Values that keep their random start."""
+    fresh_parameters: tuple[nn.Parameter, ...] = ()
+    """What holds them, running statistics aside."""
 
     @property
     def share(self) -> float:
@@ -46,17 +48,19 @@ def lend(tensors: Mapping[str, Tensor], module: nn.Module, *, same_classes: bool
     training = module.training
     module.eval()
     copied = fresh = 0
+    parameters: list[nn.Parameter] = []
     for name, target in _targets(module).items():
         source = tensors.get(name)
         mixed = not same_classes and isinstance(_holder(module, name)[0], nn.Embedding)
         fitted = None if source is None else _fitted(name, source.to(target.dtype), target, other_classes=mixed)
         if fitted is None:
             fresh += target.numel()
+            parameters += _parameters_behind(module, name)
             continue
         _assign(module, name, fitted)
         copied += target.numel()
     module.train(training)
-    return Lent(copied, fresh)
+    return Lent(copied, fresh, tuple(parameters))
 
 
 def _targets(module: nn.Module) -> dict[str, Tensor]:
@@ -68,6 +72,14 @@ def _holder(module: nn.Module, name: str) -> tuple[nn.Module, str]:
     """The part of a network that holds the tensor of this name, and what it calls it."""
     path, _, leaf = name.rpartition(".")
     return module.get_submodule(path), leaf
+
+
+def _parameters_behind(module: nn.Module, name: str) -> list[nn.Parameter]:
+    """The parameter that makes the tensor of this name; none behind a running statistic."""
+    part, leaf = _holder(module, name)
+    if is_parametrized(part, leaf):
+        return list(part.parametrizations[leaf].parameters())  # type: ignore[union-attr,index]
+    return [p for n, p in part.named_parameters(recurse=False) if n == leaf]
 
 
 def _fitted(name: str, source: Tensor, target: Tensor, *, other_classes: bool) -> Tensor | None:

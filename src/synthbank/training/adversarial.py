@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.fingerprint import stable_seed
-from synthbank.models import ModelSpec, baked_state, draw_latents, two_players
+from synthbank.models import ModelSpec, baked_state, draw_latents, load_baked, two_players
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.ada import AdaptiveStrength
 from synthbank.training.augment_d import augment, symmetries
 from synthbank.training.ema import ema_copy
+from synthbank.training.handover import hand_over
 from synthbank.training.losses import losses
 from synthbank.training.penalties import gradient_penalty
 from synthbank.training.trainer import BaseTrainer, Sampler, spread, trainers
@@ -129,6 +131,20 @@ class AdversarialTrainer(BaseTrainer):
         super().load_state(tensors, values)
         if self.strength is not None:
             self.strength.load_state({k: tensors[f"ada.{k}"] for k in self.strength.state()})
+
+    def _hand_over(self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]) -> None:
+        small = load_baked(dataclasses.replace(self.spec, size=self.spec.size // 2), weights).to(self.fabric.device)
+        large = self.generator.module
+        hand_over(
+            small,
+            large,
+            fresh,
+            steps_before=self.first_step,
+            batch_size=self.config.batch_size,
+            rng=self._rng("hand over"),
+            fabric=self.fabric,
+        )
+        self.ema.load_state_dict(large.state_dict())
 
     def _augmented(self, images: Tensor, rng: torch.Generator) -> Tensor:
         probability = None if self.strength is None else self.strength.p

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -68,7 +68,8 @@ class Trainer(Protocol):
         Args:
             start: `baked_state` of a "generator" and, where there is one, of a "discriminator".
             same_classes: they know the same classes in the same order.
-            first_step: number of the step that comes next; the average warms up from there.
+            first_step: number of the step that comes next; the average warms up from there. Above 0: the start is an
+                earlier stage of this run, at half the size.
         """
 
     def judge_weights(self) -> dict[str, Tensor]:
@@ -194,12 +195,18 @@ class BaseTrainer(ABC):
         """See `Trainer.start_from`."""
         self.first_step = first_step
         sources = {**start, "ema": start["generator"]}
-        lent = [
-            lend(sources[name], module, same_classes=same_classes)
+        lent = {
+            name: lend(sources[name], module, same_classes=same_classes)
             for name, module in self.modules().items()
             if name in sources
-        ]
-        return sum(part.copied for part in lent) / sum(part.copied + part.fresh for part in lent)
+        }
+        if first_step:
+            self._hand_over(start["generator"], lent["generator"].fresh_parameters)
+        parts = lent.values()
+        return sum(part.copied for part in parts) / sum(part.copied + part.fresh for part in parts)
+
+    def _hand_over(self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]) -> None:
+        """Prepare the generator's fresh parameters, after a stage of half the size has left these weights."""
 
     def judge_weights(self) -> dict[str, Tensor]:
         """See `Trainer.judge_weights`."""

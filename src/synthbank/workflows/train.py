@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -337,16 +338,19 @@ def _build_loop(
     images, validation = shrunk(images, stage.size), shrunk(run.validation, stage.size)
     sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
     trainer = make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric)
+    progress = begin.progress
     if begin.networks is not None:
-        same_classes = begin.class_names == spec.class_names
-        trainer.start_from(begin.networks, same_classes=same_classes, first_step=begin.progress.step)
+        same_classes, started = begin.class_names == spec.class_names, time.monotonic()
+        trainer.start_from(begin.networks, same_classes=same_classes, first_step=progress.step)
+        if progress.step:  # what a stage hands over is learned in the run's time
+            progress = dataclasses.replace(progress, elapsed_sec=progress.elapsed_sec + time.monotonic() - started)
     if trainer.peers.first:
         recorder = _Recorder(run.folder, run.spec, on_event)
         score = snapshot_scorer(run.reference) if stage.last else None
         hooks = Hooks(score=score, on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop)
     else:  # it neither scores nor tells
         hooks = Hooks(score=None)
-    return TrainingLoop(trainer, config, folder=run.folder, validation=validation, hooks=hooks, begin=begin.progress)
+    return TrainingLoop(trainer, config, folder=run.folder, validation=validation, hooks=hooks, begin=progress)
 
 
 def _handed_on(loop: TrainingLoop) -> _Begin:

@@ -1,0 +1,68 @@
+"""From one size of a growing run to the next: the new layers learn to draw what the small generator drew.
+
+A generator of twice the size shares all layers but the last ones with the small one. Left random, they show the
+discriminator noise until they have learned anew what was known. So they first learn the small generator's images,
+enlarged, latent by latent; the discriminator takes no part. Instead of the fade-in of Karras et al. 2018, arXiv
+1710.10196, which needs outputs at both sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synthbank.models import Generator, draw_latents
+
+_STEPS = 100
+_STEPS_BEFORE = 8
+"""Steps of the earlier stages that one step here takes: short runs have little to hand on."""
+_LEARNING_RATE = 2e-3
+_BETAS = (0.9, 0.99)
+
+
+def hand_over(
+    small: Generator,
+    large: Generator,
+    fresh: Sequence[nn.Parameter],
+    *,
+    steps_before: int,
+    batch_size: int,
+    rng: torch.Generator,
+    fabric: Fabric,
+) -> list[float]:
+    """Teach the large generator's new layers the small one's images.
+
+    Args:
+        small: trained, in eval mode.
+        large: in training mode, with the small one's weights where they fit; changed in place.
+        fresh: its parameters that are still random; no other one moves.
+        steps_before: training steps that `small` has seen.
+        batch_size: images a step.
+        rng: of the latents.
+        fabric: device and precision.
+
+    Returns:
+        Mean squared error of every step, of images in -1..1.
+    """
+    optimizer = torch.optim.Adam(fresh, lr=_LEARNING_RATE, betas=_BETAS)
+    labels = torch.arange(batch_size, device=fabric.device) % large.spec.n_classes
+    errors: list[Tensor] = []
+    for _ in range(min(_STEPS, steps_before // _STEPS_BEFORE)):
+        latents = draw_latents(large, labels, rng)
+        with torch.no_grad(), fabric.autocast():
+            # noise is drawn for coarse maps first, so that both share what both have
+            drawn = small(latents.z, latents.labels, latents.noise[:, : small.noise_dim])
+        with fabric.autocast():
+            redrawn = large(latents.z, latents.labels, latents.noise)
+        wanted = functional.interpolate(drawn.to(latents.z.dtype), scale_factor=2.0, mode="bilinear")
+        error = (redrawn - wanted).square().mean()
+        for parameter, gradient in zip(fresh, torch.autograd.grad(error, fresh), strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+        errors.append(error.detach())
+    optimizer.zero_grad(set_to_none=True)
+    return torch.stack(errors).tolist() if errors else []
