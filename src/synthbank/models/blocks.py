@@ -25,7 +25,8 @@ def sn_conv(
 class _EdgeConv(nn.Conv2d):
     """Convolution padded with the outermost values.
 
-    torch's own replicating border, in autocast too single precision, took a sixth of a generator's time on a CPU.
+    torch's own replicating border, which autocast keeps in single precision, took a tenth of the time of a generator of
+    64 pixels on a CPU in bf16, and a quarter at 128.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ def hand_over(
     Returns:
         Mean squared error of every step, of images in -1..1.
     """
+    if not fresh:
+        return []
     optimizer = torch.optim.Adam(fresh, lr=_LEARNING_RATE, betas=_BETAS)
     labels = torch.arange(batch_size, device=fabric.device) % large.spec.n_classes
     errors: list[Tensor] = []
@@ -60,7 +62,8 @@ def hand_over(
             redrawn = large(latents.z, latents.labels, latents.noise)
         wanted = functional.interpolate(drawn.to(latents.z.dtype), scale_factor=2.0, mode="bilinear")
         error = (redrawn - wanted).square().mean()
-        for parameter, gradient in zip(fresh, torch.autograd.grad(error, fresh), strict=True):
+        gradients = torch.autograd.grad(error, fresh, allow_unused=True)
+        for parameter, gradient in zip(fresh, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
         errors.append(error.detach())

@@ -205,7 +205,9 @@ class BaseTrainer(ABC):
         parts = lent.values()
         return sum(part.copied for part in parts) / sum(part.copied + part.fresh for part in parts)
 
-    def _hand_over(self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]) -> None:
+    def _hand_over(  # noqa: B027 (not every trainer has something to do)
+        self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]
+    ) -> None:
         """Prepare the generator's fresh parameters, after a stage of half the size has left these weights."""
 
     def judge_weights(self) -> dict[str, Tensor]:

@@ -308,9 +308,9 @@ def _stages(
     begin = _Begin() if start is None else _Begin(start.networks, start.spec.class_names)
     for stage in stages_of(config, run.spec.size, start_size=None if start is None else start.spec.size):
         if found is None or stage.size >= found:
-            if stage.last and begin.progress.step:
-                _check_time_left(config, peers.from_first(begin.progress))
             loop = _build_loop(run, stage, images, begin, fabric, on_event, should_stop)
+            if stage.last and begin.progress.step:
+                _check_time_left(config, peers.from_first(loop.progress))
             yield loop
             begin = _handed_on(loop)
 
