@@ -195,6 +195,12 @@ def test_a_walk_goes_from_one_image_to_the_other_in_small_steps(sampler, first_i
     assert 0 < max(small) < np.abs(walk[steps - 1] - walk[0]).mean()
 
 
+def test_an_arc_begins_and_ends_with_its_latents_bit_for_bit():
+    a, b = torch.randn(2, 999, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(slerp(a, b, 0.0), a)
+    assert torch.equal(slerp(a, b, 1.0), b)
+
+
 def test_points_on_a_great_arc():
     a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
     torch.testing.assert_close(slerp(a, b, 0.0), a)

@@ -195,6 +195,8 @@ def slerp(near: Tensor, far: Tensor, share: float) -> Tensor:
     Source: Shoemake 1985, "Animating rotation with quaternion curves". A straight line between two normal draws passes
     through the middle, where the generator has seen nothing; lengths are interpolated apart from directions.
     """
+    if share in (0.0, 1.0):  # exactly, so that a walk begins and ends with the images themselves
+        return far if share else near
     lengths = near.norm() * far.norm()
     angle = torch.arccos((near @ far / lengths).clamp(-1, 1)) if lengths > 0 else near.new_zeros(())
     if torch.sin(angle) < 1e-6:
