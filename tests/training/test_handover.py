@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch.nn import functional
 
 from synthbank.models import ModelSpec, SharedRng, baked_state, draw_latents, lend, load_baked, two_players
+from synthbank.training.ema import settled
 from synthbank.training.handover import hand_over
 
 ARCHITECTURES = ("dcgan", "projected", "r3gan", "sagan", "stylegan2")
@@ -19,20 +20,17 @@ def _networks(architecture):
     spec = ModelSpec(architecture, 32, 3, ("a", "b"), latent_dim=16)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        weights = baked_state(_settled(two_players(architecture).generator(spec)))
+        # without its normalisation measured on itself, all images of a random generator are one grey
+        weights = baked_state(settled(two_players(architecture).generator(spec), _draw, batches=1))
         large = two_players(architecture).generator(dataclasses.replace(spec, size=64))
     fresh = lend(weights, large, same_classes=True).fresh_parameters
     return load_baked(spec, weights), large, fresh
 
 
-@torch.no_grad()
-def _settled(generator):
-    """Its normalisation measured on its own activations: without that, all its images are one grey."""
+def _draw(generator):
     labels = torch.arange(32) % 2
-    for seed in range(40):
-        latents = draw_latents(generator, labels, torch.Generator().manual_seed(seed))
-        generator(latents.z, labels, latents.noise)
-    return generator.eval()
+    latents = draw_latents(generator, labels, torch.Generator().manual_seed(0))
+    generator(latents.z, labels, latents.noise)
 
 
 def _hand_over(small, large, fresh, *, steps_before):

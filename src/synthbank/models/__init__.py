@@ -15,6 +15,7 @@ from synthbank.models.base import (
     networks_inside,
     two_players,
 )
+from synthbank.models.blocks import smooth_up
 from synthbank.models.draws import SharedRng, integers, normal, uniform
 from synthbank.models.features import (
     FeatureNetwork,
@@ -59,6 +60,7 @@ __all__ = [
     "normal",
     "read_header",
     "save_tensors",
+    "smooth_up",
     "state_fingerprint",
     "to_uint8",
     "turn",

@@ -23,7 +23,7 @@ class Lent:
     """Values that were copied as they are, or resampled along classes or colour channels."""
     fresh: int
     """Values that keep their random start."""
-    fresh_parameters: tuple[nn.Parameter, ...] = ()
+    fresh_parameters: tuple[nn.Parameter, ...]
     """What holds them, running statistics aside."""
 
     @property

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn import functional
 
-from synthbank.models import Generator, draw_latents
+from synthbank.models import Generator, draw_latents, smooth_up
 
 _STEPS = 100
 _STEPS_BEFORE = 8
@@ -37,7 +36,7 @@ def hand_over(
     """Teach the large generator's new layers the small one's images.
 
     Args:
-        small: trained, in eval mode.
+        small: trained; frozen, in eval mode.
         large: in training mode, with the small one's weights where they fit; changed in place.
         fresh: its parameters that are still random; no other one moves.
         steps_before: training steps that `small` has seen.
@@ -55,13 +54,11 @@ def hand_over(
     errors: list[Tensor] = []
     for _ in range(min(_STEPS, steps_before // _STEPS_BEFORE)):
         latents = draw_latents(large, labels, rng)
-        with torch.no_grad(), fabric.autocast():
+        with fabric.autocast():
             # noise is drawn for coarse maps first, so that both share what both have
             drawn = small(latents.z, latents.labels, latents.noise[:, : small.noise_dim])
-        with fabric.autocast():
             redrawn = large(latents.z, latents.labels, latents.noise)
-        wanted = functional.interpolate(drawn.to(latents.z.dtype), scale_factor=2.0, mode="bilinear")
-        error = (redrawn - wanted).square().mean()
+        error = (redrawn - smooth_up(drawn.to(latents.z.dtype))).square().mean()
         gradients = torch.autograd.grad(error, fresh, allow_unused=True)
         for parameter, gradient in zip(fresh, gradients, strict=True):
             parameter.grad = gradient

@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
-from synthbank.models.blocks import Border, ConditionalBatchNorm, smooth_up, sn_conv, to_sphere
+from synthbank.models.blocks import Border, ConditionalBatchNorm, smooth_up, sn_conv, to_sphere, with_noise
 from synthbank.models.features import load_feature_network
 
 _NETWORK = "lite0"
@@ -41,8 +41,7 @@ class _GatedConv(nn.Module):
         self.norm = ConditionalBatchNorm(2 * channels_out, n_classes)
 
     def forward(self, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        y = self.conv(x)
-        y = y + (noise * self.noise_gain).to(y.dtype)  # the small map first: its gain's gradient is then cheap
+        y = with_noise(self.conv(x), noise, self.noise_gain)
         return functional.glu(self.norm(y, labels), dim=1)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
-from synthbank.models.blocks import smooth_down, smooth_up, smoothed, to_sphere
+from synthbank.models.blocks import smooth_down, smooth_up, smoothed, to_sphere, with_noise
 
 _MAPPING_LR = 0.01  # learning-rate multiplier of the mapping networks
 _GROUP = 4
@@ -107,7 +107,7 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
         y = self.conv(smooth_up(x) if self.up else x, w)
-        return _leaky(torch.addcmul(y + self.bias[:, None, None], noise, self.noise_gain))
+        return _leaky(with_noise(y + self.bias[:, None, None], noise, self.noise_gain))
 
 
 class _ToPixels(nn.Module):

@@ -45,7 +45,7 @@ class SameConv(nn.Conv2d):
             x = functional.pad(x, [right // 2, right - right // 2, down // 2, down - down // 2])
             padding = (0, 0)
         if self.groups > 1 and stride > 1 and x.device.type == "cpu" and x.dtype != torch.float32:
-            # the gradient of strided depthwise convolutions in half precision takes torch five times as long
+            # the gradient of strided depthwise convolutions in half precision takes torch five times as long and more
             with torch.autocast(x.device.type, enabled=False):
                 y = functional.conv2d(x.float(), self.weight, self.bias, stride, padding, 1, self.groups)
                 return y.to(x.dtype)
