@@ -57,8 +57,8 @@ def _distance(small, large):
 def test_the_new_layers_learn_the_small_generators_images_and_nothing_else_moves(architecture):
     small, large, fresh = _networks(architecture)
     before = {name: p.detach().clone() for name, p in large.named_parameters()}
-    errors = _hand_over(small, large, fresh, steps_before=10_000)
-    assert len(errors) == 100
+    errors = _hand_over(small, large, fresh, steps_before=240)
+    assert len(errors) == 30
     assert np.mean(errors[-5:]) < 0.5 * errors[0]
     new = {id(p) for p in fresh}
     moved = {name for name, p in large.named_parameters() if not torch.equal(before[name], p)}
@@ -70,7 +70,7 @@ def test_the_new_layers_learn_the_small_generators_images_and_nothing_else_moves
 def test_latent_by_latent_the_large_generator_draws_the_same_picture():
     small, large, fresh = _networks("projected")
     before, _ = _distance(small, large)
-    _hand_over(small, large, fresh, steps_before=10_000)
+    assert len(_hand_over(small, large, fresh, steps_before=10_000)) == 100
     after, variance = _distance(small, large)
     assert after < 0.5 * variance < before
 
