@@ -323,16 +323,16 @@ def test_collapse_is_written_down(fabric, tmp_path):
     assert event.values["value"] == pytest.approx(0.1)
 
 
-def _forge_elapsed(folder, seconds):
+def _forge_progress(folder, **changed):
     tensors, values = read_state(folder)
-    values["progress"]["elapsed_sec"] = seconds
+    values["progress"] |= changed
     write_state(folder, tensors, values)
 
 
 def test_a_budget_counts_the_time_that_was_spent_before(fabric, tmp_path):
     config = _config("projected", steps=None, time_budget_sec=60.0, snapshot_every=1000)
     assert not Run(tmp_path, fabric, config, stop_at=2).fit().finished
-    _forge_elapsed(tmp_path, 59.8)
+    _forge_progress(tmp_path, elapsed_sec=59.8)
     start = time.monotonic()
     result = Run(tmp_path, fabric, config).fit()
     assert time.monotonic() - start < 30
@@ -346,7 +346,7 @@ def test_a_budget_counts_the_time_that_was_spent_before(fabric, tmp_path):
 def test_an_exhausted_budget_trains_no_further_step(fabric, tmp_path):
     config = _config("projected", steps=None, time_budget_sec=60.0, snapshot_every=1000)
     Run(tmp_path, fabric, config, stop_at=2).fit()
-    _forge_elapsed(tmp_path, 61.0)
+    _forge_progress(tmp_path, elapsed_sec=61.0)
     run = Run(tmp_path, fabric, config)
     result = run.fit()
     assert (result.finished, result.step) == (True, 2)
@@ -356,14 +356,47 @@ def test_an_exhausted_budget_trains_no_further_step(fabric, tmp_path):
 def test_a_time_budget_makes_a_snapshot_each_sixth_of_it(fabric, tmp_path):
     config = _config("projected", steps=None, time_budget_sec=600.0, snapshot_every=None)
     Run(tmp_path, fabric, config, stop_at=2).fit()
-    _forge_elapsed(tmp_path, 99.0)
+    _forge_progress(tmp_path, elapsed_sec=80.0)
     young = Run(tmp_path, fabric, config, stop_at=3)
     young.fit()
     assert not young.grids
-    _forge_elapsed(tmp_path, 101.0)
+    _forge_progress(tmp_path, elapsed_sec=101.0)
     due = Run(tmp_path, fabric, config, stop_at=6)
     due.fit()
     assert [step for step, _ in due.grids] == [4]  # and the next one only 100 seconds later
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "cost", "score", "shown"),
+    [
+        (201.0, 15.0, _score, True),
+        (201.0, 25.0, _score, False),  # or a quarter of the time would go into snapshots
+        (251.0, 25.0, _score, True),
+        (545.0, 1.0, _score, True),
+        (555.0, 1.0, _score, False),  # there is one at the end
+        (290.0, 1.0, None, False),
+        (310.0, 1.0, None, True),
+    ],
+)
+def test_snapshots_take_a_tenth_of_a_timed_run_at_most_and_wait_for_its_end(
+    elapsed, cost, score, shown, fabric, tmp_path
+):
+    config = _config("projected", steps=None, time_budget_sec=600.0, snapshot_every=None)
+    Run(tmp_path, fabric, config, stop_at=2, score=score).fit()
+    _forge_progress(tmp_path, elapsed_sec=elapsed, last_snapshot_sec=0.0, snapshot_cost_sec=cost)
+    run = Run(tmp_path, fabric, config, stop_at=4, score=score)
+    run.fit()
+    assert bool(run.grids) == shown
+
+
+def test_what_a_snapshot_took_is_remembered(fabric, tmp_path):
+    def score(images):
+        time.sleep(0.2)
+        return _score(images)
+
+    Run(tmp_path, fabric, _config("projected", steps=2, snapshot_every=2), score=score).fit()
+    progress = read_state(tmp_path)[1]["progress"]
+    assert 0.2 < progress["snapshot_cost_sec"] < progress["last_snapshot_sec"] <= progress["elapsed_sec"]
 
 
 def _poison(trainer):
@@ -520,7 +553,7 @@ def test_a_damaged_state_is_refused(fabric, tmp_path):
 def test_a_state_of_other_networks_is_refused_in_words(change, fabric, tmp_path):
     Run(tmp_path, fabric, CONFIG, stop_at=2).fit()
     tensors, values = read_state(tmp_path)
-    # A file's tensors come in any order: the first by name, and a number alone (a count of steps) has no shape to change.
+    # a file's tensors come in any order: the first by name, and not a number alone, which has no shape to change
     name = min(k for k, tensor in tensors.items() if k.startswith("discriminator.") and tensor.ndim)
     value = tensors.pop(name)
     if change == "left over":

@@ -115,7 +115,8 @@ class AdversarialTrainer(BaseTrainer):
                 torch.split(torch.from_numpy(labels).to(self.fabric.device), 64),
                 strict=True,
             )
-            return float(torch.cat([module(self._scaled(x), y).mean(dim=1) for x, y in parts]).mean())
+            logits = [self._in_precision(module, self._scaled(x), y).mean(dim=1) for x, y in parts]
+            return float(torch.cat(logits).mean())
         finally:
             module.train()
 

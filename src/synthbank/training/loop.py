@@ -29,6 +29,9 @@ _CHECK_EVERY = 10  # steps between looks at the losses
 _STATUS_EVERY = 50
 _STATE_EVERY_SEC = 20.0
 _TIMED_SNAPSHOTS = 6
+_TIMED_PICTURES = 2  # where nothing is scored
+_SNAPSHOT_SHARE = 0.1  # of a run that ends by time, at most
+_LOGIT_IMAGES = 128  # of each set, at most, to see whether the discriminator knows its originals by heart
 _GROWN_UP = 0.3  # share of the schedule after which a lack of variety is a collapse
 
 
@@ -59,6 +62,9 @@ class Progress:
     images_seen: int = 0
     elapsed_sec: float = 0.0
     last_snapshot_sec: float = 0.0
+    """When the last snapshot was done."""
+    snapshot_cost_sec: float = 0.0
+    """What it took."""
     rollbacks: int = 0
     losses: dict[str, list[float]] = field(default_factory=dict)
     """Last values of everything that a step calls `loss…`."""
@@ -192,13 +198,16 @@ class TrainingLoop:
         """Show the averaged generator's images, and where they are scored, write it; other processes wait meanwhile."""
         if not self.peers.first:
             return
+        began = self._elapsed()
         labels = np.arange(self.config.snapshot_images, dtype=np.int64) % self.trainer.spec.n_classes
         generator = self.trainer.published()
         images = self.trainer.sample(generator, labels)
         if self.hooks.score is not None:
             self._score_snapshot(generator, images, labels, self.hooks.score)
-        self.progress.last_snapshot_sec = self._elapsed()
-        self.hooks.on_grid(self.progress.step, images)
+        p = self.progress
+        p.last_snapshot_sec = self._elapsed()
+        p.snapshot_cost_sec = p.last_snapshot_sec - began
+        self.hooks.on_grid(p.step, images)
 
     def _score_snapshot(
         self,
@@ -225,11 +234,12 @@ class TrainingLoop:
     def _logits(self, fake: UInt8Images, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, float]:
         if not len(self.validation):
             return {}
-        some = spread(len(self.trainer.images), most=4 * len(self.validation))
+        train = spread(len(self.trainer.images), most=min(4 * len(self.validation), _LOGIT_IMAGES))
+        validation = spread(len(self.validation), most=_LOGIT_IMAGES)
         sets = {
-            "train": (self.trainer.images[some].cpu().numpy(), self.trainer.labels[some].cpu().numpy()),
-            "validation": (self.validation.images, self.validation.labels),
-            "fake": (fake, labels),
+            "train": (self.trainer.images[train].cpu().numpy(), self.trainer.labels[train].cpu().numpy()),
+            "validation": (self.validation.images[validation], self.validation.labels[validation]),
+            "fake": (fake[:_LOGIT_IMAGES], labels[:_LOGIT_IMAGES]),  # their classes take turns
         }
         logits = {f"logit_of_{k}": self.trainer.mean_logit(*v) for k, v in sets.items()}
         return {k: v for k, v in logits.items() if v is not None}
@@ -293,8 +303,11 @@ class TrainingLoop:
         if c.steps is not None:
             return p.step % max(c.steps // 10, 1) == 0
         assert c.time_budget_sec is not None
-        due = self._elapsed() - p.last_snapshot_sec > c.time_budget_sec / _TIMED_SNAPSHOTS
-        return self.peers.from_first(due)
+        now = self._elapsed()
+        times = _TIMED_PICTURES if self.hooks.score is None else _TIMED_SNAPSHOTS
+        interval = max(c.time_budget_sec / times, p.snapshot_cost_sec / _SNAPSHOT_SHARE)
+        near_the_end = c.time_budget_sec - now < interval / 2  # where there will be one anyway
+        return self.peers.from_first(now - p.last_snapshot_sec > interval and not near_the_end)
 
     def _snapshot_path(self, step: int) -> Path:
         return self.folder / "snapshots" / f"{step:08d}.safetensors"
