@@ -306,7 +306,8 @@ def test_auto_does_not_give_reasons_for_what_the_user_chose(trained):
     everything = prefixes()
     assert {"time", "average", "learning rates", "kind", "batch", "start"} == everything
     assert prefixes(batch_size=4) == everything - {"batch"}
-    assert prefixes(init="none", ema_decay=0.9) == everything - {"start", "average"}
+    fresh = prefixes(init="none", ema_decay=0.9)
+    assert fresh == everything - {"start", "average"} | {"generator's learning rate"}
 
 
 def test_auto_starts_from_weights_of_other_images_unless_told_not_to(trained):
@@ -314,6 +315,17 @@ def test_auto_starts_from_weights_of_other_images_unless_told_not_to(trained):
     assert configure(trained, DATASET, architecture="projected", overrides={"init": "none"}).config.init == "none"
     assert configure(trained, DATASET, architecture="projected", preset="quick").config.init == "none"
     assert configure(trained, DATASET, architecture="stylegan2").config.init == "none"
+
+
+def test_auto_lets_the_generator_learn_faster_from_nothing(trained):
+    rates = {}
+    for init in (None, "none", "zoo:cytology3-64"):
+        found = configure(trained, DATASET, architecture="projected", overrides={"init": init})
+        rates[init] = found.config.lr_g / found.config.lr_d
+        assert any(r.startswith("generator's learning rate") for r in found.reasons) == (init == "none")
+    assert rates == {None: 1.0, "none": 8.0, "zoo:cytology3-64": 1.0}
+    chosen = configure(trained, DATASET, architecture="projected", overrides={"init": "none", "lr_g": 1e-4})
+    assert chosen.config.lr_g == 1e-4
 
 
 def test_auto_grows_up_to_a_size_that_no_start_weights_have(trained):

@@ -25,6 +25,7 @@ START = "zoo:cytology3-64"
 _LARGE_START = "zoo:cytology3-128"
 _LARGE = 128
 _GROW_SHARE = 0.4
+_FRESH_LR_G = 4e-3  # docs/recipes.md, "The generator's learning rate"
 _LOOKED_AT = 200
 # the gate takes at most 2% of new images for copies
 _SEEN_BEFORE = 0.1
@@ -102,10 +103,15 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, init: str | None) -
         originals = load_split(bank, dataset, Split.TRAIN).images.images
         choices += _fit_projected(originals)
         if init is None:
-            choices += _start(originals)
+            choice, start_size = _start(originals)
+            choices.append(choice)
         else:
             start = start_weights(bank, init)
-            choices += _growth(dataset.size, None if start is None else start.spec.size)
+            start_size = None if start is None else start.spec.size
+        if start_size is None:
+            why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from nothing"
+            choices.append(_Choice(why, {"lr_g": _FRESH_LR_G}))
+        choices += _growth(dataset.size, start_size)
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
         choices.append(_Choice(f"R1: {gamma:.2g}, by size and batch as in its paper", {"r1_gamma": gamma}))
@@ -139,7 +145,7 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
     ]
 
 
-def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
+def _growth(size: int, start_size: int | None) -> list[_Choice]:
     """A start at a smaller size, where the start weights leave room for one."""
     if smallest_size(size, start_size) == size:
         return []
@@ -150,16 +156,18 @@ def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
     return [_Choice(why, {"grow_share": _GROW_SHARE})]
 
 
-def _start(originals: UInt8Images) -> list[_Choice]:
-    """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
-    size = originals.shape[-1]
-    weights = START if size < _LARGE else _LARGE_START
+def _start(originals: UInt8Images) -> tuple[_Choice, int | None]:
+    """Trained weights shorten training, unless they know these images: then held-out originals were no longer new.
+
+    The second value is the weights' size; `None`: from nothing.
+    """
+    weights = START if originals.shape[-1] < _LARGE else _LARGE_START
     package = read_package(weights)
     some = originals[:: max(len(originals) // _LOOKED_AT, 1)]
     reasons = package.gate.judge(some).reasons
     known = sum(reason in ("exact_copy", "near_copy") for reason in reasons)
     if known > _SEEN_BEFORE * len(some):
         why = f"start: from nothing, as {weights} was trained on {known} of {len(some)} of these originals"
-        return [_Choice(why, {"init": "none"}), *_growth(size)]
+        return _Choice(why, {"init": "none"}), None
     why = f"start: {weights}, blood cells; also for other images, it saves time (--init none starts from nothing)"
-    return [_Choice(why, {"init": weights}), *_growth(size, package.spec.size)]
+    return _Choice(why, {"init": weights}), package.spec.size
