@@ -317,15 +317,17 @@ def test_auto_starts_from_weights_of_other_images_unless_told_not_to(trained):
     assert configure(trained, DATASET, architecture="stylegan2").config.init == "none"
 
 
-def test_auto_lets_the_generator_learn_faster_from_nothing(trained):
-    rates = {}
-    for init in (None, "none", "zoo:cytology3-64"):
-        found = configure(trained, DATASET, architecture="projected", overrides={"init": init})
-        rates[init] = found.config.lr_g / found.config.lr_d
-        assert any(r.startswith("generator's learning rate") for r in found.reasons) == (init == "none")
-    assert rates == {None: 1.0, "none": 8.0, "zoo:cytology3-64": 1.0}
-    chosen = configure(trained, DATASET, architecture="projected", overrides={"init": "none", "lr_g": 1e-4})
-    assert chosen.config.lr_g == 1e-4
+@pytest.mark.parametrize("preset", ["auto", "quick"])
+def test_the_generator_learns_faster_from_nothing(trained, preset):
+    def rates(**overrides):
+        found = configure(trained, DATASET, architecture="projected", preset=preset, overrides=overrides)
+        said = any(r.startswith("generator's learning rate: 0.004") for r in found.reasons)
+        return found.config.lr_g, found.config.lr_d, said
+
+    assert rates(init="none") == (4e-3, 5e-4, True)
+    assert rates(init="zoo:cytology3-64") == (5e-4, 5e-4, False)
+    assert rates(init="none", lr_g=1e-4) == (1e-4, 5e-4, False)
+    assert rates() == ((4e-3, 5e-4, True) if preset == "quick" else (5e-4, 5e-4, False))
 
 
 def test_auto_grows_up_to_a_size_that_no_start_weights_have(trained):

@@ -62,7 +62,8 @@ def configure(
         bank: where the data set is.
         dataset_name: newest version of it.
         architecture: name of an architecture with packaged presets.
-        preset: "quick" and "paper" are packaged files; "auto" is "quick" fitted to the data set.
+        preset: "quick" and "paper" are packaged files; "auto" is "quick" fitted to the data set. From nothing, both let
+            the generator of `projected` learn faster.
         file: the user's YAML over the preset.
         overrides: of the command line; `None` values mean "not given".
     """
@@ -75,6 +76,10 @@ def configure(
     init = config.init if "init" in given else None
     choices = _fit(bank, dataset, architecture, init) if preset == "auto" else []
     fitted = {k: v for choice in choices for k, v in choice.values.items()}
+    if architecture == "projected" and preset != "paper" and fitted.get("init", config.init) == "none":
+        why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from nothing"
+        choices.append(_Choice(why, {"lr_g": _FRESH_LR_G}))
+        fitted["lr_g"] = _FRESH_LR_G
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
     if not config.augment_d:  # the user's choice, which leaves nothing to adapt
@@ -103,15 +108,10 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, init: str | None) -
         originals = load_split(bank, dataset, Split.TRAIN).images.images
         choices += _fit_projected(originals)
         if init is None:
-            choice, start_size = _start(originals)
-            choices.append(choice)
+            choices += _start(originals)
         else:
             start = start_weights(bank, init)
-            start_size = None if start is None else start.spec.size
-        if start_size is None:
-            why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from nothing"
-            choices.append(_Choice(why, {"lr_g": _FRESH_LR_G}))
-        choices += _growth(dataset.size, start_size)
+            choices += _growth(dataset.size, None if start is None else start.spec.size)
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
         choices.append(_Choice(f"R1: {gamma:.2g}, by size and batch as in its paper", {"r1_gamma": gamma}))
@@ -145,7 +145,7 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
     ]
 
 
-def _growth(size: int, start_size: int | None) -> list[_Choice]:
+def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
     """A start at a smaller size, where the start weights leave room for one."""
     if smallest_size(size, start_size) == size:
         return []
@@ -156,18 +156,16 @@ def _growth(size: int, start_size: int | None) -> list[_Choice]:
     return [_Choice(why, {"grow_share": _GROW_SHARE})]
 
 
-def _start(originals: UInt8Images) -> tuple[_Choice, int | None]:
-    """Trained weights shorten training, unless they know these images: then held-out originals were no longer new.
-
-    The second value is the weights' size; `None`: from nothing.
-    """
-    weights = START if originals.shape[-1] < _LARGE else _LARGE_START
+def _start(originals: UInt8Images) -> list[_Choice]:
+    """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
+    size = originals.shape[-1]
+    weights = START if size < _LARGE else _LARGE_START
     package = read_package(weights)
     some = originals[:: max(len(originals) // _LOOKED_AT, 1)]
     reasons = package.gate.judge(some).reasons
     known = sum(reason in ("exact_copy", "near_copy") for reason in reasons)
     if known > _SEEN_BEFORE * len(some):
         why = f"start: from nothing, as {weights} was trained on {known} of {len(some)} of these originals"
-        return _Choice(why, {"init": "none"}), None
+        return [_Choice(why, {"init": "none"}), *_growth(size)]
     why = f"start: {weights}, blood cells; also for other images, it saves time (--init none starts from nothing)"
-    return _Choice(why, {"init": weights}), package.spec.size
+    return [_Choice(why, {"init": weights}), *_growth(size, package.spec.size)]
