@@ -354,16 +354,16 @@ def test_an_exhausted_budget_trains_no_further_step(fabric, tmp_path):
 
 
 def test_a_time_budget_makes_a_snapshot_each_sixth_of_it(fabric, tmp_path):
-    config = _config("projected", steps=None, time_budget_sec=600.0, snapshot_every=None)
+    config = _config("projected", steps=None, time_budget_sec=6000.0, snapshot_every=None)
     Run(tmp_path, fabric, config, stop_at=2).fit()
-    _forge_progress(tmp_path, elapsed_sec=80.0)
+    _forge_progress(tmp_path, elapsed_sec=990.0)
     young = Run(tmp_path, fabric, config, stop_at=3)
     young.fit()
     assert not young.grids
-    _forge_progress(tmp_path, elapsed_sec=101.0)
+    _forge_progress(tmp_path, elapsed_sec=1010.0)
     due = Run(tmp_path, fabric, config, stop_at=6)
     due.fit()
-    assert [step for step, _ in due.grids] == [4]  # and the next one only 100 seconds later
+    assert [step for step, _ in due.grids] == [4]  # and the next one only 1000 seconds later
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def configure(
     if architecture == "projected" and preset != "paper" and fitted.get("init", config.init) == "none":
         why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from nothing"
         choices.append(_Choice(why, {"lr_g": _FRESH_LR_G}))
-        fitted["lr_g"] = _FRESH_LR_G
+        fitted |= choices[-1].values
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
     if not config.augment_d:  # the user's choice, which leaves nothing to adapt
