@@ -7,6 +7,7 @@ from torch import nn
 from synthbank.models.blocks import (
     ConditionalBatchNorm,
     SelfAttention,
+    sharp_up,
     smooth_down,
     smooth_up,
     sn_conv,
@@ -130,6 +131,15 @@ def test_smooth_resampling_keeps_a_flat_map_flat_and_a_slope_a_slope(resample):
     slope = 0.5 if resample is smooth_up else 2.0
     torch.testing.assert_close(inner.diff(dim=3), torch.full_like(inner.diff(dim=3), slope))
     assert not inner.diff(dim=2).abs().max() > 1e-5
+
+
+def test_sharp_up_keeps_a_parabola_which_smooth_up_flattens():
+    places = torch.arange(16.0)
+    parabola = (places[:, None] ** 2 + places[None]).expand(1, 2, 16, 16)
+    finer = torch.arange(32.0) / 2 - 0.25
+    wanted = (finer[:, None] ** 2 + finer[None]).expand(1, 2, 32, 32)[:, :, 4:-4, 4:-4]
+    torch.testing.assert_close(sharp_up(parabola)[:, :, 4:-4, 4:-4], wanted)
+    assert (smooth_up(parabola)[:, :, 4:-4, 4:-4] - wanted).abs().min() > 0.1
 
 
 def test_smooth_down_is_the_transpose_of_smooth_up_but_for_the_border():

@@ -8,7 +8,12 @@ import torch
 from lightning_fabric import Fabric
 from torch.nn import functional
 
+from synthbank.config import TrainConfig
+from synthbank.data import EpochSampler
 from synthbank.models import ModelSpec, SharedRng, baked_state, draw_latents, lend, load_baked, two_players
+from synthbank.models.blocks import sharp_up
+from synthbank.records import LabelledImages
+from synthbank.training import make_trainer
 from synthbank.training.ema import settled
 from synthbank.training.handover import hand_over
 
@@ -73,6 +78,66 @@ def test_latent_by_latent_the_large_generator_draws_the_same_picture():
     assert len(_hand_over(small, large, fresh, steps_before=10_000)) == 100
     after, variance = _distance(small, large)
     assert after < 0.5 * variance < before
+
+
+def _draws_the_same(small, large):
+    labels = torch.arange(6) % 2
+    latents = draw_latents(large, labels, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        drawn = small(latents.z, labels, latents.noise[:, : small.noise_dim])
+        redrawn = large(latents.z, labels, latents.noise)
+    wanted = sharp_up(torch.atanh(drawn))
+    assert (torch.atanh(redrawn) - wanted).square().mean() < 1e-3 * wanted.var()
+
+
+@pytest.mark.parametrize("sizes", [(64, 128), (64, 256), (128, 256)])
+def test_a_generator_that_keeps_the_picture_draws_it_enlarged_from_the_first_step(sizes):
+    spec = ModelSpec("projected", sizes[0], 3, ("a", "b"), latent_dim=16, options={"width": 0.25, "picture_size": 64})
+    build = two_players("projected").generator
+    small = build(spec)
+    for _ in range(30):  # as training would, find the singular vectors by which weights are divided
+        _draw(small)
+    small = settled(small.eval(), _draw, batches=1)
+    if sizes[0] > 64:
+        torch.nn.init.ones_(small.details["128"].gain)
+    large = build(dataclasses.replace(spec, size=sizes[1]))
+    lent = lend(baked_state(small), large, same_classes=True)
+    new = {id(p) for p in large.detail_parameters()}
+    assert new
+    assert (new == {id(p) for p in lent.fresh_parameters}) == (sizes[1] == 2 * sizes[0])
+    if sizes[1] == 2 * sizes[0]:
+        _draws_the_same(small, large.eval())
+    assert build(spec).detail_parameters() == [] or sizes[0] > 64
+
+
+def test_what_was_handed_on_learns_slowly_and_what_is_new_does_not():
+    options = {"width": 0.25, "mixing": 8, "picture_size": 32}
+    config = TrainConfig(steps=4, batch_size=4, lr_g=4e-3, lr_floor=0.1, model_options=options)
+    spec = ModelSpec("projected", 64, 3, ("a", "b"), latent_dim=16, options=options)
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64), dtype=np.uint8)
+    data = LabelledImages(images, np.arange(8) % 2, spec.class_names)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    sampler = EpochSampler(data.labels, batch_size=4, seed=0, balanced=True)
+    players = two_players("projected")
+    small = dataclasses.replace(spec, size=32)
+    start = {
+        "generator": baked_state(settled(players.generator(small), _draw, batches=1)),
+        "discriminator": baked_state(players.discriminator(small).eval()),
+    }
+
+    def rates(first_step, progress):
+        trainer = make_trainer(spec, config, train=data, sampler=sampler, fabric=fabric)
+        trainer.start_from(start, same_classes=True, first_step=first_step)
+        new = {id(p) for p in trainer.generator.module.detail_parameters()}
+        trainer.step(first_step, progress=progress)
+        groups = trainer.opt_g.param_groups
+        assert [{id(p) in new for p in g["params"]} for g in groups] == [{False}, {True}]
+        return [g["lr"] for g in groups] + [trainer.opt_d.param_groups[0]["lr"]]
+
+    assert rates(2, 0.5) == pytest.approx([1e-4, 4e-3, 5e-4])
+    assert rates(2, 1.0) == pytest.approx([1e-5, 4e-4, 5e-5])
+    assert rates(0, 0.5) == pytest.approx([4e-3, 4e-3, 5e-4])
 
 
 def test_a_short_run_hands_over_in_fewer_steps_and_a_hasty_one_in_none():

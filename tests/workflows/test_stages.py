@@ -1,5 +1,6 @@
 """Runs that grow: a small size first, then the full one, as one run."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,11 +16,12 @@ from synthbank.settings import Settings
 from synthbank.storage import layout
 from synthbank.training import AdversarialTrainer, state_size
 from synthbank.workflows.bank import open_bank
+from synthbank.workflows.configure import configure
 from synthbank.workflows.ingest import ingest
 from synthbank.workflows.stages import shrunk, stages_of
 from synthbank.workflows.train import train
 
-from .conftest import small_config
+from .conftest import SMALL, small_config
 
 DATASET = "large"
 GROWING = {"grow_share": 0.5, "steps": 6, "snapshot_every": 2, "snapshot_images": 8}
@@ -59,6 +61,12 @@ def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
         (64, 160, 1.0, None, False),
         (128, 400, 1.0, None, False),
         (256, 1000, 0.2, 0.5, True),
+    ]
+    kept = dataclasses.replace(config, model_options={"picture_size": 128})
+    assert [(s.size, s.config.lr_floor, s.config.lr_floor_d) for s in stages_of(kept, 256)] == [
+        (64, 1.0, None),
+        (128, 0.2, 0.5),
+        (256, 0.2, 0.5),
     ]
     timed = TrainConfig(time_budget_sec=600.0, grow_share=0.25)
     assert [(s.size, s.config.time_budget_sec) for s in stages_of(timed, 64)] == [(32, 150.0), (64, 600.0)]
@@ -141,6 +149,23 @@ def test_a_growing_run_that_was_stopped_in_any_stage_ends_with_the_same_weights(
     assert state_size(stopped.run_dir) == size
     resumed = train(bank, DATASET, config, device="cpu", model_name=f"cut-{stop}")
     assert _weights(bank, resumed) == _weights(bank, whole[0])
+
+
+def test_a_run_that_keeps_its_picture_can_be_stopped_too_and_its_model_lends_its_networks(bank):
+    options = {"model_options": SMALL["model_options"] | {"picture_size": 32}}
+    whole = train(bank, DATASET, small_config(**GROWING, **options), device="cpu", model_name="kept")
+    assert [s.step for s in whole.snapshots] == [3, 4, 6]
+    config = small_config(**GROWING, **options, ada_kimg=101.0)  # without effect here: another run
+    asked = iter(range(100))
+    stopped = train(bank, DATASET, config, device="cpu", should_stop=lambda: next(asked) >= 4)
+    assert (stopped.steps, state_size(stopped.run_dir)) == (4, 64)
+    resumed = train(bank, DATASET, config, device="cpu", model_name="kept-too")
+    assert _weights(bank, resumed) == _weights(bank, whole)
+    found = configure(bank, DATASET, architecture="projected", overrides={"init": "kept"})
+    assert found.config.model_options == options["model_options"]
+    assert any(r.startswith("networks: ") and "picture_size 32" in r for r in found.reasons)
+    chosen = {"init": "kept", "model_options": {"width": 0.5}}
+    assert configure(bank, DATASET, architecture="projected", overrides=chosen).config.model_options == {"width": 0.5}
 
 
 def test_a_run_whose_schedule_was_cut_before_its_full_size_is_not_published(bank):

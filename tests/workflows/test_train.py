@@ -367,6 +367,13 @@ def test_auto_starts_large_images_from_weights_of_128_pixels(trained, size, grow
     assert (config.init, config.grow_share) == ("zoo:cytology3-128", grows)
 
 
+@pytest.mark.parametrize(("size", "share", "options"), [(64, 0.4, {}), (256, 0.75, {"picture_size": 64})])
+def test_from_nothing_large_images_keep_the_picture_of_64_pixels(trained, size, share, options):
+    ingest(trained, "sample:ihc", name="large", options=IngestOptions(size=size))
+    config = configure(trained, "large", architecture="projected", overrides={"init": "none"}).config
+    assert (config.grow_share, config.model_options) == (share, options)
+
+
 def test_auto_does_not_start_from_weights_that_know_these_images(trained, tmp_path, monkeypatch):
     """A model trained on them has seen what is held out now, or the same fields at another size."""
     push(trained, MODEL, str(tmp_path / "pushed"))

@@ -87,6 +87,11 @@ class Generator(nn.Module, ABC):
         """`body(stem(z, labels), labels, noise)`."""
         return self.body(self.stem(z, labels), labels, noise)
 
+    def detail_parameters(self) -> list[nn.Parameter]:
+        """What this size alone has, where all else draws the picture of half the size, enlarged, and this adds detail
+        that starts at zero; empty: a generator of half the size with the same weights draws another picture."""
+        return []
+
 
 class Denoiser(Generator):
     """A generator that draws by taking noise away step by step, and is trained one noise level at a time."""

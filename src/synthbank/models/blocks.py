@@ -135,14 +135,24 @@ def smooth_up(x: Tensor) -> Tensor:
     """Twice the size, with the filter (1, 3, 3, 1) in both directions: bilinear interpolation."""
     if not x.is_contiguous():  # channels-last, where torch's interpolation is quick
         return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-    rows, columns = (_doubling(n, x) for n in x.shape[2:])
+    return _doubled(x, "bilinear")
+
+
+def sharp_up(x: Tensor) -> Tensor:
+    """Twice the size by cubic convolution (Keys 1981, a = -1/2), which blurs a picture less than `smooth_up`."""
+    return _doubled(x, "bicubic")
+
+
+def _doubled(x: Tensor, mode: str) -> Tensor:
+    rows, columns = (_doubling(n, mode, x) for n in x.shape[2:])
     return rows @ x @ columns.mT
 
 
-def _doubling(n: int, like: Tensor) -> Tensor:
-    """The matrix `[2 n, n]` of linear interpolation to twice the length."""
-    eye = torch.eye(n, dtype=torch.float32, device=like.device)[None]
-    return functional.interpolate(eye, scale_factor=2.0, mode="linear", align_corners=False)[0].mT.to(like.dtype)
+def _doubling(n: int, mode: str, like: Tensor) -> Tensor:
+    """The matrix `[2 n, n]` of interpolation to twice the length."""
+    eye = torch.eye(n, dtype=torch.float32, device=like.device)[None, None]
+    # with antialias, as without it torch's cubic has a = -3/4
+    return functional.interpolate(eye, size=(2 * n, n), mode=mode, antialias=True)[0, 0].to(like.dtype)
 
 
 def smooth_down(x: Tensor) -> Tensor:

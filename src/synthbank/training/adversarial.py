@@ -134,6 +134,8 @@ class AdversarialTrainer(BaseTrainer):
             self.strength.load_state({k: tensors[f"ada.{k}"] for k in self.strength.state()})
 
     def _hand_over(self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]) -> None:
+        if self.generator.module.detail_parameters():
+            return  # it draws the smaller one's picture already
         small = load_baked(dataclasses.replace(self.spec, size=self.spec.size // 2), weights).to(self.fabric.device)
         large = self.generator.module
         hand_over(

@@ -94,6 +94,7 @@ class TrainingLoop:
         validation: originals that no training step sees (may be empty: over-fitting is then not watched).
         hooks: see `Hooks`.
         begin: how far an earlier stage of this run, at another size, has come; `None`: there was none.
+        snapshot_first: score what it begins with, which may be the best that a short run will have.
     """
 
     def __init__(
@@ -105,11 +106,13 @@ class TrainingLoop:
         validation: LabelledImages,
         hooks: Hooks,
         begin: Progress | None = None,
+        snapshot_first: bool = False,
     ) -> None:
         self.trainer, self.config, self.folder, self.validation, self.hooks = trainer, config, folder, validation, hooks
         self.peers = trainer.peers
         self.history = History(folder)
         self.progress = begin or Progress()
+        self.snapshot_first = snapshot_first
         self._pending: list[dict[str, Tensor]] = []
         self._window: list[dict[str, float]] = []
         self._saved_at = self._started = time.monotonic()
@@ -123,6 +126,8 @@ class TrainingLoop:
         if self.peers.first:
             (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
         if not self._restore():
+            if self.snapshot_first:
+                self._snapshot()
             self._save_state()
         self._resume_clock()
         while True:

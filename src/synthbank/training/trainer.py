@@ -24,6 +24,9 @@ from synthbank.training.peers import Peers
 
 M = TypeVar("M", bound=nn.Module)
 
+_HANDED_ON_LR = 1e-4
+"""Learning rate, at most, of layers that draw what a smaller size has learned; docs/recipes.md, "Small first"."""
+
 
 class Sampler(Protocol):
     """Chooses the originals of each step."""
@@ -272,7 +275,14 @@ class BaseTrainer(ABC):
 
     def _adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
         trainable = [p for p in module.parameters() if p.requires_grad]
-        return torch.optim.Adam(trainable, lr=lr, betas=(self.config.beta1, self.config.beta2), fused=True)
+        new = {id(p) for p in module.detail_parameters()} if isinstance(module, Generator) else set()
+        groups = [
+            {"params": [p for p in trainable if id(p) not in new], "handed_on": bool(new)},
+            {"params": [p for p in trainable if id(p) in new], "handed_on": False},
+        ]
+        return torch.optim.Adam(
+            [g for g in groups if g["params"]], lr=lr, betas=(self.config.beta1, self.config.beta2), fused=True
+        )
 
     def _in_precision(self, method: Callable[..., Any], *arguments: Any) -> Any:
         """What a network's method gives in the run's precision, told in the default one.
@@ -305,7 +315,8 @@ class BaseTrainer(ABC):
         fallen = max(2 * progress - 1, 0.0)
         for optimizer, lr, floor in self.optimizers().values():
             for group in optimizer.param_groups:
-                group["lr"] = lr * (1.0 - (1.0 - floor) * fallen) * self.lr_scale
+                most = min(lr, _HANDED_ON_LR) if self.first_step and group["handed_on"] else lr
+                group["lr"] = most * (1.0 - (1.0 - floor) * fallen) * self.lr_scale
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -25,6 +25,7 @@ START = "zoo:cytology3-64"
 _LARGE_START = "zoo:cytology3-128"
 _LARGE = 128
 _GROW_SHARE = 0.4
+_PICTURE_SHARE = 0.75  # where the larger size keeps the smaller one's picture
 _FRESH_LR_G = 4e-3  # docs/recipes.md, "The generator's learning rate"
 _LOOKED_AT = 200
 # the gate takes at most 2% of new images for copies
@@ -75,6 +76,8 @@ def configure(
     given = {k for k, v in (overrides or {}).items() if v is not None} | set(read_options(file) if file else ())
     init = config.init if "init" in given else None
     choices = _fit(bank, dataset, architecture, init) if preset == "auto" else []
+    if init is not None and "model_options" not in given:
+        choices += _built_alike(bank, architecture, init)
     fitted = {k: v for choice in choices for k, v in choice.values.items()}
     if architecture == "projected" and preset != "paper" and fitted.get("init", config.init) == "none":
         why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from nothing"
@@ -118,6 +121,15 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, init: str | None) -
     return choices
 
 
+def _built_alike(bank: Bank, architecture: str, init: str) -> list[_Choice]:
+    """The networks of the start weights, where they are not the architecture's usual ones."""
+    start = start_weights(bank, init)
+    if start is None or start.spec.architecture != architecture or not start.spec.options:
+        return []
+    options = ", ".join(f"{name} {value}" for name, value in start.spec.options.items())
+    return [_Choice(f"networks: {options}, as those of the start weights", {"model_options": start.spec.options})]
+
+
 def _fit_projected(originals: UInt8Images) -> list[_Choice]:
     """Measured on both kinds of image: docs/recipes.md."""
     average = _Choice("average: over about 500 steps, as the run is longer than a first look", {"ema_decay": 0.998})
@@ -147,8 +159,15 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
 
 def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
     """A start at a smaller size, where the start weights leave room for one."""
-    if smallest_size(size, start_size) == size:
+    smallest = smallest_size(size, start_size)
+    if smallest == size:
         return []
+    if start_size is None and size >= _LARGE:
+        why = (
+            f"growth: {_PICTURE_SHARE:.0%} of the schedule at half the size, where a step costs less (and so on, to "
+            f"{smallest} pixels); larger sizes keep that picture, enlarged, and add detail"
+        )
+        return [_Choice(why, {"grow_share": _PICTURE_SHARE, "model_options": {"picture_size": smallest}})]
     why = (
         f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less (at 32 pixels three "
         "minutes at most; larger images: again and again, down to 64 pixels or the size of the start weights)"

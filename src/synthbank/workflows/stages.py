@@ -43,7 +43,8 @@ def stages_of(config: TrainConfig, size: int, *, start_size: int | None = None) 
     """The stages of a run, smallest size first.
 
     Args:
-        config: `grow_share` says how much of the schedule comes before a size; learning rates fall in the last stage.
+        config: `grow_share` says how much of the schedule comes before a size. Learning rates fall in the last stage,
+            and in every stage whose picture the next one keeps (`picture_size` of `projected`).
         size: full side in pixels, a power of two.
         start_size: as in `smallest_size`.
     """
@@ -53,6 +54,11 @@ def stages_of(config: TrainConfig, size: int, *, start_size: int | None = None) 
         later = stages[0]
         stages.insert(0, Stage(later.size // 2, _shorter(later.config, later.size // 2)))
     return stages
+
+
+def keeps_picture(config: TrainConfig, size: int) -> bool:
+    """Whether a stage of this size begins with the images of the one before it, enlarged."""
+    return bool(size > config.model_options.get("picture_size", size))
 
 
 def _shorter(config: TrainConfig, size: int) -> TrainConfig:
@@ -65,7 +71,9 @@ def _shorter(config: TrainConfig, size: int) -> TrainConfig:
     if size == _LEAST:
         steps = None if steps is None else min(steps, _LEAST_IMAGES // config.batch_size)
         seconds = None if seconds is None else min(seconds, _LEAST_SEC)
-    return dataclasses.replace(config, steps=steps, time_budget_sec=seconds, lr_floor=1.0, lr_floor_d=None)
+    if not keeps_picture(config, 2 * size):  # the next stage learns it anew
+        config = dataclasses.replace(config, lr_floor=1.0, lr_floor_d=None)
+    return dataclasses.replace(config, steps=steps, time_budget_sec=seconds)
 
 
 def shrunk(images: LabelledImages, size: int) -> LabelledImages:

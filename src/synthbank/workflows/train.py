@@ -47,7 +47,7 @@ from synthbank.workflows.ingest import DataSplit, augment, load_expansion, load_
 from synthbank.workflows.lease import held
 from synthbank.workflows.processes import device_words, is_first, processes
 from synthbank.workflows.speed import fastest
-from synthbank.workflows.stages import Stage, shrunk, stages_of
+from synthbank.workflows.stages import Stage, keeps_picture, shrunk, stages_of
 from synthbank.workflows.zoo import StartWeights, start_weights
 
 JUDGE = "lite1"
@@ -350,7 +350,15 @@ def _build_loop(
         hooks = Hooks(score=score, on_event=recorder.event, on_grid=recorder.grid, should_stop=should_stop)
     else:  # it neither scores nor tells
         hooks = Hooks(score=None)
-    return TrainingLoop(trainer, config, folder=run.folder, validation=validation, hooks=hooks, begin=progress)
+    return TrainingLoop(
+        trainer,
+        config,
+        folder=run.folder,
+        validation=validation,
+        hooks=hooks,
+        begin=progress,
+        snapshot_first=stage.last and progress.step > 0 and keeps_picture(config, stage.size),
+    )
 
 
 def _handed_on(loop: TrainingLoop) -> _Begin:

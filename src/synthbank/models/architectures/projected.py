@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
-from synthbank.models.blocks import Border, ConditionalBatchNorm, smooth_up, sn_conv, to_sphere, with_noise
+from synthbank.models.blocks import Border, ConditionalBatchNorm, sharp_up, smooth_up, sn_conv, to_sphere, with_noise
 from synthbank.models.features import load_feature_network
 
 _NETWORK = "lite0"
@@ -74,8 +74,26 @@ class _SkipExcitation(nn.Module):
         return large * torch.sigmoid(self.excite(functional.silu(self.squeeze(pooled))))
 
 
+class _Detail(nn.Module):
+    """What a larger size adds to the enlarged picture; nothing at first."""
+
+    def __init__(self, channels: int, colours: int) -> None:
+        super().__init__()
+        self.conv = sn_conv(channels, colours, 3, border="replicate")
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x) * self.gain
+        return out
+
+
 class ProjectedGenerator(Generator):
-    """Options: `width` (multiplier on the channels), `depth` (convolutions a resolution)."""
+    """Options: `width` (multiplier on the channels), `depth` (convolutions a resolution), `picture_size`.
+
+    The picture is drawn at `picture_size`, or at the size of the images where that is smaller. Each larger size
+    enlarges it and adds detail by a gain that starts at zero, so that a growing run loses nothing where it changes its
+    size (with output skips as in Karras et al. 2020, arXiv 1912.04958).
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -83,17 +101,21 @@ class ProjectedGenerator(Generator):
         width, depth = spec.option("width"), spec.option("depth")
         self.resolutions = [r for r in _CHANNELS if r <= spec.size]
         channels = {r: max(8, round(_CHANNELS[r] * width / 8) * 8) for r in self.resolutions}
+        self.drawn = drawn = max(r for r in self.resolutions if r <= max(spec.option("picture_size"), 8))
         self.project = spectral_norm(nn.Linear(spec.latent_dim, 2 * channels[4] * 16, bias=False))
         self.project_norm = ConditionalBatchNorm(2 * channels[4], spec.n_classes)
         self.blocks = nn.ModuleDict()
         self.skips = nn.ModuleDict()
         for small, large in pairwise(self.resolutions):
-            # zeros tell the coarse maps where they are; at full size they would leave a frame around the image
-            border: Border = "replicate" if large == spec.size else "zeros"
+            # zeros tell the coarse maps where they are; in a picture they would leave a frame around the image
+            border: Border = "replicate" if large >= drawn else "zeros"
             self.blocks[str(large)] = _UpBlock(channels[small], channels[large], spec.n_classes, depth, border)
             if large >= 32:
                 self.skips[str(large)] = _SkipExcitation(channels[large // 8], channels[large])
-        self.to_pixels = sn_conv(channels[spec.size], spec.channels, 3, border="replicate")
+        self.to_pixels = sn_conv(channels[drawn], spec.channels, 3, border="replicate")
+        self.details = nn.ModuleDict(
+            {str(r): _Detail(channels[r], spec.channels) for r in self.resolutions if r > drawn}
+        )
         self.noise_dim = sum(r * r for r in self.resolutions[1:])
 
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -106,13 +128,25 @@ class ProjectedGenerator(Generator):
         """See `Generator.body`."""
         maps = torch.split(noise, [r * r for r in self.resolutions[1:]], dim=1)
         states = {4: hidden}
-        x = hidden
+        x = picture = hidden
         for r, m in zip(self.resolutions[1:], maps, strict=True):
             x = self.blocks[str(r)](x, labels, m.view(-1, 1, r, r))
             if str(r) in self.skips:
                 x = self.skips[str(r)](states[r // 8], x)
             states[r] = x
-        return torch.tanh(self.to_pixels(x))
+            if r == self.drawn:
+                picture = self.to_pixels(x)
+            elif r > self.drawn:
+                picture = sharp_up(picture) + self.details[str(r)](x)
+        return torch.tanh(picture)
+
+    def detail_parameters(self) -> list[nn.Parameter]:
+        """See `Generator.detail_parameters`."""
+        newest = str(self.spec.size)
+        if newest not in self.details:
+            return []
+        parts = [self.blocks[newest], self.skips[newest], self.details[newest]]
+        return [p for part in parts for p in part.parameters()]
 
 
 class _Head(nn.Module):
@@ -262,7 +296,7 @@ class _Projected:
 architectures.register(
     "projected",
     labels=True,
-    options={"width": 1.0, "depth": 1, "feature_network": _NETWORK, "mixing": 64},
+    options={"width": 1.0, "depth": 1, "picture_size": 512, "feature_network": _NETWORK, "mixing": 64},
     feature_network=_NETWORK,
     citation="arXiv 2101.04775, arXiv 2111.01007",
 )(_Projected())
