@@ -15,7 +15,7 @@ from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.ingest import load_split, require_dataset
 from synthbank.workflows.stages import smallest_size
-from synthbank.workflows.zoo import read_package, start_weights
+from synthbank.workflows.zoo import StartWeights, read_package, start_weights
 
 PRESETS = ("quick", "paper", "auto")
 _STYLEGAN2_BATCH = 16  # of its presets
@@ -75,9 +75,10 @@ def configure(
     config = resolve_train_config(packaged, file=file, overrides=overrides)
     given = {k for k, v in (overrides or {}).items() if v is not None} | set(read_options(file) if file else ())
     init = config.init if "init" in given else None
-    choices = _fit(bank, dataset, architecture, init) if preset == "auto" else []
-    if init is not None and "model_options" not in given:
-        choices += _built_alike(bank, architecture, init)
+    start = None if init is None else start_weights(bank, init)
+    choices = _fit(bank, dataset, architecture, init, start) if preset == "auto" else []
+    if start is not None and "model_options" not in given:
+        choices += _built_alike(start, architecture)
     fitted = {k: v for choice in choices for k, v in choice.values.items()}
     if architecture == "projected" and preset != "paper" and fitted.get("init", config.init) == "none":
         why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from nothing"
@@ -92,8 +93,11 @@ def configure(
     return Resolved(config, tuple(held))
 
 
-def _fit(bank: Bank, dataset: DatasetRow, architecture: str, init: str | None) -> list[_Choice]:
-    """What "auto" changes in the quick preset, and why; `init` is the user's choice of start weights, if any."""
+def _fit(
+    bank: Bank, dataset: DatasetRow, architecture: str, init: str | None, start: StartWeights | None
+) -> list[_Choice]:
+    """What "auto" changes in the quick preset, and why; `init` is the user's choice of start weights, if any, and
+    `start` what it names."""
     with bank.catalogue.session() as session:
         n = len(queries.originals(dataset.id, split=Split.TRAIN, session=session))
     minutes = min(max(20.0 * (dataset.size / 64) ** 2, 5.0), 240.0)
@@ -113,7 +117,6 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, init: str | None) -
         if init is None:
             choices += _start(originals)
         else:
-            start = start_weights(bank, init)
             choices += _growth(dataset.size, None if start is None else start.spec.size)
     if architecture == "stylegan2":
         gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
@@ -121,10 +124,9 @@ def _fit(bank: Bank, dataset: DatasetRow, architecture: str, init: str | None) -
     return choices
 
 
-def _built_alike(bank: Bank, architecture: str, init: str) -> list[_Choice]:
+def _built_alike(start: StartWeights, architecture: str) -> list[_Choice]:
     """The networks of the start weights, where they are not the architecture's usual ones."""
-    start = start_weights(bank, init)
-    if start is None or start.spec.architecture != architecture or not start.spec.options:
+    if start.spec.architecture != architecture or not start.spec.options:
         return []
     options = ", ".join(f"{name} {value}" for name, value in start.spec.options.items())
     return [_Choice(f"networks: {options}, as those of the start weights", {"model_options": start.spec.options})]
