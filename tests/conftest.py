@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -131,6 +132,13 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests come first: begun last, one of them keeps a single process busy while the others wait."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(autouse=True)
+def _same_random_weights():
+    """A test draws the same weights alone, after others and on another worker of the run."""
+    if (torch := sys.modules.get("torch")) is not None:  # one that is imported later starts from a fixed seed
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ makes again with the same bytes.
 from __future__ import annotations
 
 import functools
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,10 +81,12 @@ class ClusterProduction(Production):
         self._errands: dict[str, Any] = {}
         self._sent: dict[tuple[str, int], deque[_Sent]] = {}
 
-    def take(self, job: JobRow, **options: Any) -> None:
+    def take(self, job: JobRow, **options: Any) -> bool:
         """See `Production.take`."""
-        super().take(job, **options)
-        self._errands[job.id] = self._ray.put(self._errand(self.works[job.id]))
+        taken = super().take(job, **options)
+        if taken:
+            self._errands[job.id] = self._ray.put(self._errand(self.works[job.id]))
+        return taken
 
     def step(self) -> None:
         """Hand out what will be needed, and enter the shard that is next in order."""
@@ -147,7 +148,7 @@ class ClusterProduction(Production):
         assert sent[0].shard.first == strand.next_index
         with self.stages("cluster"):
             while not self._ray.wait([sent[0].result], timeout=self.lease_sec / 6)[0]:
-                if time.monotonic() - self._committed > self.lease_sec / 3:
+                if self._late:
                     self.commit()
                     return None
             return self._fetch(sent.popleft())

@@ -70,7 +70,8 @@ def generate(
     job = _take(bank, request, model, worker)
     before = _counts(bank, job.id, Verdict.ACCEPTED)
     with producer(bank, model, worker=worker, lease_sec=LEASE_SEC, on_progress=on_progress) as production:
-        production.take(job, max_attempts=request.max_attempts, selection=selection)
+        if not production.take(job, max_attempts=request.max_attempts, selection=selection):
+            raise _busy(job.id, "a worker that took it over")
         try:
             while production.works and not should_stop():
                 production.step()
@@ -105,13 +106,17 @@ def _take(bank: Bank, request: GenerateRequest, model: LoadedModel, worker: str)
             queries.release(job.worker, job_ids=[identity], session=session)
         taken = queries.claim(worker, job_id=identity, lease_sec=LEASE_SEC, session=session)
         if not taken:
-            raise BusyError(
-                "Another process works on this job",
-                got=f"{identity}: {job.worker}",
-                next_step="wait for it to end, or ask for another seed",
-                retry_after_sec=30,
-            )
+            raise _busy(identity, job.worker)
         return taken[0]
+
+
+def _busy(job_id: str, holder: str | None) -> BusyError:
+    return BusyError(
+        "Another process works on this job",
+        got=f"{job_id}: {holder}",
+        next_step="wait for it to end, or ask for another seed",
+        retry_after_sec=30,
+    )
 
 
 def _counts(bank: Bank, job_id: str, verdict: Verdict) -> dict[str, int]:

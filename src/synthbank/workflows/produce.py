@@ -146,34 +146,48 @@ class Production:
         wanted = sum(strand.missing for work in self.works.values() for strand in work.strands)
         return max(self.model.sampler.block - wanted, 0)
 
-    def take(self, job: JobRow, *, max_attempts: float = MAX_ATTEMPTS, selection: Selection | None = None) -> None:
+    def take(self, job: JobRow, *, max_attempts: float = MAX_ATTEMPTS, selection: Selection | None = None) -> bool:
         """Add a job that this worker has claimed; files of a killed worker without rows are removed.
+
+        The job is locked meanwhile: a worker whose lease ran out since it claimed the job (it was slow, or its machine
+        slept) would otherwise remove what the next one is storing.
 
         Args:
             job: its row.
             max_attempts: see `GenerateRequest`.
             selection: of the request, where it has been built; `None`: built here where the job asks for one.
+
+        Returns:
+            `False`: another worker has taken the job over, and nothing of it was touched.
         """
         selection = selection or selection_of(self.bank, self.model, job.request, seed=job.seed)
-        if selection is not None and "block" in job.request:  # an earlier call of this job has set the limits
-            selection = selection.with_limits(job.request[selection.option])
+        row = self.model.row
         with self.bank.catalogue.session() as session:
-            counts = queries.count_images(job_id=job.id, session=session)
+            mine = queries.held(self.worker, [job.id], lease_sec=self.lease_sec, session=session)
+            if job.id not in mine:
+                return False
+            job = mine[job.id]
+            if selection is not None and "block" in job.request:  # an earlier call of this job has set the limits
+                selection = selection.with_limits(job.request[selection.option])
             if "block" not in job.request:
                 request = {**job.request, "block": self.model.sampler.block}
                 if selection is not None:
                     request[selection.option] = selection.to_json()
                 job = queries.update_job(job.id, request=request, session=session)
-        row = self.model.row
-        writer = ImageWriter(self.bank.store, job_id=job.id, model=row.id, class_names=row.class_names, pool=self._pool)
-        total = Counter[str]()
-        for of_class in counts.values():
-            total.update(of_class)
-        work = Work(job, recipe_of(job), job.screened, writer, max_attempts, [], total, time.perf_counter(), selection)
-        work.strands = self._strands(work)
-        for strand in work.strands:
-            self._remove_uncommitted(strand)
+            total = Counter[str]()
+            for of_class in queries.count_images(job_id=job.id, session=session).values():
+                total.update(of_class)
+            writer = ImageWriter(
+                self.bank.store, job_id=job.id, model=row.id, class_names=row.class_names, pool=self._pool
+            )
+            work = Work(
+                job, recipe_of(job), job.screened, writer, max_attempts, [], total, time.perf_counter(), selection
+            )
+            work.strands = self._strands(work, session)
+            for strand in work.strands:
+                self._remove_uncommitted(strand)
         self.works[job.id] = work
+        return True
 
     def step(self) -> None:
         """One forward pass, its verdicts and its files; rows are entered when enough wait."""
@@ -183,17 +197,30 @@ class Production:
                 images = self._draw(parts)
             assert len(images) == sum(part.n for part in parts)
             verdicts = self._judge(parts, images)
+            if self._late:
+                self._drop_lost()
             first = 0
             for part in parts:
                 end = first + part.n
-                self._store(part, images[first:end], None if verdicts is None else verdicts.part(first, end))
+                if part.strand.work.job.id in self.works:
+                    self._store(part, images[first:end], None if verdicts is None else verdicts.part(first, end))
                 first = end
         self._commit_when_due()
 
+    @property
+    def _late(self) -> bool:
+        """Whether leases may run out before long."""
+        return time.monotonic() - self._committed > self.lease_sec / 3
+
+    def _drop_lost(self) -> None:
+        """Renew the leases, and leave jobs that another worker took over: their files are its own by now."""
+        with self.stages("rows"), self.bank.catalogue.session() as session:
+            mine = queries.held(self.worker, list(self.works), lease_sec=self.lease_sec, session=session)
+        self.works = {identity: work for identity, work in self.works.items() if identity in mine}
+
     def _commit_when_due(self) -> None:
         waiting = sum(len(work.rows) for work in self.works.values())
-        late = time.monotonic() - self._committed > self.lease_sec / 3
-        if waiting >= self._rows or late or any(work.ended for work in self.works.values()):
+        if waiting >= self._rows or self._late or any(work.ended for work in self.works.values()):
             self.commit()
 
     def commit(self) -> list[JobRow]:
@@ -223,20 +250,19 @@ class Production:
             queries.end_jobs(list(mine), status, message=message, session=session)
         self.works.clear()
 
-    def _strands(self, work: Work) -> list[Strand]:
+    def _strands(self, work: Work, session: Session) -> list[Strand]:
         names = self.model.row.class_names
         known = {strand.class_name: strand for strand in work.strands}
         return [
-            self._strand(work, names.index(name), wanted, known.get(name))
+            self._strand(work, names.index(name), wanted, known.get(name), session)
             for name, wanted in sorted((work.job.targets or {}).items(), key=lambda item: names.index(item[0]))
         ]
 
-    def _strand(self, work: Work, class_index: int, wanted: int, known: Strand | None) -> Strand:
+    def _strand(self, work: Work, class_index: int, wanted: int, known: Strand | None, session: Session) -> Strand:
         name = self.model.row.class_names[class_index]
         if known is None:
-            with self.bank.catalogue.session(read_only=True) as session:
-                last = queries.last_index(job_id=work.job.id, class_index=class_index, session=session)
-                counts = queries.count_images(job_id=work.job.id, session=session)
+            last = queries.last_index(job_id=work.job.id, class_index=class_index, session=session)
+            counts = queries.count_images(job_id=work.job.id, session=session)
             accepted = counts.get(name, {}).get(Verdict.ACCEPTED.value, 0)
             next_index = 0 if last is None else last + 1
         else:
@@ -352,7 +378,7 @@ class Production:
             return True
         if row.revision != work.job.revision:
             work.job = row
-            work.strands = self._strands(work)
+            work.strands = self._strands(work, session)
         if not work.ended:
             return False
         short = [s.class_name for s in work.strands if s.accepted < s.wanted] if not work.recipe.steps else []

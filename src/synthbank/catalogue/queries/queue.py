@@ -138,10 +138,19 @@ def workers(*, session: Session) -> list[str]:
     return sorted(session.scalars(statement.distinct()))
 
 
-def held(worker: str, job_ids: Sequence[str], *, session: Session) -> dict[str, JobRow]:
-    """Those of the jobs that this worker still holds, by id, locked until the session ends."""
+def held(worker: str, job_ids: Sequence[str], *, session: Session, lease_sec: float | None = None) -> dict[str, JobRow]:
+    """Those of the jobs that this worker still holds, by id, locked until the session ends.
+
+    Args:
+        worker: who asks.
+        job_ids: which.
+        session: open session.
+        lease_sec: also renew their leases, for so long.
+    """
     where = (_JOB.c.id.in_(sorted(job_ids)), _JOB.c.worker == worker, _JOB.c.status == JobStatus.RUNNING.value)
     rows = records(session, JobRow, select(_JOB).where(*where).order_by(_JOB.c.id).with_for_update())
+    if lease_sec is not None:
+        _set(session, [row.id for row in rows], lease_until=now() + timedelta(seconds=lease_sec))
     return {row.id: row for row in rows}
 
 
