@@ -162,15 +162,6 @@ def test_a_job_whose_model_is_damaged_fails_and_others_go_on(opened, home):
         assert queries.get_job(good.id, session=session).status == JobStatus.DONE
 
 
-def _taken_over(bank, job):
-    """Claim a job for a slow worker and then, its lease over, for another; its row as the slow one knows it."""
-    with bank.catalogue.session() as session:
-        (taken,) = queries.claim("slow:1:x", lease_sec=-1.0, session=session)
-    with bank.catalogue.session() as session:
-        assert [row.id for row in queries.claim("fast:2:y", lease_sec=60.0, session=session)] == [job.id]
-    return taken
-
-
 def _files(bank, job):
     return bank.store.list(f"images/{job.id}")
 
@@ -195,12 +186,16 @@ def test_a_worker_that_is_late_to_take_a_job_up_leaves_the_files_of_the_next_one
     from synthbank.workflows.produce import Production
 
     _, job = submit(opened, GenerateRequest(MODEL, 3, seed=76))
-    late = _taken_over(opened, job)
+    with opened.catalogue.session() as session:
+        (late,) = queries.claim("slow:1:x", lease_sec=-1.0, session=session)
+    with opened.catalogue.session() as session:
+        (now,) = queries.claim("fast:2:y", lease_sec=60.0, session=session)
+    assert late.id == now.id == job.id
     model = load_model(opened, MODEL)
     fast = Production(opened, model, worker="fast:2:y", lease_sec=60.0)
     slow = Production(opened, model, worker="slow:1:x", lease_sec=60.0)
-    with fast, slow, opened.catalogue.session(read_only=True) as session:
-        assert fast.take(queries.get_job(job.id, session=session))
+    with fast, slow:
+        assert fast.take(now)
         fast.step()
         assert (stored := _files(opened, job))  # without rows so far
         assert not slow.take(late)

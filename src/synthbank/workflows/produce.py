@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -167,15 +167,16 @@ class Production:
             if job.id not in mine:
                 return False
             job = mine[job.id]
-            if selection is not None and "block" in job.request:  # an earlier call of this job has set the limits
-                selection = selection.with_limits(job.request[selection.option])
             if "block" not in job.request:
                 request = {**job.request, "block": self.model.sampler.block}
                 if selection is not None:
                     request[selection.option] = selection.to_json()
                 job = queries.update_job(job.id, request=request, session=session)
+            elif selection is not None:  # an earlier call of this job has set the limits
+                selection = selection.with_limits(job.request[selection.option])
+            counts = queries.count_images(job_id=job.id, session=session)
             total = Counter[str]()
-            for of_class in queries.count_images(job_id=job.id, session=session).values():
+            for of_class in counts.values():
                 total.update(of_class)
             writer = ImageWriter(
                 self.bank.store, job_id=job.id, model=row.id, class_names=row.class_names, pool=self._pool
@@ -183,7 +184,7 @@ class Production:
             work = Work(
                 job, recipe_of(job), job.screened, writer, max_attempts, [], total, time.perf_counter(), selection
             )
-            work.strands = self._strands(work, session)
+            work.strands = self._strands(work, counts, session)
             for strand in work.strands:
                 self._remove_uncommitted(strand)
         self.works[job.id] = work
@@ -250,20 +251,28 @@ class Production:
             queries.end_jobs(list(mine), status, message=message, session=session)
         self.works.clear()
 
-    def _strands(self, work: Work, session: Session) -> list[Strand]:
+    def _strands(self, work: Work, counts: Mapping[str, Mapping[str, int]], session: Session) -> list[Strand]:
+        """One for each wanted class; `counts` are the images entered, by class and verdict."""
         names = self.model.row.class_names
         known = {strand.class_name: strand for strand in work.strands}
         return [
-            self._strand(work, names.index(name), wanted, known.get(name), session)
+            self._strand(work, names.index(name), wanted, known.get(name), counts.get(name, {}), session)
             for name, wanted in sorted((work.job.targets or {}).items(), key=lambda item: names.index(item[0]))
         ]
 
-    def _strand(self, work: Work, class_index: int, wanted: int, known: Strand | None, session: Session) -> Strand:
+    def _strand(
+        self,
+        work: Work,
+        class_index: int,
+        wanted: int,
+        known: Strand | None,
+        counts: Mapping[str, int],
+        session: Session,
+    ) -> Strand:
         name = self.model.row.class_names[class_index]
         if known is None:
             last = queries.last_index(job_id=work.job.id, class_index=class_index, session=session)
-            counts = queries.count_images(job_id=work.job.id, session=session)
-            accepted = counts.get(name, {}).get(Verdict.ACCEPTED.value, 0)
+            accepted = counts.get(Verdict.ACCEPTED.value, 0)
             next_index = 0 if last is None else last + 1
         else:
             accepted, next_index = known.accepted, known.next_index
@@ -378,7 +387,7 @@ class Production:
             return True
         if row.revision != work.job.revision:
             work.job = row
-            work.strands = self._strands(work, session)
+            work.strands = self._strands(work, queries.count_images(job_id=row.id, session=session), session)
         if not work.ended:
             return False
         short = [s.class_name for s in work.strands if s.accepted < s.wanted] if not work.recipe.steps else []
