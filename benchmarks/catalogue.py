@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from entries import enter_job, enter_model, image_row
+from entries import enter_job, image_row, record_model
 from machine import write_json
 
 from synthbank.catalogue import Catalogue, queries
@@ -57,7 +57,7 @@ def enter(catalogue: Catalogue, first: int, last: int) -> float:
     """Seconds to enter images number `first` to `last`, rows already made."""
     with catalogue.session() as session:
         for m in range(MODELS):
-            enter_model(f"model-{m}", CLASSES, session=session)
+            record_model(f"model-{m}", CLASSES, session=session)
             for j in range(JOBS):
                 enter_job(f"job-{m}-{j}", f"model-{m}", j, session=session)
     seconds = 0.0

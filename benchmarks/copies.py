@@ -71,12 +71,12 @@ def labelled(images: UInt8Images) -> LabelledImages:
 def measure(gate: Gate, train: UInt8Images, held_out: UInt8Images, *, n_copies: int) -> dict[str, Any]:
     """Catch rates by kind at the gate's own threshold, and the whole curve."""
     rng = np.random.default_rng(20241)
-    honest = gate.judge(held_out)
+    honest = gate.screen(held_out)
     distances: dict[str, NDArray[np.float32]] = {}
     caught: dict[str, float] = {}
     for kind in COPIES:
         chosen = rng.choice(len(train), n_copies)
-        verdicts = gate.judge(plant(train[chosen], kind, rng))
+        verdicts = gate.screen(plant(train[chosen], kind, rng))
         distances[kind], caught[kind] = verdicts.distance, float((~verdicts.accepted).mean())
     together = np.concatenate(list(distances.values()))
     limits = [float(np.quantile(honest.distance, rate)) for rate in FLAG_RATES]

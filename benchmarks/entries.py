@@ -13,7 +13,7 @@ from synthbank.records import ImageSpec
 from synthbank.storage import layout
 
 
-def enter_model(name: str, class_names: Sequence[str], *, session: Session) -> None:
+def record_model(name: str, class_names: Sequence[str], *, session: Session) -> None:
     """A published model without weights."""
     facts = {"architecture": "none", "class_names": class_names, "spec": ImageSpec(64, 3), "card": {}, "originals": []}
     queries.publish_model(name, key=f"models/{name}", sha256=f"{0:064x}", session=session, **facts)

@@ -24,12 +24,11 @@ from machine import write_json
 from synthbank.data import IngestOptions, ingest_source
 from synthbank.generation import plant
 from synthbank.metrics import evaluate_features, evaluate_pixels
-from synthbank.models import FeatureNetwork, batched, load_feature_network
+from synthbank.models import FeatureNetwork, batched, load_feature_network, scoring_size
 from synthbank.models.features.base import to_input
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.storage import ArrayCache
 from synthbank.workflows.features import cached_features
-from synthbank.workflows.train import judged_at
 
 CLASSES = ("a", "b")
 
@@ -41,7 +40,7 @@ def main() -> None:
     parser.add_argument("--timed", type=int, default=512, help="images of a timed round")
     options = parser.parse_args()
     tiles = np.stack([o.pixels for o in ingest_source("sample:ihc", IngestOptions(size=64)).originals])
-    network, side = load_feature_network("lite1"), judged_at(64)
+    network, side = load_feature_network("lite1"), scoring_size(64)
     rates = extraction(network, pictures(tiles, options.timed, seed=0), side, options.rounds)
     print({k: round(v, 3) for k, v in rates.items()}, flush=True)
     result = {"images": options.images, "size": 64, "input_size": side, **rates, **whole(tiles, options.images, side)}

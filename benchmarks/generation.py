@@ -23,9 +23,9 @@ from machine import write_json
 from synthbank.generation import Sampler
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
-from synthbank.workflows.models import load_model
-from synthbank.workflows.zoo import pull
+from synthbank.workflows.generation.generate import GenerateReport, GenerateRequest, generate
+from synthbank.workflows.models.load import load_model
+from synthbank.workflows.models.transfer import pull
 
 MODEL = "ihc-64"
 

@@ -29,9 +29,8 @@ from scipy.ndimage import gaussian_filter
 
 from synthbank.data import IngestOptions, ingest_source
 from synthbank.metrics import evaluate_features, evaluate_pixels, metrics
-from synthbank.models import batched, load_feature_network
+from synthbank.models import batched, load_feature_network, scoring_size
 from synthbank.records import LabelledImages, Score
-from synthbank.workflows.train import judged_at
 
 CASES = ("fresh", "identical", "noise", "blurred", "class missing", "copies", "collapsed")
 
@@ -88,7 +87,7 @@ def cases(train: LabelledImages, held_out: LabelledImages, fresh: LabelledImages
 
 
 def embed(images: LabelledImages) -> NDArray[np.float32]:
-    return load_feature_network("lite1").embed(batched(images.images), input_size=judged_at(64))
+    return load_feature_network("lite1").embed(batched(images.images), input_size=scoring_size(64))
 
 
 def judge(
@@ -108,7 +107,7 @@ def judge(
         floor_labels=train.labels,
         class_names=train.class_names,
         network="lite1",
-        input_size=judged_at(64),
+        input_size=scoring_size(64),
         rng=np.random.default_rng(0),
         n_resamples=4,
     )

@@ -25,8 +25,8 @@ from machine import write_json
 from synthbank.scale import generate
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateRequest
-from synthbank.workflows.zoo import pull
+from synthbank.workflows.generation.generate import GenerateRequest
+from synthbank.workflows.models.transfer import pull
 
 MODEL, CLASSES = "ihc-64", 2
 

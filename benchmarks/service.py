@@ -29,8 +29,8 @@ from machine import write_json
 
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.inspect import verify
-from synthbank.workflows.zoo import pull
+from synthbank.workflows.maintenance.verify import verify
+from synthbank.workflows.models.transfer import pull
 
 CONCURRENCY = (1, 8, 64)
 MODEL, CLASS = "ihc-64", "dab_positive"

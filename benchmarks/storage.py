@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from entries import enter_job, enter_model, image_row
+from entries import enter_job, image_row, record_model
 from machine import write_json
 
 from synthbank.catalogue import Catalogue, queries
@@ -148,7 +148,7 @@ def begin_job(catalogue: Catalogue, job: str) -> None:
     """The rows that images hang on."""
     with catalogue.session() as session:
         if job == "job-0000":
-            enter_model("m", CLASSES, session=session)
+            record_model("m", CLASSES, session=session)
         enter_job(job, "m", 0, session=session)
 
 

@@ -30,8 +30,8 @@ from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training import AdversarialTrainer, Hooks, TrainingLoop
 from synthbank.training.augment_d import augment, symmetries
 from synthbank.training.ema import ema_copy, ema_update
-from synthbank.workflows.processes import Processes
-from synthbank.workflows.speed import fastest
+from synthbank.workflows.training.launch import Processes
+from synthbank.workflows.training.speed import fastest
 
 SIZE, CLASSES = 64, ("a", "b")
 

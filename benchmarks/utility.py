@@ -36,9 +36,9 @@ from synthbank.records import ImageSpec, Split
 from synthbank.settings import Settings
 from synthbank.storage import encode_png, layout
 from synthbank.workflows.bank import Bank, open_bank
-from synthbank.workflows.configure import configure
-from synthbank.workflows.utility import regime_table, utility
-from synthbank.workflows.utility_folds import cross_utility, trained_job
+from synthbank.workflows.evaluation.cross_validation import cross_utility, trained_job
+from synthbank.workflows.evaluation.utility import regime_table, utility
+from synthbank.workflows.training.configure import configure
 
 
 def main() -> None:

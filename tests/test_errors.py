@@ -6,11 +6,11 @@ import pytest
 
 from synthbank import errors
 from synthbank.errors import (
-    EnvironmentProblem,
     InputError,
     IntegrityError,
     NotFoundError,
     OptionError,
+    SetupError,
     SourceError,
     StateError,
     SynthBankError,
@@ -71,7 +71,7 @@ def test_an_empty_registry_says_so():
         (errors.BusyError, StateError),
         (errors.AccessError, SynthBankError),
         (TrainingError, SynthBankError),
-        (EnvironmentProblem, SynthBankError),
+        (SetupError, SynthBankError),
     ],
 )
 def test_the_tree_is_the_documented_one(child, parent):

@@ -12,7 +12,7 @@
     │   └── BusyError           the queue is full, or another process holds the job; the same request works later
     ├── AccessError             a key that is missing, unknown, ended, or without the right
     ├── TrainingError           training cannot go on (rollbacks used up, reason kept)
-    └── EnvironmentProblem      the machine lacks something: weights, disk, a library, a server
+    └── SetupError      the machine lacks something: weights, disk, a library, a server
 
 Every message says what was wrong, what was got, what is allowed, and the next step. The facts also stay on the
 exception as attributes (`error.facts`). Rooms raise; only `cli` and `service` turn errors into exit codes or HTTP.
@@ -115,7 +115,7 @@ class TrainingError(SynthBankError):
     """Training stopped for a reason that a retry with the same settings will not change."""
 
 
-class EnvironmentProblem(SynthBankError):
+class SetupError(SynthBankError):
     """The machine lacks something that the step needs."""
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from synthbank.catalogue import Catalogue, queries
 from synthbank.catalogue.cloud_sql import parse
-from synthbank.errors import EnvironmentProblem, OptionError
+from synthbank.errors import OptionError, SetupError
 
 URL = "cloudsql+postgresql://bank@lab.iam@lab:europe-west4:team/bank"
 
@@ -72,14 +72,14 @@ def test_what_google_refuses_is_told(connectors, monkeypatch):
         raise PermissionError("403: not authorized")
 
     monkeypatch.setattr(StandIn, "connect", refuse)
-    with pytest.raises(EnvironmentProblem, match=r"lab:europe-west4:team.*403.*cloudsql\.client"):
+    with pytest.raises(SetupError, match=r"lab:europe-west4:team.*403.*cloudsql\.client"):
         Catalogue(URL).schema_version()
 
 
 def test_no_credentials_is_told(monkeypatch, tmp_path):
     """The real connector, on a machine that nobody has signed in on."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    with pytest.raises(EnvironmentProblem, match="could not be reached"):
+    with pytest.raises(SetupError, match="could not be reached"):
         Catalogue(URL).schema_version()
 
 
@@ -104,7 +104,7 @@ def test_without_a_user_it_is_the_machines_own_account(connectors, postgres_serv
 
 def test_a_person_without_a_user_is_asked_for_it(connectors, monkeypatch):
     monkeypatch.setattr("google.auth.default", lambda **_: (object(), "lab"))
-    with pytest.raises(EnvironmentProblem, match="acts as a person"):
+    with pytest.raises(SetupError, match="acts as a person"):
         Catalogue("cloudsql+postgresql://lab:eu:team/bank").schema_version()
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import inspect
 
 from synthbank.catalogue import Catalogue, migrate, queries, rows, tables
 from synthbank.catalogue.tables import SCHEMA_VERSION, Base
-from synthbank.errors import EnvironmentProblem, OptionError, StateError
+from synthbank.errors import OptionError, SetupError, StateError
 from synthbank.records import Score
 
 
@@ -168,7 +168,7 @@ def test_urls_that_are_no_catalogue_are_refused():
 
 def test_a_server_that_is_not_there_is_told(tmp_path):
     catalogue = Catalogue(f"postgresql://u:secret@/n?host={tmp_path}")
-    with pytest.raises(EnvironmentProblem, match="could not be used") as caught, catalogue.session():
+    with pytest.raises(SetupError, match="could not be used") as caught, catalogue.session():
         pass
     assert "secret" not in str(caught.value)
     catalogue.close()

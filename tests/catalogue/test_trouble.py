@@ -3,7 +3,7 @@
 import pytest
 
 from synthbank.catalogue import Catalogue, queries
-from synthbank.errors import EnvironmentProblem, StateError
+from synthbank.errors import SetupError, StateError
 
 
 def test_a_page_that_is_damaged_is_told_when_it_is_read(sqlite_catalogue, bank):
@@ -17,7 +17,7 @@ def test_a_page_that_is_damaged_is_told_when_it_is_read(sqlite_catalogue, bank):
     data[(root - 1) * size : root * size] = b"\xff" * size
     path.write_bytes(data)
     damaged = Catalogue(bank.catalogue_url)
-    with pytest.raises(EnvironmentProblem, match="malformed"), damaged.session() as session:
+    with pytest.raises(SetupError, match="malformed"), damaged.session() as session:
         queries.list_models(session=session)
     damaged.close()
 
@@ -32,4 +32,4 @@ def test_a_newer_catalogue_is_not_migrated(catalogue):
 def test_a_wrong_statement_is_no_trouble_of_the_database(catalogue):
     with pytest.raises(Exception, match="alembic_version") as caught, catalogue.session() as session:
         session.connection().exec_driver_sql("INSERT INTO alembic_version VALUES (NULL)")
-    assert not isinstance(caught.value, EnvironmentProblem)
+    assert not isinstance(caught.value, SetupError)

@@ -40,7 +40,7 @@ def ingested(tmp_path_factory):
     from synthbank.data import IngestOptions
     from synthbank.settings import Settings
     from synthbank.workflows.bank import open_bank
-    from synthbank.workflows.ingest import ingest
+    from synthbank.workflows.data.ingest import ingest
 
     home = tmp_path_factory.mktemp("ingested") / "bank"
     with open_bank(Settings(home=home)) as bank:

@@ -19,8 +19,9 @@ from synthbank.errors import OptionError
 from synthbank.settings import Settings
 from synthbank.training import History
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.ingest import ingest
-from synthbank.workflows.processes import Processes, is_first, one_device, processes
+from synthbank.workflows.data.ingest import ingest
+from synthbank.workflows.devices import one_device
+from synthbank.workflows.training.launch import Processes, is_first, processes
 
 STEPS = 40
 TRAIN = ["train", "tiles", "--model", "r3gan", "--preset", "quick", "--steps", str(STEPS), "--model-name", "two"]

@@ -12,7 +12,7 @@ from synthbank.cli import main
 from synthbank.cloud.request import Request
 from synthbank.cloud.sending import Sender
 from synthbank.cloud.settings import dump_settings
-from synthbank.errors import AccessError, BusyError, EnvironmentProblem, NotFoundError, OptionError, SynthBankError
+from synthbank.errors import AccessError, BusyError, NotFoundError, OptionError, SetupError, SynthBankError
 
 pytest.importorskip("google.cloud.aiplatform_v1", reason="needs synthbank[vertex]")
 
@@ -126,7 +126,7 @@ def test_options_reach_the_container(cloud, tmp_path):
         (("generate", "-n", "3", "small"), "name first"),
         (("train", "ihc", "--max-hours", "1000"), "168"),
         (("deploy", "small", "--accelerator", "NVIDIA_L5"), "NVIDIA_L4"),
-        (("deploy", "small", "--replicas", "0"), "Replicas"),
+        (("deploy", "small", "--replicas", "0"), "UnwrappedStrategy"),
         (("status", "--settings", "none.yaml"), "cloud init"),
         (("build", "--source", "."), "--source"),
         (("init", "--project", "X", "--bucket", "my-bucket"), "project"),
@@ -198,7 +198,7 @@ def test_only_what_does_no_harm_is_sent_again(settings):
         send.send(Request("GET", "https://x/v1/y"))
     assert len(seen) == 5
     send, _ = answering(settings, (None, {}))
-    with pytest.raises(EnvironmentProblem, match="no route"):
+    with pytest.raises(SetupError, match="no route"):
         send.send(Request("GET", "https://x/v1/y"))
 
 
@@ -246,5 +246,5 @@ def test_a_token_of_this_machine_signs_what_goes_to_google(monkeypatch):
         raise google.auth.exceptions.DefaultCredentialsError
 
     monkeypatch.setattr(google.auth, "default", none)
-    with pytest.raises(EnvironmentProblem, match="application-default login"):
+    with pytest.raises(SetupError, match="application-default login"):
         _Token()

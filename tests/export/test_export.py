@@ -13,10 +13,10 @@ from sqlalchemy import update
 from synthbank.catalogue import queries
 from synthbank.catalogue.tables import Model
 from synthbank.errors import (
-    EnvironmentProblem,
     IntegrityError,
     NotFoundError,
     OptionError,
+    SetupError,
     StateError,
     UnknownNameError,
 )
@@ -211,7 +211,7 @@ def test_a_failed_overwrite_of_a_bucket_keeps_the_earlier_export(made, bucket, f
             return await real(self, path, data, **options)
 
         monkeypatch.setattr(kind, "_pipe_file", full)
-    with pytest.raises(NotFoundError if failing == "source" else EnvironmentProblem):
+    with pytest.raises(NotFoundError if failing == "source" else SetupError):
         export_images(**made, target=target, overwrite=True)
     assert contents(target) == before
 
@@ -243,7 +243,7 @@ def test_an_overwrite_that_stops_while_files_change_places_says_so(made, bucket,
 
     with monkeypatch.context() as patch:
         patch.setattr(kind, "_cp_file", lost)
-        with pytest.raises(EnvironmentProblem, match="connection lost"):
+        with pytest.raises(SetupError, match="connection lost"):
             export_images(**made, target=target, overwrite=True)
     assert b"not whole" in contents(target)["/README.md"]
     assert not [path for path in contents(target) if ".new-" in path]

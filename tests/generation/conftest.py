@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from synthbank.fingerprint import pixel_sha256
-from synthbank.models import ModelSpec, architectures, baked_state, load_baked
+from synthbank.models import ModelSpec, architectures, fused_state, load_fused
 from synthbank.records import LabelledImages
 
 OPTIONS = {
@@ -29,7 +29,7 @@ def make_generator(architecture="projected", *, seed=0, size=32, channels=3, cla
         with torch.no_grad():
             for parameter in generator.parameters():
                 parameter.add_(0.2 * torch.randn_like(parameter))
-        return load_baked(spec, baked_state(generator))
+        return load_fused(spec, fused_state(generator))
 
 
 def make_pictures(n, *, seed=0, size=32, channels=3):

@@ -21,7 +21,7 @@ def gate(originals):
 
 
 def test_exact_copies_are_rejected_and_name_their_original(gate, originals):
-    verdicts = gate.judge(originals.images)
+    verdicts = gate.screen(originals.images)
     assert not verdicts.accepted.any()
     assert verdicts.reasons == ("exact_copy",) * N
     np.testing.assert_array_equal(verdicts.nearest, np.arange(N))
@@ -32,7 +32,7 @@ def test_exact_copies_are_rejected_and_name_their_original(gate, originals):
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_all_eight_symmetries_are_copies(gate, originals, quarter_turns, mirrored):
     view = np.rot90(originals.images, quarter_turns, axes=(2, 3))
-    verdicts = gate.judge(np.ascontiguousarray(view[..., ::-1] if mirrored else view))
+    verdicts = gate.screen(np.ascontiguousarray(view[..., ::-1] if mirrored else view))
     assert not verdicts.accepted.any()
     expected = "exact_copy" if quarter_turns == 0 and not mirrored else "near_copy"
     assert set(verdicts.reasons) == {expected}
@@ -48,14 +48,14 @@ def test_near_copies_are_rejected(gate, originals, change):
         images += np.random.default_rng(1).integers(-1, 2, images.shape)
     else:
         images += 1
-    verdicts = gate.judge(np.clip(images, 0, 255).astype(np.uint8))
+    verdicts = gate.screen(np.clip(images, 0, 255).astype(np.uint8))
     assert set(verdicts.reasons) == {"near_copy"}
     assert (verdicts.distance < gate.thresholds.copy_distance).all()
     np.testing.assert_array_equal(verdicts.nearest, np.arange(N))
 
 
 def test_held_out_images_are_accepted(gate, build_pictures):
-    verdicts = gate.judge(build_pictures(40, seed=1))
+    verdicts = gate.screen(build_pictures(40, seed=1))
     assert verdicts.accepted.mean() >= 0.95
     assert all((reason is None) == bool(ok) for reason, ok in zip(verdicts.reasons, verdicts.accepted, strict=True))
     assert (verdicts.distance[verdicts.accepted] >= gate.thresholds.copy_distance).all()
@@ -67,28 +67,28 @@ def test_blank_and_nearly_blank_images_are_rejected(gate):
     images = np.full((3, 3, 32, 32), 128, np.uint8)
     images[1] = 0
     images[2] += rng.integers(0, 3, (3, 32, 32), dtype=np.uint8)
-    assert gate.judge(images).reasons == ("near_blank",) * 3
+    assert gate.screen(images).reasons == ("near_blank",) * 3
 
 
 def test_a_mixed_batch_is_judged_image_by_image(gate, originals, build_pictures):
     new = build_pictures(2, seed=3)
     batch = np.stack([new[0], originals.images[5], np.zeros_like(new[0]), originals.images[7, :, ::-1], new[1]])
-    together = gate.judge(batch)
+    together = gate.screen(batch)
     assert together.reasons == (None, "exact_copy", "near_blank", "near_copy", None)
-    alone = [gate.judge(image[None]) for image in batch]
+    alone = [gate.screen(image[None]) for image in batch]
     assert together.reasons == tuple(v.reasons[0] for v in alone)
     np.testing.assert_array_equal(together.nearest, [v.nearest[0] for v in alone])
     np.testing.assert_allclose(together.distance, [v.distance[0] for v in alone], atol=1e-3)
 
 
 def test_an_empty_batch_has_empty_verdicts(gate):
-    verdicts = gate.judge(np.zeros((0, 3, 32, 32), np.uint8))
+    verdicts = gate.screen(np.zeros((0, 3, 32, 32), np.uint8))
     assert len(verdicts.accepted) == len(verdicts.reasons) == len(verdicts.nearest) == 0
 
 
 @pytest.mark.parametrize("kind", COPIES)
 def test_planted_copies_of_every_kind_are_caught_and_name_their_original(gate, originals, kind):
-    verdicts = gate.judge(plant(originals.images, kind, np.random.default_rng(7)))
+    verdicts = gate.screen(plant(originals.images, kind, np.random.default_rng(7)))
     caught = ~verdicts.accepted
     # JPEG halves the resolution of colour, and these pictures of 32 pixels are little but colour
     assert caught.mean() >= (0.75 if "JPEG" in kind else 0.95)
@@ -150,7 +150,7 @@ def test_the_saved_gate_judges_the_same(gate, originals, build_pictures):
     np.testing.assert_array_equal(again.views, gate.views)
     assert again.to_bytes() == data
     batch = np.concatenate([build_pictures(6, seed=4), originals.images[:3], originals.images[3:6, :, :, ::-1]])
-    before, after = gate.judge(batch), again.judge(batch)
+    before, after = gate.screen(batch), again.judge(batch)
     assert after.reasons == before.reasons
     np.testing.assert_array_equal(after.distance, before.distance)
 
@@ -186,9 +186,9 @@ def test_mirrored_copies_are_rejected_however_the_originals_lie(originals, label
 def test_grey_originals(build_pictures, label):
     images = build_pictures(N, channels=1)
     gate = build_gate(label(images))
-    copies = gate.judge(np.concatenate([images[:1], images[1:2, :, ::-1]]))
+    copies = gate.screen(np.concatenate([images[:1], images[1:2, :, ::-1]]))
     assert copies.reasons == ("exact_copy", "near_copy")
-    assert gate.judge(build_pictures(20, seed=9, channels=1)).accepted.mean() >= 0.9
+    assert gate.screen(build_pictures(20, seed=9, channels=1)).accepted.mean() >= 0.9
 
 
 def test_originals_without_hashes_or_none_at_all_are_refused(originals, label):

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthbank.errors import EnvironmentProblem
+from synthbank.errors import SetupError
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
 from synthbank.generation import ImageWriter, image_id, image_seed
 from synthbank.storage import ObjectStore, decode_png, layout, local, read_png_text
@@ -104,7 +104,7 @@ def test_a_failure_in_the_middle_is_told_and_leaves_whole_files_only(store, imag
     writer = ImageWriter(store, job_id="j1", model="alpha", class_names=CLASSES, threads=1)
     with monkeypatch.context() as patch:
         patch.setattr(local, "write_file", failing) if stage == "write_file" else patch.setattr(os, "replace", failing)
-        with pytest.raises(EnvironmentProblem, match="No space left"):
+        with pytest.raises(SetupError, match="No space left"):
             writer.write(images, class_index=0, first=0, seeds=seeds)
         writer.close()
     assert files_below(store) == [str(store.local_path(key)) for key in store.list()]

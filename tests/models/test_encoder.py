@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from synthbank.errors import EnvironmentProblem, InputError, OptionError
+from synthbank.errors import InputError, OptionError, SetupError
 from synthbank.models import (
     ModelSpec,
     architectures,
@@ -78,7 +78,7 @@ def test_what_is_no_encoder_is_refused(tmp_path, fault):
     path = tmp_path / "own.pt"
     error, words = InputError, "settings are not understood"
     if fault == "missing":
-        error, words = EnvironmentProblem, "SYNTHBANK_ENCODER"
+        error, words = SetupError, "SYNTHBANK_ENCODER"
     elif fault == "no TorchScript":
         path.write_bytes(b"weights of something else")
         words = "no TorchScript"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthbank.errors import OptionError, UnknownNameError
-from synthbank.models import ModelSpec, TwoPlayers, architectures, baked_state, draw_latents, load_baked
+from synthbank.models import ModelSpec, TwoPlayers, architectures, draw_latents, fused_state, load_fused
 
 DECLARED = [(name, option) for name in architectures for option in architectures.facts(name)["options"]]
 
@@ -102,7 +102,7 @@ def test_a_card_whose_options_nobody_checked_still_loads(name):
     narrow = {k: 4 for k in ("base", "mixing") if k in declared}
     small = _spec(name, **narrow)
     with torch.random.fork_rng(devices=[]):
-        published = baked_state(architectures.get(name).generator(small).eval())
+        published = fused_state(architectures.get(name).generator(small).eval())
     card = small.to_json() | {"options": {**{k: str(v) for k, v in narrow.items()}, "bsae": 64}}
     assert ModelSpec.from_json(card) == small == ModelSpec.from_json(small.to_json())
-    load_baked(ModelSpec.from_json(card), published)
+    load_fused(ModelSpec.from_json(card), published)

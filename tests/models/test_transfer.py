@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from synthbank.models import ModelSpec, architectures, baked_state, draw_latents, lend
+from synthbank.models import ModelSpec, architectures, draw_latents, fused_state, lend
 
 from ..conftest import NARROW
 
@@ -60,7 +60,7 @@ def test_a_network_of_the_same_kind_is_taken_over_whole(architecture, player):
         new.std.copy_(old.std)
     wanted = _out(old, spec, player)
     apart = (wanted - _out(new, spec, player)).abs().mean()
-    lent = lend(baked_state(old), new, same_classes=True)
+    lent = lend(fused_state(old), new, same_classes=True)
     assert lent.share == 1
     # a norm is found by power iteration, so the weights agree but for its last digits
     assert (wanted - _out(new, spec, player)).abs().mean() < apart / 40
@@ -69,7 +69,7 @@ def test_a_network_of_the_same_kind_is_taken_over_whole(architecture, player):
 @pytest.mark.parametrize("same_classes", [True, False])
 def test_networks_that_borrow_the_same_weights_learn_apart(same_classes):
     """The generator learns and its average follows: with shared memory the average would be the generator itself."""
-    source = baked_state(_build(_spec(), 0))
+    source = fused_state(_build(_spec(), 0))
     borrowers = [_build(_spec(), 1), _build(_spec(), 2)]
     for borrower in borrowers:
         lend(source, borrower, same_classes=same_classes)
@@ -83,8 +83,8 @@ def test_other_classes_start_from_the_mean_of_the_old_ones(architecture, player)
     """As many other classes are no reason to mix them up with the old ones."""
     names = (("a", "b"), ("x", "y"), ("x", "y", "z"))
     old, two, three = (_build(_spec(architecture, classes=c), i, player, settle=0) for i, c in enumerate(names))
-    before = baked_state(old)
-    tables = [name for name, value in baked_state(three).items() if value.shape != before[name].shape]
+    before = fused_state(old)
+    tables = [name for name, value in fused_state(three).items() if value.shape != before[name].shape]
     assert tables
     for new in (two, three):
         lend(before, new, same_classes=False)
@@ -96,11 +96,11 @@ def test_other_classes_start_from_the_mean_of_the_old_ones(architecture, player)
 
 def test_a_larger_size_takes_over_the_blocks_below_and_grey_takes_the_mean_colour():
     old, new = _build(_spec(), 0), _build(_spec(size=64), 1)
-    lent = lend(baked_state(old), new, same_classes=True)
+    lent = lend(fused_state(old), new, same_classes=True)
     assert 0.5 < lent.share < 1
     assert torch.allclose(new.blocks["16"].convs[0].conv.weight, old.blocks["16"].convs[0].conv.weight, atol=1e-2)
     grey = _build(_spec(channels=1), 2)
-    lend(baked_state(old), grey, same_classes=True)
+    lend(fused_state(old), grey, same_classes=True)
     assert grey.to_pixels.bias.item() == pytest.approx(old.to_pixels.bias.mean().item())
 
 
@@ -109,7 +109,7 @@ def test_what_a_discriminator_measured_on_its_reals_is_not_lent():
     old, new = _build(spec, 0, "discriminator"), _build(spec, 1, "discriminator")
     before = new.mean.clone()
     old.mean.add_(5)
-    lend(baked_state(old), new, same_classes=True)
+    lend(fused_state(old), new, same_classes=True)
     assert torch.equal(new.mean, before)
 
 
@@ -118,7 +118,7 @@ def test_rows_of_other_classes_learn_apart(player):
     """Every row has memory of its own: it can be trained, and restored from a state file."""
     old = _build(_spec(), 0, player)
     new = _build(_spec(classes=("c", "d", "e")), 1, player)
-    lend(baked_state(old), new, same_classes=False)
+    lend(fused_state(old), new, same_classes=False)
     for name, value in new.named_parameters():
         assert value.untyped_storage().nbytes() >= value.numel() * value.element_size(), name
     new.load_state_dict({k: v.clone() for k, v in new.state_dict().items()})

@@ -14,14 +14,16 @@ from synthbank.data import IngestOptions
 from synthbank.errors import UnknownNameError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.generation import build_gate
-from synthbank.models import ModelSpec, architectures, baked_state, save_tensors
+from synthbank.models import ModelSpec, architectures, fused_state, save_tensors
 from synthbank.records import ImageSpec, Split
 from synthbank.settings import Settings
 from synthbank.storage import decode_png, layout
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.ingest import augment, ingest, load_split
-from synthbank.workflows.report import gather, write_report
+from synthbank.workflows.data.datasets import load_split
+from synthbank.workflows.data.expand import expand
+from synthbank.workflows.data.ingest import ingest
+from synthbank.workflows.evaluation.report import gather, write_report
+from synthbank.workflows.generation.generate import GenerateRequest, generate
 
 SIZE = 32
 
@@ -33,7 +35,7 @@ def home(tmp_path_factory):
     _write_originals(folder / "originals")
     with open_bank(Settings(home=folder / "bank")) as bank:
         dataset = ingest(bank, folder / "originals", name="dots", options=IngestOptions(size=SIZE)).dataset
-        augment(bank, "dots")
+        expand(bank, "dots")
         _publish(bank, dataset)
         generate(bank, GenerateRequest("m1", 3))
         generate(bank, GenerateRequest("m1", 3, screen=False))
@@ -167,7 +169,7 @@ def _publish(bank, dataset):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = save_tensors(
-            baked_state(architectures.get("projected").generator(spec).eval()), header=spec.to_json()
+            fused_state(architectures.get("projected").generator(spec).eval()), header=spec.to_json()
         )
     gate = build_gate(load_split(bank, dataset, Split.TRAIN).images).to_bytes()
     card = {"spec": spec.to_json(), "screen_sha256": bytes_sha256(gate), "training": config.to_json()}

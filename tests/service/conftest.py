@@ -21,14 +21,15 @@ from synthbank.catalogue import queries
 from synthbank.data import IngestOptions
 from synthbank.fingerprint import bytes_sha256
 from synthbank.generation import Gate, GateThresholds, Sampler, build_gate
-from synthbank.models import ModelSpec, architectures, baked_state, load_baked, load_tensors, save_tensors
+from synthbank.models import ModelSpec, architectures, fused_state, load_fused, load_tensors, save_tensors
 from synthbank.records import ImageSpec, JobStatus, Score, Split
 from synthbank.service import ServiceSettings, create_app
 from synthbank.settings import Settings
 from synthbank.storage import layout
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.ingest import ingest, load_split, require_dataset
+from synthbank.workflows.data.datasets import load_split, require_dataset
+from synthbank.workflows.data.ingest import ingest
+from synthbank.workflows.generation.generate import GenerateRequest, generate
 
 MODEL, OTHER, DATASET, RUN = "small", "other", "ihc", "run-1"
 CLASSES = ("dab_negative", "dab_positive")
@@ -40,11 +41,11 @@ def publish(bank, name, dataset_id, originals, *, seed=0):
     """An untrained generator with the gate of real originals, set so that it keeps out at most one image in twenty."""
     spec = ModelSpec("projected", 32, 3, CLASSES, options={"width": 0.25})
     torch.manual_seed(seed)
-    weights = save_tensors(baked_state(architectures.get("projected").generator(spec).eval()))
+    weights = save_tensors(fused_state(architectures.get("projected").generator(spec).eval()))
     gate = build_gate(originals)
-    sampler = Sampler(load_baked(spec, load_tensors(weights)))
+    sampler = Sampler(load_fused(spec, load_tensors(weights)))
     blocks = [sampler.draw_block(job_seed=seed, class_index=c, block=0) for c in range(len(CLASSES))]
-    nearest = min(float(np.quantile(gate.judge(images).distance, 0.05)) for images in blocks)
+    nearest = min(float(np.quantile(gate.screen(images).distance, 0.05)) for images in blocks)
     limits = GateThresholds(copy_distance=nearest, blank_deviation=0.0)
     gate = Gate(gate.views, gate.hashes, limits, size=gate.size).to_bytes()
     card = {

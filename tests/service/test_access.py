@@ -14,8 +14,8 @@ from synthbank.service.access import RateLimiter, sign
 from synthbank.service.settings import resolve
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.ingest import augment
-from synthbank.workflows.keys import allows, create_key, find_by_token, revoke_key, rotate_key
+from synthbank.workflows.data.expand import expand
+from synthbank.workflows.maintenance.keys import allows, create_key, find_by_token, revoke_key, rotate_key
 
 from .conftest import DATASET, MODEL, served
 
@@ -247,7 +247,7 @@ def test_slow_clients_are_cut_and_hold_nobody_up(home):
 
 def test_the_augmentation_sheet_shows_originals_only_where_switched_on(home):
     with open_bank(Settings(home=home), create=False) as bank:
-        augment(bank, DATASET)
+        expand(bank, DATASET)
     with served(home, workers=0) as client:
         assert client.get(f"/v1/datasets/{DATASET}/augmentation").status_code == 403
     with served(home, workers=0, show_originals=True) as client:

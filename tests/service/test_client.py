@@ -62,11 +62,11 @@ def test_problems_are_the_same_errors_as_at_home(remote):
     with pytest.raises(errors.OptionError, match="count"):
         remote.generate(MODEL, count=0)
     with (
-        pytest.raises(errors.EnvironmentProblem, match="synthbank serve"),
+        pytest.raises(errors.SetupError, match="synthbank serve"),
         synthbank.Client("http://127.0.0.1:9") as no,
     ):
         no.models()
-    assert isinstance(calls.problem(500, None), errors.EnvironmentProblem)
+    assert isinstance(calls.problem(500, None), errors.SetupError)
     assert isinstance(calls.problem(429, {"error": {"type": "BusyError", "what": "full"}}), errors.BusyError)
     assert isinstance(calls.problem(401, {"error": {"type": "print", "what": "x"}}), errors.OptionError)
 

@@ -8,8 +8,8 @@ import pytest
 from synthbank.fingerprint import bytes_sha256
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.inspect import verify
+from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.maintenance.verify import verify
 
 from .conftest import CLASSES, MODEL
 

@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from synthbank.workflows.keys import create_key
+from synthbank.workflows.maintenance.keys import create_key
 
 from .conftest import CLASSES, MODEL, RUN, served
 

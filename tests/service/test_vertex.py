@@ -14,8 +14,8 @@ from synthbank.service import create_app
 from synthbank.service.settings import resolve
 from synthbank.settings import Settings
 from synthbank.storage import local_path_of
-from synthbank.workflows.adopt import adopt_model
 from synthbank.workflows.bank import open_bank
+from synthbank.workflows.models.adopt import adopt_model
 
 from .conftest import CLASSES, FAST, MODEL, running
 

@@ -18,10 +18,10 @@ from synthbank.service import ServiceSettings
 from synthbank.service.worker import Worker
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.inspect import regenerate, verify
-from synthbank.workflows.models import load_model
-from synthbank.workflows.requests import submit
+from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.generation.requests import submit
+from synthbank.workflows.maintenance.verify import regenerate, verify
+from synthbank.workflows.models.load import load_model
 
 from .conftest import CLASSES, MODEL, OTHER, publish, server
 
@@ -89,7 +89,7 @@ def test_shared_blocks_hold_the_same_images_as_lone_ones(opened, home, monkeypat
 
 def publish_again(source, target):
     """The same model in another bank."""
-    from synthbank.workflows.adopt import adopt_model
+    from synthbank.workflows.models.adopt import adopt_model
 
     adopt_model(target, source.store.url(f"models/{MODEL}"))
 
@@ -147,7 +147,7 @@ def test_a_short_job_is_not_held_up_by_a_long_one(opened, home):
 def test_a_job_whose_model_is_damaged_fails_and_others_go_on(opened, home):
     with opened.catalogue.session(read_only=True) as session:
         row = queries.get_model(MODEL, session=session)
-    from synthbank.workflows.ingest import load_split, require_dataset
+    from synthbank.workflows.data.datasets import load_split, require_dataset
 
     originals = load_split(opened, require_dataset(opened, "ihc"), Split.TRAIN).images
     publish(opened, OTHER, row.dataset_id, originals, seed=1)
@@ -167,7 +167,7 @@ def _files(bank, job):
 
 
 def test_a_worker_that_lost_its_lease_enters_and_stores_nothing(opened):
-    from synthbank.workflows.produce import Production
+    from synthbank.workflows.generation.producer import Production
 
     _, job = submit(opened, GenerateRequest(MODEL, 3, seed=75))
     with opened.catalogue.session() as session:
@@ -183,7 +183,7 @@ def test_a_worker_that_lost_its_lease_enters_and_stores_nothing(opened):
 
 
 def test_a_worker_that_is_late_to_take_a_job_up_leaves_the_files_of_the_next_one(opened):
-    from synthbank.workflows.produce import Production
+    from synthbank.workflows.generation.producer import Production
 
     _, job = submit(opened, GenerateRequest(MODEL, 3, seed=76))
     with opened.catalogue.session() as session:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.oauth2 import service_account
 
-from synthbank.errors import EnvironmentProblem, OptionError
+from synthbank.errors import OptionError, SetupError
 from synthbank.storage import ObjectStore, sign
 
 ADDRESS = {"gs": "STORAGE_EMULATOR_HOST", "s3": "AWS_ENDPOINT_URL"}
@@ -113,7 +113,7 @@ def test_every_upload_carries_a_checksum_or_is_checked(bucket, network):
     store = ObjectStore(f"{bucket}/bank")
     if bucket.startswith("gs:"):  # the answer names the checksum of what arrived
         network.damages = lambda number: True
-        with pytest.raises(EnvironmentProblem, match=r"bank/a\.bin|a\.bin"):
+        with pytest.raises(SetupError, match=r"bank/a\.bin|a\.bin"):
             store.put("a.bin", b"precious")
         return
     store.put("a.bin", b"precious")  # the client sends one, which S3 compares; the emulator does not
@@ -155,5 +155,5 @@ def test_a_link_on_google_is_signed_by_the_account_s_key(gs_bucket, gs_emulator)
 def test_credentials_that_cannot_sign_are_told(gs_bucket, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
     store = ObjectStore(f"{gs_bucket}/bank")
-    with pytest.raises(EnvironmentProblem, match="cannot be signed"):
+    with pytest.raises(SetupError, match="cannot be signed"):
         store.signed_url("images/a.png", life_sec=60)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbank.errors import EnvironmentProblem, NotFoundError, OptionError
+from synthbank.errors import NotFoundError, OptionError, SetupError
 from synthbank.storage import ObjectStore, local_path_of
 
 
@@ -80,7 +80,7 @@ def test_a_put_that_fails_midway_leaves_the_old_content(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "write", full_disk)
-    with pytest.raises(EnvironmentProblem, match="No space left"):
+    with pytest.raises(SetupError, match="No space left"):
         store.put("a/x.bin", b"n" * 15)
     monkeypatch.undo()
     assert store.get("a/x.bin") == b"old"
@@ -147,13 +147,13 @@ def test_urls(tmp_path):
 
 
 def test_an_unknown_filesystem_is_told():
-    with pytest.raises(EnvironmentProblem, match="not understood"):
+    with pytest.raises(SetupError, match="not understood"):
         ObjectStore("nosuch://x")
 
 
 def test_a_store_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(EnvironmentProblem, match="file/x"):
+    with pytest.raises(SetupError, match="file/x"):
         ObjectStore(tmp_path).put("file/x", b"1")
 
 
@@ -162,7 +162,7 @@ def test_a_missing_driver_names_its_extra(monkeypatch):
         raise ImportError("no driver")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", missing)
-    with pytest.raises(EnvironmentProblem, match=r"synthbank\[gcp\]"):
+    with pytest.raises(SetupError, match=r"synthbank\[gcp\]"):
         ObjectStore("gs://bucket/bank")
 
 
@@ -174,5 +174,5 @@ def test_a_refused_look_at_a_remote_store_is_told(method, call, monkeypatch):
         raise PermissionError("forbidden")
 
     monkeypatch.setattr(f"fsspec.implementations.memory.MemoryFileSystem.{method}", refuse)
-    with pytest.raises(EnvironmentProblem, match="forbidden"):
+    with pytest.raises(SetupError, match="forbidden"):
         getattr(store, call)("images")

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from synthbank.config import TrainConfig
 from synthbank.data import EpochSampler
-from synthbank.models import ModelSpec, SharedRng, baked_state, draw_latents, lend, load_baked, two_players
+from synthbank.models import ModelSpec, SharedRng, draw_latents, fused_state, lend, load_fused, two_players
 from synthbank.models.blocks import sharp_up
 from synthbank.records import LabelledImages
 from synthbank.training import make_trainer
@@ -26,10 +26,10 @@ def _networks(architecture):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         # without its normalisation measured on itself, all images of a random generator are one grey
-        weights = baked_state(settled(two_players(architecture).generator(spec), _draw, batches=1))
+        weights = fused_state(settled(two_players(architecture).generator(spec), _draw, batches=1))
         large = two_players(architecture).generator(dataclasses.replace(spec, size=64))
     fresh = lend(weights, large, same_classes=True).fresh_parameters
-    return load_baked(spec, weights), large, fresh
+    return load_fused(spec, weights), large, fresh
 
 
 def _draw(generator):
@@ -101,7 +101,7 @@ def test_a_generator_that_keeps_the_picture_draws_it_enlarged_from_the_first_ste
     if sizes[0] > 64:
         torch.nn.init.ones_(small.details["128"].gain)
     large = build(dataclasses.replace(spec, size=sizes[1]))
-    lent = lend(baked_state(small), large, same_classes=True)
+    lent = lend(fused_state(small), large, same_classes=True)
     new = {id(p) for p in large.detail_parameters()}
     assert new
     assert (new == {id(p) for p in lent.fresh_parameters}) == (sizes[1] == 2 * sizes[0])
@@ -122,8 +122,8 @@ def test_what_was_handed_on_learns_slowly_and_what_is_new_does_not():
     players = two_players("projected")
     small = dataclasses.replace(spec, size=32)
     start = {
-        "generator": baked_state(settled(players.generator(small), _draw, batches=1)),
-        "discriminator": baked_state(players.discriminator(small).eval()),
+        "generator": fused_state(settled(players.generator(small), _draw, batches=1)),
+        "discriminator": fused_state(players.discriminator(small).eval()),
     }
 
     def rates(first_step, progress):

@@ -16,7 +16,7 @@ from synthbank.models import (
     ModelSpec,
     TwoPlayers,
     architectures,
-    load_baked,
+    load_fused,
     load_tensors,
     read_header,
     save_tensors,
@@ -156,7 +156,7 @@ def test_snapshots_are_made_at_their_steps_and_hold_what_was_scored(whole):
     assert spec == whole.trainer.spec
     images = whole.grids[-1][1]
     assert images.shape == (6, 3, 32, 32)
-    again = whole.trainer.sample(load_baked(spec, load_tensors(data)), np.arange(6) % 2)
+    again = whole.trainer.sample(load_fused(spec, load_tensors(data)), np.arange(6) % 2)
     assert abs(again.astype(int) - images).max() <= 1
     event = whole.kinds("snapshot")[-1]
     assert event.values["kid"] == _score(images)["kid"]

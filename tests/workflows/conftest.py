@@ -11,15 +11,16 @@ from synthbank.config import resolve_train_config
 from synthbank.data import IngestOptions
 from synthbank.fingerprint import bytes_sha256
 from synthbank.generation import build_gate
-from synthbank.models import ModelSpec, architectures, baked_state, save_tensors
+from synthbank.models import ModelSpec, architectures, fused_state, save_tensors
 from synthbank.records import ImageSpec, Split
 from synthbank.settings import Settings
 from synthbank.storage import layout
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.evaluate import evaluate
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.ingest import ingest, load_split, require_dataset
-from synthbank.workflows.train import train
+from synthbank.workflows.data.datasets import load_split, require_dataset
+from synthbank.workflows.data.ingest import ingest
+from synthbank.workflows.evaluation.evaluate import evaluate
+from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.training.train import train
 
 MODEL, DATASET = "small", "ihc"
 SMALL = {
@@ -71,7 +72,7 @@ def publish(trained):
         generator = architectures.get("projected").generator(spec).eval()
         with torch.no_grad():
             change(generator)
-        weights = save_tensors(baked_state(generator))
+        weights = save_tensors(fused_state(generator))
         originals = load_split(trained, require_dataset(trained, DATASET), Split.TRAIN).images
         gate = build_gate(originals).to_bytes()
         trained.store.put(layout.model_key(name, "generator.safetensors"), weights)

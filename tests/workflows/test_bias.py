@@ -1,6 +1,6 @@
 from synthbank.catalogue import queries
-from synthbank.workflows.bias import bias
-from synthbank.workflows.generate import newest_job
+from synthbank.workflows.evaluation.bias import bias
+from synthbank.workflows.generation.generate import newest_job
 
 
 def test_bias_becomes_rows_with_floors(trained):

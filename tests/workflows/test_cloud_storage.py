@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthbank.errors import EnvironmentProblem, SourceError
+from synthbank.errors import SetupError, SourceError
 from synthbank.settings import Settings
 from synthbank.storage import encode_png
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.deliver import deliver
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.ingest import IngestOptions, default_name, ingest
-from synthbank.workflows.inspect import verify
-from synthbank.workflows.zoo import pull
+from synthbank.workflows.data.ingest import IngestOptions, default_name, ingest
+from synthbank.workflows.delivery.export import deliver
+from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.maintenance.verify import verify
+from synthbank.workflows.models.transfer import pull
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_bank_in_a_bucket(bucket, tmp_path):
 
 def test_a_bucket_that_is_not_there_is_told(bucket, tmp_path):
     settings = Settings(home=tmp_path / "bank", storage_url=f"{bucket}-none/bank")
-    with open_bank(settings) as bank, pytest.raises(EnvironmentProblem, match="could not be read or written"):
+    with open_bank(settings) as bank, pytest.raises(SetupError, match="could not be read or written"):
         pull(bank, "zoo:ihc-64")
 
 
@@ -69,5 +69,5 @@ def test_missing_credentials_are_told(s3_bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     settings = Settings(home=tmp_path / "bank")
-    with open_bank(settings) as bank, pytest.raises(EnvironmentProblem, match="locate credentials"):
+    with open_bank(settings) as bank, pytest.raises(SetupError, match="locate credentials"):
         ingest(bank, f"{s3_bucket}/cells", name="cells")

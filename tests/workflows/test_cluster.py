@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from synthbank.catalogue import queries
-from synthbank.errors import EnvironmentProblem, OptionError
+from synthbank.errors import OptionError, SetupError
 from synthbank.scale.cluster import address_of, check_shared, check_version, cluster
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.inspect import verify
+from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.maintenance.verify import verify
 
 from .conftest import MODEL
 
@@ -148,5 +148,5 @@ def test_files_that_every_machine_reaches_are_not_refused():
 
 
 def test_a_worker_of_another_version_does_not_do_the_work():
-    with pytest.raises(EnvironmentProblem, match=r"another version.*Allowed: 0\.0\.0"):
+    with pytest.raises(SetupError, match=r"another version.*Allowed: 0\.0\.0"):
         check_version("0.0.0")

@@ -1,7 +1,7 @@
 import os
 
 from synthbank.settings import Settings
-from synthbank.workflows.doctor import examine
+from synthbank.workflows.maintenance.doctor import examine
 
 
 def test_a_system_that_is_not_supported_is_told_and_stops_no_other_check(tmp_path, monkeypatch):

@@ -8,10 +8,10 @@ from synthbank.models import FeatureNetwork, load_feature_network
 from synthbank.records import INSIDE_DISCRIMINATOR, Split
 from synthbank.reports.measures import leading_network, measure_of, parts_of
 from synthbank.storage import ArrayCache
-from synthbank.workflows.evaluate import evaluate, load_synthetic
+from synthbank.workflows.data.datasets import load_split, require_dataset
+from synthbank.workflows.evaluation.evaluate import evaluate, load_synthetic
 from synthbank.workflows.features import cached_features, clear_features
-from synthbank.workflows.generate import GenerateRequest, generate, newest_job
-from synthbank.workflows.ingest import load_split, require_dataset
+from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
 
 from .conftest import DATASET, MODEL
 

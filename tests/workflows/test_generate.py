@@ -11,8 +11,8 @@ from synthbank.catalogue import queries
 from synthbank.errors import BusyError, IntegrityError, OptionError, StateError, UnknownNameError
 from synthbank.records import JobStatus, Verdict
 from synthbank.storage import decode_png, layout
-from synthbank.workflows.generate import GenerateRequest, generate, newest_job
-from synthbank.workflows.inspect import regenerate, verify
+from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
+from synthbank.workflows.maintenance.verify import regenerate, verify
 
 from .conftest import MODEL
 

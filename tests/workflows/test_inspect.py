@@ -6,9 +6,9 @@ from importlib import resources
 from synthbank.catalogue import queries
 from synthbank.records import Split
 from synthbank.storage import decode_png, encode_png, layout
-from synthbank.workflows.adopt import adopt_model
-from synthbank.workflows.ingest import require_dataset
-from synthbank.workflows.inspect import verify
+from synthbank.workflows.data.datasets import require_dataset
+from synthbank.workflows.maintenance.verify import verify
+from synthbank.workflows.models.adopt import adopt_model
 
 from .conftest import DATASET, MODEL
 

@@ -10,8 +10,8 @@ import pytest
 from synthbank.catalogue import queries
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.inspect import verify
+from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.maintenance.verify import verify
 
 from .conftest import MODEL
 
@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.generate import GenerateRequest, generate
+from synthbank.workflows.generation.generate import GenerateRequest, generate
 
 home, model, each, seed, *delays = sys.argv[1:]
 torch.set_num_threads(1)

@@ -8,9 +8,9 @@ from PIL import Image
 
 from synthbank.catalogue import queries
 from synthbank.errors import InputError, OptionError, StateError, UnknownNameError
-from synthbank.workflows.generate import newest_job
-from synthbank.workflows.reader import FORMAT, import_answers, make_study, newest_study, study_scores
-from synthbank.workflows.report import job_scorecard
+from synthbank.workflows.evaluation.reader_study import FORMAT, import_answers, make_study, newest_study, study_scores
+from synthbank.workflows.evaluation.report import job_scorecard
+from synthbank.workflows.generation.generate import newest_job
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from synthbank.data import IngestOptions
 from synthbank.errors import OptionError, StateError
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.ingest import ingest
+from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.run import RunRequest, plan, run
 
 OPTIONS = {"overrides": {"steps": 1, "init": "none"}, "ingest_options": IngestOptions(size=32)}

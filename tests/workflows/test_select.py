@@ -4,9 +4,9 @@ import pytest
 from synthbank.catalogue import queries
 from synthbank.errors import OptionError, StateError
 from synthbank.records import Verdict
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.inspect import regenerate
-from synthbank.workflows.train import train
+from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.maintenance.verify import regenerate
+from synthbank.workflows.training.train import train
 
 from .conftest import DATASET, MODEL, small_config
 

@@ -10,9 +10,9 @@ from synthbank.config import PRECISIONS, resolve_train_config
 from synthbank.models import ModelSpec
 from synthbank.records import LabelledImages
 from synthbank.workflows import speed
-from synthbank.workflows.processes import Processes
-from synthbank.workflows.speed import fastest
-from synthbank.workflows.train import train
+from synthbank.workflows.training.launch import Processes
+from synthbank.workflows.training.speed import fastest
+from synthbank.workflows.training.train import train
 
 from .conftest import DATASET, SMALL, small_config
 

@@ -16,10 +16,10 @@ from synthbank.settings import Settings
 from synthbank.storage import layout
 from synthbank.training import AdversarialTrainer, state_size
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.configure import configure
-from synthbank.workflows.ingest import ingest
-from synthbank.workflows.stages import shrunk, stages_of
-from synthbank.workflows.train import train
+from synthbank.workflows.data.ingest import ingest
+from synthbank.workflows.training.configure import configure
+from synthbank.workflows.training.growth import growth_stages, shrunk
+from synthbank.workflows.training.train import train
 
 from .conftest import SMALL, small_config
 
@@ -56,20 +56,22 @@ def _weights(bank, report):
 
 def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
     config = TrainConfig(steps=1000, time_budget_sec=None, grow_share=0.4, lr_floor=0.2, lr_floor_d=0.5)
-    found = [(s.size, s.config.steps, s.config.lr_floor, s.config.lr_floor_d, s.last) for s in stages_of(config, 256)]
+    found = [
+        (s.size, s.config.steps, s.config.lr_floor, s.config.lr_floor_d, s.last) for s in growth_stages(config, 256)
+    ]
     assert found == [
         (64, 160, 1.0, None, False),
         (128, 400, 1.0, None, False),
         (256, 1000, 0.2, 0.5, True),
     ]
     kept = dataclasses.replace(config, model_options={"picture_size": 128})
-    assert [(s.size, s.config.lr_floor, s.config.lr_floor_d) for s in stages_of(kept, 256)] == [
+    assert [(s.size, s.config.lr_floor, s.config.lr_floor_d) for s in growth_stages(kept, 256)] == [
         (64, 1.0, None),
         (128, 0.2, 0.5),
         (256, 0.2, 0.5),
     ]
     timed = TrainConfig(time_budget_sec=600.0, grow_share=0.25)
-    assert [(s.size, s.config.time_budget_sec) for s in stages_of(timed, 64)] == [(32, 150.0), (64, 600.0)]
+    assert [(s.size, s.config.time_budget_sec) for s in growth_stages(timed, 64)] == [(32, 150.0), (64, 600.0)]
 
 
 @pytest.mark.parametrize(
@@ -83,28 +85,28 @@ def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
 )
 def test_the_stage_of_32_pixels_is_short_in_long_runs(schedule, first):
     config = TrainConfig(**{"steps": None} | schedule, batch_size=8, grow_share=0.4)
-    small, full = stages_of(config, 64)
+    small, full = growth_stages(config, 64)
     assert (small.config.steps, small.config.time_budget_sec) == first
     assert full.config == config
-    assert stages_of(config, 128)[0].config.time_budget_sec in (None, 480.0)
+    assert growth_stages(config, 128)[0].config.time_budget_sec in (None, 480.0)
 
 
 def test_no_stage_is_smaller_than_the_start_weights():
     config = TrainConfig(steps=1000, grow_share=0.4)
-    sizes = {start: [s.size for s in stages_of(config, 128, start_size=start)] for start in (64, 128, 256)}
+    sizes = {start: [s.size for s in growth_stages(config, 128, start_size=start)] for start in (64, 128, 256)}
     assert sizes == {64: [64, 128], 128: [128], 256: [128]}
 
 
 @pytest.mark.parametrize(("share", "size"), [(0.0, 256), (0.4, 32)])
 def test_small_images_and_runs_without_a_share_have_one_stage(share, size):
     config = TrainConfig(steps=10, grow_share=share)
-    (only,) = stages_of(config, size)
+    (only,) = growth_stages(config, size)
     assert (only.size, only.config, only.last) == (size, config, True)
 
 
 def test_a_single_step_is_taken_at_full_size():
-    assert [s.size for s in stages_of(TrainConfig(steps=1, grow_share=0.4), 256)] == [256]
-    assert [s.config.steps for s in stages_of(TrainConfig(steps=2, grow_share=0.4), 256)] == [1, 2]
+    assert [s.size for s in growth_stages(TrainConfig(steps=1, grow_share=0.4), 256)] == [256]
+    assert [s.config.steps for s in growth_stages(TrainConfig(steps=2, grow_share=0.4), 256)] == [1, 2]
 
 
 def test_shrinking_takes_the_mean_of_each_square():

@@ -12,11 +12,13 @@ from synthbank.fingerprint import bytes_sha256
 from synthbank.models import load_tensors
 from synthbank.records import Split
 from synthbank.storage import layout
-from synthbank.workflows.configure import configure
-from synthbank.workflows.ingest import augment, ingest, load_split, require_dataset
+from synthbank.workflows.data.datasets import load_split, require_dataset
+from synthbank.workflows.data.expand import expand
+from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.lease import held
-from synthbank.workflows.train import run_name, train, train_per_class
-from synthbank.workflows.zoo import push
+from synthbank.workflows.models.transfer import push
+from synthbank.workflows.training.configure import configure
+from synthbank.workflows.training.train import run_name, train, train_per_class
 
 from .conftest import DATASET, MODEL, small_config
 
@@ -188,7 +190,8 @@ def test_a_longer_run_leaves_the_published_model_as_it_is(trained, monkeypatch, 
     kid = iter(range(10, 0, -1) if better else range(10))
     scores = {"real_diversity": 1.0, "fake_diversity": 1.0}
     monkeypatch.setattr(
-        "synthbank.workflows.train.snapshot_scorer", lambda reference: lambda images: {"kid": next(kid)} | scores
+        "synthbank.workflows.training.train.snapshot_scorer",
+        lambda reference: lambda images: {"kid": next(kid)} | scores,
     )
     config = small_config(seed=6, snapshot_every=2, steps=2)
     first = train(trained, DATASET, config, device="cpu").model
@@ -240,13 +243,13 @@ def test_an_original_that_is_withdrawn_during_the_training_stops_the_publication
 
 
 def test_the_users_own_expansion_is_the_one_that_is_trained_on(trained):
-    assert augment(trained, DATASET, to=180, seed=3).is_new
-    kept = augment(trained, DATASET)
+    assert expand(trained, DATASET, to=180, seed=3).is_new
+    kept = expand(trained, DATASET)
     assert (kept.is_new, kept.n_originals + kept.n_copies) == (False, 180)
     report = train(trained, DATASET, small_config(steps=1, offline_expansion=True), device="cpu", model_name="own")
     assert report.finished
     with pytest.raises(OptionError, match="another expansion already"):
-        augment(trained, DATASET, seed=4)
+        expand(trained, DATASET, seed=4)
 
 
 def test_an_unknown_feature_network_is_refused_before_there_is_a_run(trained):
@@ -377,7 +380,7 @@ def test_from_nothing_large_images_keep_the_picture_of_64_pixels(trained, size, 
 def test_auto_does_not_start_from_weights_that_know_these_images(trained, tmp_path, monkeypatch):
     """A model trained on them has seen what is held out now, or the same fields at another size."""
     push(trained, MODEL, str(tmp_path / "pushed"))
-    monkeypatch.setattr("synthbank.workflows.configure.START", str(tmp_path / "pushed"))
+    monkeypatch.setattr("synthbank.workflows.training.configure.START", str(tmp_path / "pushed"))
     images = load_split(trained, require_dataset(trained, DATASET), Split.TRAIN).images
     for i, (pixels, label) in enumerate(zip(images.images, images.labels, strict=True)):
         folder = tmp_path / "larger" / images.class_names[label]

@@ -5,11 +5,11 @@ from synthbank.catalogue import queries
 from synthbank.errors import OptionError, StateError
 from synthbank.metrics.utility import UtilityPlan
 from synthbank.records import Split
+from synthbank.workflows.data.datasets import load_split, require_dataset
+from synthbank.workflows.evaluation.cross_validation import cross_utility, fold_datasets, fold_number
+from synthbank.workflows.evaluation.utility import fold_of, regime_table, utility
 from synthbank.workflows.frozen import Embedder
-from synthbank.workflows.generate import GenerateRequest, generate, newest_job
-from synthbank.workflows.ingest import load_split, require_dataset
-from synthbank.workflows.utility import fold_of, regime_table, utility
-from synthbank.workflows.utility_folds import cross_utility, fold_datasets, fold_number
+from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
 
 from .conftest import DATASET, MODEL
 
@@ -25,7 +25,7 @@ def thumbnails(monkeypatch):
         n, channels, side, _ = images.shape
         return images.reshape(n, channels, 8, side // 8, 8, side // 8).mean(axis=(3, 5)).reshape(n, -1)
 
-    monkeypatch.setattr("synthbank.workflows.utility.Embedder", lambda network: embed)
+    monkeypatch.setattr("synthbank.workflows.evaluation.utility.Embedder", lambda network: embed)
 
 
 def test_utility_becomes_rows_with_groups_details_and_a_verdict(trained):

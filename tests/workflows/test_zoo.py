@@ -11,11 +11,11 @@ from synthbank.records import Split
 from synthbank.settings import Settings
 from synthbank.storage import layout
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.evaluate import evaluate
-from synthbank.workflows.generate import GenerateRequest, generate
-from synthbank.workflows.ingest import ingest
-from synthbank.workflows.train import train
-from synthbank.workflows.zoo import pull, push, read_package, start_weights, zoo_names
+from synthbank.workflows.data.ingest import ingest
+from synthbank.workflows.evaluation.evaluate import evaluate
+from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.models.transfer import initial_weights, pull, push, read_package, zoo_names
+from synthbank.workflows.training.train import train
 
 from .conftest import DATASET, MODEL, small_config
 
@@ -129,7 +129,7 @@ def test_an_original_takes_the_models_that_started_from_its_model_with_it(traine
         report = queries.withdraw_original(min(trained_on), session=session)
         assert set(report.models) == {"child", "guest", MODEL}
     with pytest.raises(StateError, match="withdrawn"):
-        start_weights(trained, MODEL)
+        initial_weights(trained, MODEL)
 
 
 def _originals(name, session):
@@ -137,7 +137,7 @@ def _originals(name, session):
 
 
 def test_none_means_random_weights(trained):
-    assert start_weights(trained, "none") is None
+    assert initial_weights(trained, "none") is None
 
 
 @pytest.mark.parametrize("name", zoo_names())

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from sqlalchemy import URL
 
-from synthbank.errors import EnvironmentProblem, OptionError
+from synthbank.errors import OptionError, SetupError
 
 SCHEME = "cloudsql+postgresql"
 _MARK = "cloudsql"
@@ -67,7 +67,7 @@ class CloudSql:
         self._lock = Lock()
 
     def connect(self) -> Any:
-        """A new connection; raises `EnvironmentProblem` where library, credentials, rights or instance are missing."""
+        """A new connection; raises `SetupError` where library, credentials, rights or instance are missing."""
         try:
             with self._lock:
                 connector = self._connector = self._connector or self._library()(
@@ -77,10 +77,10 @@ class CloudSql:
             return connector.connect(
                 self._url.host, "psycopg", user=self._user, db=self._url.database, connect_timeout=10
             )
-        except EnvironmentProblem:
+        except SetupError:
             raise
         except Exception as error:  # of credentials, of the interface, of the network, of the driver
-            raise EnvironmentProblem(
+            raise SetupError(
                 "The Cloud SQL instance could not be reached",
                 got=f"{self._url.host}: {error}",
                 next_step="check the instance's name, that it runs, and that this account may connect as "
@@ -98,7 +98,7 @@ class CloudSql:
         try:
             from google.cloud.sql.connector import Connector
         except ImportError as error:
-            raise EnvironmentProblem(
+            raise SetupError(
                 "The Cloud SQL connector is not installed",
                 got=str(error),
                 next_step="pip install 'synthbank[gcp,postgres]'",
@@ -118,7 +118,7 @@ def _own_account() -> str:
         credentials.refresh(Request())
     address = getattr(credentials, "service_account_email", None)
     if not address:
-        raise EnvironmentProblem(
+        raise SetupError(
             "This machine acts as a person, whose database user cannot be read from the credentials",
             next_step=f"name the user in SYNTHBANK_DATABASE_URL: {SCHEME}://YOU%40example.org@PROJECT:REGION:INSTANCE/DATABASE",
         )

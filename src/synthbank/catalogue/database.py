@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from synthbank.catalogue import cloud_sql
 from synthbank.catalogue.tables import SCHEMA_VERSION
 from synthbank.catalogue.write import to_json
-from synthbank.errors import EnvironmentProblem, OptionError, StateError
+from synthbank.errors import OptionError, SetupError, StateError
 
 _BUSY_MS = 30_000
 _CHECKPOINT_PAGES = 8000  # 32 MB: entering images touches pages all over the indexes; fewer of them are written twice
@@ -65,7 +65,7 @@ class Catalogue:
 
         Raises:
             StateError: the catalogue is missing, not migrated, or of a newer SynthBank.
-            EnvironmentProblem: the server does not answer, or the file is damaged or must not be written.
+            SetupError: the server does not answer, or the file is damaged or must not be written.
         """
         self._require_schema()
         bind = self.engine
@@ -81,7 +81,7 @@ class Catalogue:
 
         Raises:
             StateError: the catalogue is of a newer SynthBank.
-            EnvironmentProblem: as of `session`.
+            SetupError: as of `session`.
         """
         from synthbank.catalogue.migrate import upgrade
 
@@ -142,7 +142,7 @@ class Catalogue:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Tell what is wrong with the database itself, and not with a statement, as an `EnvironmentProblem`."""
+        """Tell what is wrong with the database itself, and not with a statement, as an `SetupError`."""
         try:
             yield
         except (DatabaseError, sqlite3.DatabaseError) as error:
@@ -150,7 +150,7 @@ class Catalogue:
             unusable = isinstance(error, OperationalError | sqlite3.OperationalError)
             if not unusable and type(cause) is not sqlite3.DatabaseError:  # SQLite's kind for a damaged file
                 raise
-            raise EnvironmentProblem(
+            raise SetupError(
                 "The catalogue's database could not be used",
                 got=f"{self.url.render_as_string(hide_password=True)}: {cause}",
                 next_step=_NEXT_OF_SQLITE if self.url.get_backend_name() == "sqlite" else _NEXT_OF_SERVER,
@@ -219,7 +219,7 @@ def _engine(url: URL, pool_size: int) -> Engine:
             event.listen(engine, "engine_disposed", lambda _: instance.close())
         return engine
     except (ImportError, NoSuchModuleError) as error:
-        raise EnvironmentProblem(
+        raise SetupError(
             "The PostgreSQL driver is not installed", got=str(error), next_step="pip install 'synthbank[postgres]'"
         ) from error
 

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from synthbank import __version__
 from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service
 from synthbank.cli.output import at_bank, escaped, talk
-from synthbank.errors import EnvironmentProblem, SynthBankError
+from synthbank.errors import SetupError, SynthBankError
 
 _INTERRUPTED = 130
 
@@ -78,7 +78,7 @@ def _fail(error: SynthBankError) -> NoReturn:
 def _told(error: OSError) -> SynthBankError:
     """What no room has told in better words."""
     path = error.filename2 or error.filename
-    return EnvironmentProblem(
+    return SetupError(
         "The system refused to read or write",
         got=f"{path}: {error.strerror}" if path is not None else str(error) or type(error).__name__,
         next_step="check the path, its permissions, free space and the connection, then run the same command again",

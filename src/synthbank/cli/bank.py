@@ -103,7 +103,7 @@ def verify(
 
     Exit code 1 if not. Half-written files that killed processes left more than an hour ago are removed.
     """
-    from synthbank.workflows.inspect import verify as work
+    from synthbank.workflows.maintenance.verify import verify as work
 
     with opened(bank, create=False) as found, working("checking") as show:
         report = work(found, hashes=not quick, on_progress=lambda n: show(f"checking: {n} files"))
@@ -130,7 +130,7 @@ def regenerate(
     json: JsonOption = False,
 ) -> None:
     """Make an image again from its row, and say whether it equals the stored one; exit code 1 if not."""
-    from synthbank.workflows.inspect import regenerate as work
+    from synthbank.workflows.maintenance.verify import regenerate as work
 
     with opened(bank, create=False) as found, working("drawing"):
         report = work(found, identity, device=device)

@@ -21,7 +21,7 @@ from synthbank.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from synthbank.workflows.ingest import IngestOptions, IngestReport
+    from synthbank.workflows.data.ingest import IngestOptions, IngestReport
 
 
 _SHOWN_FILES = 40
@@ -51,8 +51,8 @@ def ingest(
     json: JsonOption = False,
 ) -> None:
     """Check, split and catalogue a set of labelled images."""
-    from synthbank.workflows.ingest import default_name, parse_shares
-    from synthbank.workflows.ingest import ingest as work
+    from synthbank.workflows.data.ingest import default_name, parse_shares
+    from synthbank.workflows.data.ingest import ingest as work
 
     if (source is None) == (sample is None):
         raise typer.BadParameter("give either a source or --sample ihc")
@@ -73,7 +73,7 @@ def ingest(
 
 def ingest_options(*, size: int, fit: str, group_by: str | None, channels: int | None) -> IngestOptions:
     """`IngestOptions` from the command line."""
-    from synthbank.workflows.ingest import IngestOptions
+    from synthbank.workflows.data.ingest import IngestOptions
 
     return IngestOptions(size=size, fit=fit, group_by=group_by, channels=channels)
 
@@ -112,8 +112,8 @@ def augment(
     json: JsonOption = False,
 ) -> None:
     """Plan the affine expansion of the training images: scaling, rotation, translation, each with probability 0.5."""
-    from synthbank.workflows.ingest import augment as work
-    from synthbank.workflows.preview import expansion_sheet
+    from synthbank.workflows.data.expand import expand as work
+    from synthbank.workflows.data.preview import expansion_sheet
 
     with opened(bank, create=False) as found:
         report = work(found, name, to=to, seed=seed)

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 def doctor(bank: BankOption = None, json: JsonOption = False) -> None:
     """Check Python, torch, feature networks, disk, memory and the bank; exit code 1 if something is broken."""
     from synthbank.settings import Settings
-    from synthbank.workflows.doctor import examine
+    from synthbank.workflows.maintenance.doctor import examine
 
     findings = examine(Settings() if bank is None else Settings(home=bank))
     broken = [f for f in findings if f.state == "broken"]

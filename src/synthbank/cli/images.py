@@ -51,8 +51,8 @@ def generate(
     json: JsonOption = False,
 ) -> None:
     """Make N accepted images of each class. A killed job goes on where it stopped; asking for more extends it."""
-    from synthbank.workflows.generate import GenerateRequest
-    from synthbank.workflows.generate import generate as work
+    from synthbank.workflows.generation.generate import GenerateRequest
+    from synthbank.workflows.generation.generate import generate as work
 
     if on is not None:
         from synthbank.scale import generate as work_there
@@ -102,7 +102,7 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Get accepted images out, with metadata.csv and a dataset card."""
-    from synthbank.workflows.deliver import deliver, require_linkable, share
+    from synthbank.workflows.delivery.export import deliver, require_linkable, share
 
     if link is not None:
         require_linkable(to)

@@ -64,9 +64,9 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Score a job's accepted images against the held-out originals, with intervals and real-against-real floors."""
-    from synthbank.workflows.bias import bias as look_for_bias
-    from synthbank.workflows.evaluate import evaluate as work
-    from synthbank.workflows.generate import newest_job
+    from synthbank.workflows.evaluation.bias import bias as look_for_bias
+    from synthbank.workflows.evaluation.evaluate import evaluate as work
+    from synthbank.workflows.generation.generate import newest_job
 
     if on is not None:
         from synthbank.scale import evaluate as work_there
@@ -107,9 +107,9 @@ def evaluate(
 
 
 def _utility(bank: Any, job: str, folds: str | None, seconds: float | None, options: dict[str, Any], show: Any) -> Any:
-    from synthbank.workflows.utility import utility as work
-    from synthbank.workflows.utility import utility_plan
-    from synthbank.workflows.utility_folds import cross_utility_of_job, fold_number
+    from synthbank.workflows.evaluation.cross_validation import cross_utility_of_job, fold_number
+    from synthbank.workflows.evaluation.utility import utility as work
+    from synthbank.workflows.evaluation.utility import utility_plan
 
     budget_sec = options.pop("budget_sec")
     plan = utility_plan(**options)
@@ -138,7 +138,7 @@ def show_bias(scores: Any) -> None:
 
 def show_utility(report: Any) -> None:
     """The table of regimes and the verdict."""
-    from synthbank.workflows.utility import regime_table
+    from synthbank.workflows.evaluation.utility import regime_table
 
     columns = ("classifier", "trained on", "macro-F1", "95% interval", "gain over control", "95% interval", "p")
     say_table("utility: classifiers tested on held-out originals", columns, regime_table(report.scores))
@@ -161,8 +161,8 @@ def report(
 
     It shows originals: give it only to those who may see them.
     """
-    from synthbank.workflows.generate import newest_job
-    from synthbank.workflows.report import job_scorecard, write_report
+    from synthbank.workflows.evaluation.report import job_scorecard, write_report
+    from synthbank.workflows.generation.generate import newest_job
 
     with opened(bank, create=False) as found, working("writing the report"):
         if scorecard:

@@ -60,10 +60,10 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train a generator and publish its best snapshot. The same command resumes a run that was cut off."""
-    from synthbank.workflows.configure import configure
-    from synthbank.workflows.processes import is_first
-    from synthbank.workflows.train import train as work
-    from synthbank.workflows.train import train_per_class
+    from synthbank.workflows.training.configure import configure
+    from synthbank.workflows.training.launch import is_first
+    from synthbank.workflows.training.train import train as work
+    from synthbank.workflows.training.train import train_per_class
 
     with opened(bank, create=False) as found:
         overrides = parse_assignments(set_) | {
@@ -152,7 +152,7 @@ def models_ls(
 
 
 def _show_zoo(json: bool) -> None:
-    from synthbank.workflows.zoo import zoo_cards
+    from synthbank.workflows.models.transfer import zoo_cards
 
     cards = zoo_cards()
     if json:
@@ -172,7 +172,7 @@ def models_show(
 ) -> None:
     """Show the card of a model."""
     from synthbank.catalogue import queries
-    from synthbank.workflows.zoo import ZOO, read_package
+    from synthbank.workflows.models.transfer import ZOO, read_package
 
     if name.startswith(ZOO):
         card = read_package(name).card
@@ -194,7 +194,7 @@ def models_pull(
     json: JsonOption = False,
 ) -> None:
     """Enter a model into the bank, ready to generate; every file is checked against its hash."""
-    from synthbank.workflows.zoo import pull
+    from synthbank.workflows.models.transfer import pull
 
     with opened(bank) as found:
         row = pull(found, source, name=name)
@@ -215,7 +215,7 @@ def models_push(
 
     The screen holds small grey pictures of the training originals: whoever may not see them may not have it.
     """
-    from synthbank.workflows.zoo import push
+    from synthbank.workflows.models.transfer import push
 
     with opened(bank, create=False) as found:
         files = push(found, name, target)

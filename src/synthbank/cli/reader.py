@@ -28,8 +28,8 @@ def reader_make(
     json: JsonOption = False,
 ) -> None:
     """Make a blinded, balanced sheet: one HTML file that works offline and saves the answers. It holds originals."""
-    from synthbank.workflows.generate import newest_job
-    from synthbank.workflows.reader import make_study
+    from synthbank.workflows.evaluation.reader_study import make_study
+    from synthbank.workflows.generation.generate import newest_job
 
     with opened(bank, create=False) as found, working("making the sheet"):
         report = make_study(found, job or newest_job(found), to=to, n=n, seed=seed)
@@ -48,7 +48,7 @@ def reader_import(
     json: JsonOption = False,
 ) -> None:
     """Take a reader's answers in; the same file twice adds nothing."""
-    from synthbank.workflows.reader import import_answers
+    from synthbank.workflows.evaluation.reader_study import import_answers
 
     with opened(bank, create=False) as found:
         report = import_answers(found, file)
@@ -65,7 +65,7 @@ def reader_show(
     json: JsonOption = False,
 ) -> None:
     """Accuracy of each reader with its interval, overall and by class; 0.5 is guessing."""
-    from synthbank.workflows.reader import newest_study, study_scores
+    from synthbank.workflows.evaluation.reader_study import newest_study, study_scores
 
     with opened(bank, create=False) as found:
         name = study or newest_study(found)

@@ -49,8 +49,8 @@ def demo(
 
     Training starts from weights that know blood cells, and no tissue.
     """
-    from synthbank.workflows.configure import START
     from synthbank.workflows.run import RunRequest
+    from synthbank.workflows.training.configure import START
 
     request = RunRequest(
         source="sample:ihc",
@@ -88,7 +88,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """The whole way on your own images: ingest, split, expand, train, generate, evaluate, report."""
-    from synthbank.workflows.ingest import default_name, parse_shares
+    from synthbank.workflows.data.ingest import default_name, parse_shares
     from synthbank.workflows.run import RunRequest, plan
 
     request = RunRequest(

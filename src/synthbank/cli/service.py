@@ -57,7 +57,7 @@ def require_a_key(settings: Any) -> None:
     """Refuse to open a service beyond this machine that nobody could use, or anybody."""
     from synthbank.errors import StateError
     from synthbank.workflows.bank import open_bank
-    from synthbank.workflows.keys import has_valid_key
+    from synthbank.workflows.maintenance.keys import has_valid_key
 
     if not settings.keys_required or settings.vertex.active:
         return
@@ -79,7 +79,7 @@ def keys_create(
     json: JsonOption = False,
 ) -> None:
     """Make a key and show it, this once."""
-    from synthbank.workflows.keys import create_key
+    from synthbank.workflows.maintenance.keys import create_key
 
     with opened(bank) as found:
         _show_new(create_key(found, name, scope=scope, days=days), json)
@@ -105,7 +105,7 @@ def keys_rotate(
     json: JsonOption = False,
 ) -> None:
     """Make a new key in place of an old one."""
-    from synthbank.workflows.keys import rotate_key
+    from synthbank.workflows.maintenance.keys import rotate_key
 
     with opened(bank, create=False) as found:
         _show_new(rotate_key(found, key_id, overlap_hours=overlap), json)
@@ -115,7 +115,7 @@ def keys_revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key.")], bank: BankOption = None, json: JsonOption = False
 ) -> None:
     """End a key at once."""
-    from synthbank.workflows.keys import revoke_key
+    from synthbank.workflows.maintenance.keys import revoke_key
 
     with opened(bank, create=False) as found:
         row = revoke_key(found, key_id)

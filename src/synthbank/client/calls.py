@@ -98,7 +98,7 @@ def problem(status: int, body: Any) -> errors.SynthBankError:
     facts = body.get("error", {}) if isinstance(body, dict) else {}
     kind = getattr(errors, str(facts.get("type")), None)
     if not (isinstance(kind, type) and issubclass(kind, errors.SynthBankError)) or kind is errors.UnknownNameError:
-        kind = errors.OptionError if status < 500 else errors.EnvironmentProblem
+        kind = errors.OptionError if status < 500 else errors.SetupError
     what = facts.get("what") or f"The service answered {status}"
     return kind(what, got=facts.get("got"), allowed=facts.get("allowed"), next_step=facts.get("next"), status=status)
 

@@ -11,7 +11,7 @@ import httpx
 
 from synthbank.client import calls
 from synthbank.client.calls import Call, Generated, RemoteImage
-from synthbank.errors import EnvironmentProblem
+from synthbank.errors import SetupError
 
 T = TypeVar("T")
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -242,7 +242,5 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     raise calls.problem(answer.status_code, body)
 
 
-def _no_answer(url: httpx.URL, error: Exception) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        "The service does not answer", got=f"{url}: {error}", next_step="start it with `synthbank serve`"
-    )
+def _no_answer(url: httpx.URL, error: Exception) -> SetupError:
+    return SetupError("The service does not answer", got=f"{url}: {error}", next_step="start it with `synthbank serve`")

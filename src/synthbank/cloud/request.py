@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from synthbank.cloud.settings import CloudSettings
-from synthbank.errors import EnvironmentProblem, OptionError
+from synthbank.errors import OptionError, SetupError
 from synthbank.fingerprint import bytes_sha256
 
 _MODULES = {"Build": "google.cloud.devtools.cloudbuild_v1.types"}
@@ -69,7 +69,7 @@ def check(request: Request) -> Request:
     """The same request, once the client library's own type has read its body.
 
     Raises:
-        EnvironmentProblem: the client library is not installed.
+        SetupError: the client library is not installed.
         OptionError: a field is unknown or of another type.
     """
     if request.message is not None:
@@ -92,6 +92,6 @@ def _message_type(name: str) -> Any:
     try:
         return getattr(import_module(_MODULES.get(name, _VERTEX)), name)
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise SetupError(
             "Google's client library is not installed", got=error.name, next_step="pip install 'synthbank[vertex]'"
         ) from error

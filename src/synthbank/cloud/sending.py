@@ -12,7 +12,7 @@ import httpx
 
 from synthbank.cloud.request import Request, check
 from synthbank.cloud.settings import CloudSettings
-from synthbank.errors import AccessError, BusyError, EnvironmentProblem, NotFoundError, OptionError, SynthBankError
+from synthbank.errors import AccessError, BusyError, NotFoundError, OptionError, SetupError, SynthBankError
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _DONE_BEFORE = {"exists": HTTPStatus.CONFLICT, "missing": HTTPStatus.NOT_FOUND}
@@ -113,7 +113,7 @@ class Sender:
                 json=request.body,
             )
         except httpx.TransportError as error:
-            raise EnvironmentProblem(
+            raise SetupError(
                 "Google Cloud cannot be reached", got=f"{request.url}: {error}", next_step="try the same command again"
             ) from error
 
@@ -134,14 +134,14 @@ class _Token(httpx.Auth):
             import google.auth
             import google.auth.exceptions
         except ImportError as error:
-            raise EnvironmentProblem(
+            raise SetupError(
                 "Google's client library is not installed", got=error.name, next_step="pip install 'synthbank[vertex]'"
             ) from error
         try:
             found: Any = google.auth.default(scopes=[_SCOPE])
             self._credentials = found[0]
         except google.auth.exceptions.DefaultCredentialsError as error:
-            raise EnvironmentProblem(
+            raise SetupError(
                 "This machine has no credentials for Google Cloud",
                 next_step="gcloud auth application-default login, or --dry-run to look at the requests alone",
             ) from error

@@ -60,7 +60,7 @@ def export_images(
 
     Raises:
         StateError: nothing to export, or the target is occupied.
-        EnvironmentProblem: the target cannot be written.
+        SetupError: the target cannot be written.
         IntegrityError: a file differs from what was recorded; nothing is left at the target.
     """
     exporter = exporters.get(fmt)

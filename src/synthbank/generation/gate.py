@@ -60,7 +60,7 @@ class Gate:
         self._matcher = Matcher(views)
         self._known = {h: i for i, h in enumerate(self.hashes)}
 
-    def judge(self, images: UInt8Images) -> Verdicts:
+    def screen(self, images: UInt8Images) -> Verdicts:
         """Screen images `[N, C, H, W]` uint8: exact copies, near copies, near-blank ones.
 
         Distances are those of `Matcher.nearest`, 0 to 1; turned, mirrored, moved, cut and recoloured copies count.

@@ -1,7 +1,6 @@
 """Networks: architectures (one file per paper), frozen feature networks, blocks and weights files."""
 
 import synthbank.models.architectures  # noqa: F401 (first: loaded later, the package would hide its registry)
-from synthbank.models.bake import baked_state, load_baked
 from synthbank.models.base import (
     Architecture,
     Denoiser,
@@ -25,12 +24,15 @@ from synthbank.models.features import (
     load_encoder,
     load_feature_network,
 )
+from synthbank.models.features.space import SCORING_NETWORK, scoring_size
+from synthbank.models.fuse import fused_state, load_fused
 from synthbank.models.latents import Latents, draw_latents, to_uint8
 from synthbank.models.symmetry import SYMMETRIES, draw_codes, turn
 from synthbank.models.transfer import lend
 from synthbank.models.weights import load_tensors, read_header, save_tensors, state_fingerprint
 
 __all__ = [
+    "SCORING_NETWORK",
     "SYMMETRIES",
     "Architecture",
     "Denoiser",
@@ -43,23 +45,24 @@ __all__ = [
     "TwoPlayers",
     "UserEncoder",
     "architectures",
-    "baked_state",
     "batched",
     "channels_last",
     "count_parameters",
     "draw_codes",
     "draw_latents",
     "feature_networks",
+    "fused_state",
     "integers",
     "lend",
-    "load_baked",
     "load_encoder",
     "load_feature_network",
+    "load_fused",
     "load_tensors",
     "networks_inside",
     "normal",
     "read_header",
     "save_tensors",
+    "scoring_size",
     "smooth_up",
     "state_fingerprint",
     "to_uint8",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from synthbank.models.bake import baked_state
 from synthbank.models.base import Discriminator
+from synthbank.models.fuse import fused_state
 
 _POWER_ITERATIONS = 50
 
@@ -41,7 +41,7 @@ def lend(tensors: Mapping[str, Tensor], module: nn.Module, *, same_classes: bool
     else that does not fit stays fresh.
 
     Args:
-        tensors: from `baked_state`, of a published model.
+        tensors: from `fused_state`, of a published model.
         module: the new network; changed in place.
         same_classes: both networks know the same classes in the same order.
     """
@@ -65,7 +65,7 @@ def lend(tensors: Mapping[str, Tensor], module: nn.Module, *, same_classes: bool
 
 def _targets(module: nn.Module) -> dict[str, Tensor]:
     measured = module.measured if isinstance(module, Discriminator) else ()
-    return {k: v for k, v in baked_state(module).items() if v.is_floating_point() and k not in measured}
+    return {k: v for k, v in fused_state(module).items() if v.is_floating_point() and k not in measured}
 
 
 def _holder(module: nn.Module, name: str) -> tuple[nn.Module, str]:

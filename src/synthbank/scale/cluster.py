@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 from synthbank import __version__
-from synthbank.errors import EnvironmentProblem, OptionError
+from synthbank.errors import OptionError, SetupError
 from synthbank.storage import local_path_of
 
 _LOCAL = ("", "local")
@@ -61,7 +61,7 @@ def cluster(on: str, storage_url: str | None) -> Iterator[Any]:
 
     Raises:
         OptionError: see `address_of` and `check_shared`.
-        EnvironmentProblem: Ray is not installed, or does not answer.
+        SetupError: Ray is not installed, or does not answer.
     """
     address = address_of(on)
     check_shared(storage_url, _hosts_in(address))
@@ -92,11 +92,9 @@ def width(ray: Any, *, device: str = "cpu") -> int:
 
 
 def check_version(version: str) -> None:
-    """On a worker: raise `EnvironmentProblem` where another version of this package would do the work."""
+    """On a worker: raise `SetupError` where another version of this package would do the work."""
     if version != __version__:
-        raise EnvironmentProblem(
-            "A worker of the cluster has another version of synthbank", got=__version__, allowed=version
-        )
+        raise SetupError("A worker of the cluster has another version of synthbank", got=__version__, allowed=version)
 
 
 def _connect(ray: Any, address: str | None) -> None:
@@ -107,7 +105,7 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise EnvironmentProblem(
+        raise SetupError(
             "The Ray cluster does not answer",
             got=f"{address or 'RAY_ADDRESS or a new local cluster'}: {error}",
             next_step="check the address, and that Ray there has the version that is installed here",
@@ -137,5 +135,5 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise EnvironmentProblem("Ray is not installed", next_step="pip install 'synthbank[ray]'") from error
+        raise SetupError("Ray is not installed", next_step="pip install 'synthbank[ray]'") from error
     return ray

@@ -14,15 +14,15 @@ from synthbank.models import FeatureNetwork, feature_networks, load_feature_netw
 from synthbank.records import UInt8Images
 from synthbank.scale.cluster import check_version, cluster, task, width
 from synthbank.workflows.bank import Bank
-from synthbank.workflows.evaluate import EvaluateReport
-from synthbank.workflows.evaluate import evaluate as evaluate_here
+from synthbank.workflows.evaluation.evaluate import EvaluateReport
+from synthbank.workflows.evaluation.evaluate import evaluate as evaluate_here
 from synthbank.workflows.features import Embedder, embed_here
 
 _AHEAD = 2
 
 
 def evaluate(bank: Bank, job_id: str, *, on: str, **options: Any) -> EvaluateReport:
-    """`workflows.evaluate.evaluate` with features from a Ray cluster: the same scores.
+    """`workflows.evaluation.evaluate.evaluate` with features from a Ray cluster: the same scores.
 
     A user's own encoder, which is a file of this machine, is computed here.
 
@@ -30,7 +30,7 @@ def evaluate(bank: Bank, job_id: str, *, on: str, **options: Any) -> EvaluateRep
         bank: images travel from here to the workers, which need no access to it.
         job_id: a generation job.
         on: `ray` or `ray:ADDRESS`.
-        **options: as in `workflows.evaluate.evaluate`.
+        **options: as in `workflows.evaluation.evaluate.evaluate`.
     """
     with cluster(on, storage_url=None) as ray:
         return evaluate_here(bank, job_id, embed=embedder(ray), **options)

@@ -15,15 +15,15 @@ from typing import Any
 
 from synthbank import __version__
 from synthbank.catalogue import JobRow, queries
-from synthbank.errors import EnvironmentProblem
+from synthbank.errors import SetupError
 from synthbank.records import JobStatus
 from synthbank.scale.cluster import RETRIES, cluster, task, width
 from synthbank.scale.shards import Errand, Made, Shard, make
 from synthbank.storage import layout
 from synthbank.workflows.bank import Bank
-from synthbank.workflows.generate import GenerateReport, GenerateRequest
-from synthbank.workflows.generate import generate as generate_here
-from synthbank.workflows.produce import Production, Strand, Work, until_enough
+from synthbank.workflows.generation.generate import GenerateReport, GenerateRequest
+from synthbank.workflows.generation.generate import generate as generate_here
+from synthbank.workflows.generation.producer import Production, Strand, Work, until_enough
 
 _SHARD = 256  # images: some seconds of work, against some milliseconds to hand it out
 _RARE = 0.05  # share of images that pass, below which it is not believed
@@ -39,7 +39,7 @@ def generate(
     on_progress: Callable[[str, int, int], None] = lambda class_name, done, wanted: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> GenerateReport:
-    """`workflows.generate.generate` on a Ray cluster: the same images, rows and report.
+    """`workflows.generation.generate.generate` on a Ray cluster: the same images, rows and report.
 
     Args:
         bank: its files must be where every worker reaches them; the catalogue is used by this process alone.
@@ -51,7 +51,7 @@ def generate(
 
     Raises:
         OptionError: the workers could not reach the bank's files.
-        EnvironmentProblem: no cluster, or its workers die again and again.
+        SetupError: no cluster, or its workers die again and again.
     """
     with cluster(on, bank.settings.objects_url) as ray:
         producer = functools.partial(ClusterProduction, ray=ray, device=device)
@@ -159,7 +159,7 @@ class ClusterProduction(Production):
         try:
             made: Made = self._ray.get(sent.result)
         except WorkerCrashedError as error:
-            raise EnvironmentProblem(
+            raise SetupError(
                 "Workers of the cluster die again and again over the same images",
                 got=f"{RETRIES + 1} workers, images {sent.shard.first} to {sent.shard.first + sent.shard.n}",
                 next_step="look at their memory; the same command goes on from here",

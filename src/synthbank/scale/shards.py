@@ -13,9 +13,9 @@ from synthbank.generation import ImageWriter, Recipe, WrittenImage
 from synthbank.records import Verdicts
 from synthbank.scale.cluster import check_version
 from synthbank.storage import ObjectStore
-from synthbank.workflows.models import LoadedModel, read_model
-from synthbank.workflows.produce import until_enough
-from synthbank.workflows.select import Selection
+from synthbank.workflows.generation.producer import until_enough
+from synthbank.workflows.generation.selection import Selection
+from synthbank.workflows.models.load import LoadedModel, read_model
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def make(errand: Errand, shard: Shard) -> Made:
 def _make_block(errand: Errand, model: LoadedModel, writer: ImageWriter, block: Shard) -> Made:
     recipe, class_index, first = errand.recipe, block.class_index, block.first
     images = model.sampler.draw_aligned(recipe, class_index, first=first, n=block.n)
-    verdicts, measured = model.gate.judge(images) if errand.screened else None, None
+    verdicts, measured = model.gate.screen(images) if errand.screened else None, None
     if errand.selection is not None and verdicts is not None:
         verdicts, measured = errand.selection.narrow(verdicts, images, class_index)
     keep = until_enough(verdicts, block.most, block.n)

@@ -16,7 +16,7 @@ from fastapi import Depends, Request
 from synthbank.catalogue.rows import ApiKeyRow
 from synthbank.errors import AccessError, BusyError
 from synthbank.service.state import Service, ServiceDep
-from synthbank.workflows.keys import SCOPES, allows, find_by_token, find_valid
+from synthbank.workflows.maintenance.keys import SCOPES, allows, find_by_token, find_valid
 
 COOKIE = "synthbank_session"
 SESSION_SEC = 12 * 3600

@@ -23,8 +23,8 @@ from synthbank.service.settings import ServiceSettings
 from synthbank.service.state import Service
 from synthbank.service.supervisor import Supervisor
 from synthbank.service.watch import JobWatch
-from synthbank.workflows.adopt import adopt_model
 from synthbank.workflows.bank import open_bank
+from synthbank.workflows.models.adopt import adopt_model
 
 _DESCRIPTION = """\
 Makes synthetic biomedical images on request, and keeps every one of them in a catalogue. Synthetic images are not

@@ -12,7 +12,7 @@ import sys
 from threading import Lock, Timer
 from typing import Any
 
-from synthbank.errors import EnvironmentProblem, SynthBankError
+from synthbank.errors import SetupError, SynthBankError
 from synthbank.service.settings import ServiceSettings
 
 _WAIT_SEC = 120.0
@@ -35,7 +35,7 @@ class Helper:
         with self._lock:
             answer = self._ask(image_id)
         if "problem" in answer:
-            raise EnvironmentProblem("The image could not be made again", got=answer["problem"])
+            raise SetupError("The image could not be made again", got=answer["problem"])
         return answer["equal"], base64.b64decode(answer["png"])
 
     def stop(self) -> None:
@@ -76,7 +76,7 @@ class Helper:
 def main() -> None:
     """The process."""
     from synthbank.workflows.bank import open_bank
-    from synthbank.workflows.inspect import regenerate
+    from synthbank.workflows.maintenance.verify import regenerate
 
     settings = ServiceSettings.model_validate_json(sys.stdin.readline())
     with open_bank(settings, create=False) as bank:

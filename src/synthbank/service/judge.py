@@ -116,7 +116,7 @@ class Judge:
 
 def main() -> None:
     """The process: settings and a job's id on stdin, one line of JSON on stdout."""
-    from synthbank.workflows.evaluate import evaluate
+    from synthbank.workflows.evaluation.evaluate import evaluate
 
     settings, job = ServiceSettings.model_validate_json(sys.stdin.readline()), sys.stdin.readline().strip()
     if settings.threads is not None:

@@ -14,8 +14,8 @@ from synthbank.service.access import Caller, signed_link
 from synthbank.service.schemas import GenerateBody, ImageOut
 from synthbank.service.state import Service
 from synthbank.service.watch import OPEN
-from synthbank.workflows.pictures import image_file
-from synthbank.workflows.requests import GenerateRequest, first_images, submit
+from synthbank.workflows.delivery.image_files import image_file
+from synthbank.workflows.generation.requests import GenerateRequest, first_images, submit
 
 _NEW_SEEDS = 2**31
 

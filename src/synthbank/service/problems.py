@@ -13,11 +13,11 @@ from starlette.exceptions import HTTPException
 from synthbank.errors import (
     AccessError,
     BusyError,
-    EnvironmentProblem,
     InputError,
     IntegrityError,
     NotFoundError,
     OptionError,
+    SetupError,
     StateError,
     SynthBankError,
     UnknownNameError,
@@ -37,7 +37,7 @@ _STATUS: tuple[tuple[type[SynthBankError], int], ...] = (
     (BusyError, 429),
     (IntegrityError, 500),
     (StateError, 409),
-    (EnvironmentProblem, 503),
+    (SetupError, 503),
 )
 ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": ErrorOut, "description": HTTPStatus(status).phrase} for status in (401, 403, 404, 409, 422, 429)

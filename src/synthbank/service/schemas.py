@@ -22,8 +22,8 @@ from synthbank.catalogue.rows import (
 )
 from synthbank.records import JobStatus, Verdict
 from synthbank.service.judge import Judging
-from synthbank.workflows.reader import ReaderScore
-from synthbank.workflows.requests import MAX_SEED, MAX_STEPS
+from synthbank.workflows.evaluation.reader_study import ReaderScore
+from synthbank.workflows.generation.requests import MAX_SEED, MAX_STEPS
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=120)]
 Identity = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=160)]

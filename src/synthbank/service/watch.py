@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import JobRow
-from synthbank.errors import EnvironmentProblem
+from synthbank.errors import SetupError
 from synthbank.records import JobStatus
 from synthbank.workflows.bank import Bank
 
@@ -70,7 +70,7 @@ class JobWatch:
                 await self._someone.wait()
             try:
                 rows = await asyncio.to_thread(self._rows, list(self._waiting))
-            except EnvironmentProblem:
+            except SetupError:
                 await asyncio.sleep(_AWAY_SEC)
                 continue
             for identity, row in rows.items():

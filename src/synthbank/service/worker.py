@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import JobRow
-from synthbank.errors import EnvironmentProblem, SynthBankError
+from synthbank.errors import SetupError, SynthBankError
 from synthbank.records import JobStatus
 from synthbank.service.settings import ServiceSettings
 from synthbank.workflows.bank import Bank, open_bank
 from synthbank.workflows.lease import is_gone, worker_name
 
 if TYPE_CHECKING:
-    from synthbank.workflows.models import LoadedModel
-    from synthbank.workflows.produce import Production
+    from synthbank.workflows.generation.producer import Production
+    from synthbank.workflows.models.load import LoadedModel
 
 log = logging.getLogger("synthbank.worker")
 TOGETHER = 64
@@ -63,13 +63,13 @@ class Worker:
                 else:
                     awake = time.monotonic() - self._woken < _AWAKE_SEC
                     time.sleep(_SHORT_NAP if awake else _LONG_NAP)
-            except EnvironmentProblem as error:
+            except SetupError as error:
                 log.warning("%s", error)
                 time.sleep(1.0)
 
     def serve(self, jobs: list[JobRow]) -> None:
         """Make the images of claimed jobs of one model."""
-        from synthbank.workflows.produce import Production
+        from synthbank.workflows.generation.producer import Production
 
         held = [job.id for job in jobs]
         try:
@@ -85,7 +85,7 @@ class Worker:
                 for job in jobs:
                     production.take(job)
                 self._produce(production, held)
-        except EnvironmentProblem:
+        except SetupError:
             raise  # the leases run out, and the jobs are tried again
         except SynthBankError as error:
             self._fail(held, error.message)
@@ -124,7 +124,7 @@ class Worker:
             return jobs
 
     def _model(self, name: str) -> LoadedModel:
-        from synthbank.workflows.models import load_model
+        from synthbank.workflows.models.load import load_model
 
         with self.bank.catalogue.session(read_only=True) as session:
             row = queries.get_model(name, session=session)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from synthbank.errors import EnvironmentProblem, SynthBankError
+from synthbank.errors import SetupError, SynthBankError
 
 _EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "s3", "s3a": "s3"}
 """Extra of the package that brings the driver of a URL scheme."""
@@ -17,7 +17,7 @@ _QUIET = logging.NullHandler()
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a URL and the path inside it; raises `EnvironmentProblem` when its driver is missing."""
+    """The fsspec filesystem of a URL and the path inside it; raises `SetupError` when its driver is missing."""
     from fsspec.core import url_to_fs
 
     scheme = url.partition("://")[0]
@@ -27,14 +27,14 @@ def open_filesystem(url: str) -> tuple[Any, str]:
         filesystem, root = url_to_fs(url, use_listings_cache=False, **options)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
-        raise EnvironmentProblem(
+        raise SetupError(
             "The driver for this storage URL is not installed",
             got=url,
             next_step=f"pip install 'synthbank[{extra}]'" if extra else f"install it ({error})",
             url=url,
         ) from error
     except ValueError as error:
-        raise EnvironmentProblem(
+        raise SetupError(
             "This storage URL is not understood",
             got=url,
             allowed="a path, file://, memory://, gs://, s3:// or another fsspec URL",
@@ -47,7 +47,7 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def told(where: str) -> Iterator[None]:
-    """Tell a disk's or a bucket's failure at a path or URL as an `EnvironmentProblem`.
+    """Tell a disk's or a bucket's failure at a path or URL as an `SetupError`.
 
     Drivers have classes of their own for refused credentials, lost connections and wrong checksums, so at a URL every
     error that is not ours counts.
@@ -59,7 +59,7 @@ def told(where: str) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and ("://" not in where or where.startswith("file://")):
             raise
-        raise EnvironmentProblem(
+        raise SetupError(
             "Files could not be read or written there",
             got=f"{where}: {error or type(error).__name__}",
             next_step="check free space, permissions and the connection, then run the same command again",
@@ -71,14 +71,14 @@ def sign(filesystem: Any, path: str, *, life_sec: int) -> str | None:
     """A link to one file of a bucket that anybody may open for so long; `None` where the filesystem has no such links.
 
     Raises:
-        EnvironmentProblem: the credentials at hand cannot sign.
+        SetupError: the credentials at hand cannot sign.
     """
     try:
         return str(filesystem.sign(path, expiration=life_sec, **_signer_of(filesystem)))
     except NotImplementedError:
         return None
     except Exception as error:  # each client has errors of its own for credentials that hold no key
-        raise EnvironmentProblem(
+        raise SetupError(
             "A link to this file cannot be signed",
             got=f"{path} ({error})",
             next_step="use the credentials of a service account; on Google it needs iam.serviceAccounts.signBlob",

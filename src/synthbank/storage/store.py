@@ -47,7 +47,7 @@ class ObjectStore:
             durable: also wait until a local disk holds it.
 
         Raises:
-            EnvironmentProblem: no room, no permission or no connection; the old content stays.
+            SetupError: no room, no permission or no connection; the old content stays.
         """
         check_key(key)
         with _told(key, self._url):
@@ -113,7 +113,7 @@ class ObjectStore:
         """An address that opens this key in a browser without an account, for so long; `None` for a store without any.
 
         Raises:
-            EnvironmentProblem: the credentials at hand cannot sign.
+            SetupError: the credentials at hand cannot sign.
         """
         check_key(key)
         return None if self._fs is None else sign(self._fs, self._remote_path(key), life_sec=life_sec)

@@ -3,7 +3,7 @@
 from synthbank.training.adversarial import AdversarialTrainer
 from synthbank.training.denoising import DenoisingTrainer
 from synthbank.training.loop import FitResult, Hooks, Progress, TrainingLoop
-from synthbank.training.peers import Peers, Replicas
+from synthbank.training.process_group import ProcessGroup, UnwrappedStrategy
 from synthbank.training.state import History, state_size
 from synthbank.training.trainer import Sampler, Trainer, check_batch, make_trainer, trainers
 
@@ -13,12 +13,12 @@ __all__ = [
     "FitResult",
     "History",
     "Hooks",
-    "Peers",
+    "ProcessGroup",
     "Progress",
-    "Replicas",
     "Sampler",
     "Trainer",
     "TrainingLoop",
+    "UnwrappedStrategy",
     "check_batch",
     "make_trainer",
     "state_size",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.fingerprint import stable_seed
-from synthbank.models import ModelSpec, baked_state, draw_latents, load_baked, two_players
+from synthbank.models import ModelSpec, draw_latents, fused_state, load_fused, two_players
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.ada import AdaptiveStrength
 from synthbank.training.augment_d import augment, symmetries
@@ -47,7 +47,10 @@ class AdversarialTrainer(BaseTrainer):
         discriminator = discriminator.to(fabric.device)
         discriminator.calibrate(self.images[spread(len(self.images), most=_CALIBRATION_IMAGES)], self._scaled)
         self.ema = ema_copy(generator).to(fabric.device)
-        generator, discriminator = self.peers.join_norms(generator), self.peers.join_norms(discriminator)
+        generator, discriminator = (
+            self.process_group.sync_batchnorm(generator),
+            self.process_group.sync_batchnorm(discriminator),
+        )
         self.generator, self.opt_g = fabric.setup(generator, self._adam(generator, config.lr_g))
         self.discriminator, self.opt_d = fabric.setup(discriminator, self._adam(discriminator, config.lr_d))
         self.discriminator.mark_forward_method("features")
@@ -63,11 +66,11 @@ class AdversarialTrainer(BaseTrainer):
         floor_d = c.lr_floor if c.lr_floor_d is None else c.lr_floor_d
         return {"opt_g": (self.opt_g, c.lr_g, c.lr_floor), "opt_d": (self.opt_d, c.lr_d, floor_d)}
 
-    def judge_weights(self) -> dict[str, Tensor]:
-        """See `Trainer.judge_weights`."""
+    def discriminator_state(self) -> dict[str, Tensor]:
+        """See `Trainer.discriminator_state`."""
         module = self.discriminator.module.eval()
         try:
-            return {k: v for k, v in baked_state(module).items() if k not in module.measured}
+            return {k: v for k, v in fused_state(module).items() if k not in module.measured}
         finally:
             module.train()
 
@@ -136,7 +139,7 @@ class AdversarialTrainer(BaseTrainer):
     def _hand_over(self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]) -> None:
         if self.generator.module.detail_parameters():
             return  # it draws the smaller one's picture already
-        small = load_baked(dataclasses.replace(self.spec, size=self.spec.size // 2), weights).to(self.fabric.device)
+        small = load_fused(dataclasses.replace(self.spec, size=self.spec.size // 2), weights).to(self.fabric.device)
         large = self.generator.module
         hand_over(
             small,
@@ -174,7 +177,7 @@ class AdversarialTrainer(BaseTrainer):
         self._update(self.discriminator, self.opt_d, loss)
         if self.strength is not None:
             told["augment_p"] = self.strength.p
-            self.strength.update(self.peers.gather(self.loss.realness(logit_real, logit_fake)))
+            self.strength.update(self.process_group.gather(self.loss.realness(logit_real, logit_fake)))
         return told | {"logit_real": logit_real.detach().mean(), "logit_fake": logit_fake.detach().mean()}
 
     def _judge(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,7 @@ class DenoisingTrainer(BaseTrainer):
         assert isinstance(generator, Denoiser), f"'{config.architecture}' declares a trainer that does not fit it"
         self.ema = ema_copy(generator).to(fabric.device)
         self.sigma_data = generator.sigma_data
-        generator = self.peers.join_norms(generator)
+        generator = self.process_group.sync_batchnorm(generator)
         self.generator, self.opt_g = fabric.setup(generator, self._adam(generator, config.lr_g))
         self.generator.mark_forward_method("denoise")
 

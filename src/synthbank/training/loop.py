@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.errors import TrainingError
-from synthbank.models import baked_state, save_tensors
+from synthbank.models import fused_state, save_tensors
 from synthbank.records import LabelledImages, TrainEvent, UInt8Images
 from synthbank.storage import write_atomic
 from synthbank.training import guards
@@ -109,7 +109,7 @@ class TrainingLoop:
         snapshot_first: bool = False,
     ) -> None:
         self.trainer, self.config, self.folder, self.validation, self.hooks = trainer, config, folder, validation, hooks
-        self.peers = trainer.peers
+        self.process_group = trainer.process_group
         self.history = History(folder)
         self.progress = begin or Progress()
         self.snapshot_first = snapshot_first
@@ -123,7 +123,7 @@ class TrainingLoop:
         Raises:
             TrainingError: a loss stayed not finite after three rollbacks at falling learning rates.
         """
-        if self.peers.first:
+        if self.process_group.is_main:
             (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
         if not self._restore():
             if self.snapshot_first:
@@ -149,7 +149,9 @@ class TrainingLoop:
     def _orders(self) -> tuple[float, bool]:
         """Share of the schedule that is done, and whether to stop: by the clock and the hooks of the first process."""
         done = self._schedule()
-        return self.peers.from_first((done, done < 1.0 and self.peers.first and self.hooks.should_stop()))
+        return self.process_group.broadcast(
+            (done, done < 1.0 and self.process_group.is_main and self.hooks.should_stop())
+        )
 
     def _one_step(self, done: float) -> None:
         p = self.progress
@@ -169,14 +171,14 @@ class TrainingLoop:
         """Read the losses of the last steps and the weights; `False` when one that is not finite forced a rollback."""
         if not self._look_at_losses():
             return False
-        if self.peers.from_first(self.peers.first and _finite(self.trainer.state()[0])):
+        if self.process_group.broadcast(self.process_group.is_main and _finite(self.trainer.state()[0])):
             return True
         self._roll_back(guards.GuardEvent("not_finite", math.nan, 0.0, "a weight is NaN or infinite"))
         return False
 
     def _look_at_losses(self) -> bool:
         """Read the losses of the last steps; `False` when they forced a rollback."""
-        values = self.peers.mean_scalars(self._pending)
+        values = self.process_group.mean_scalars(self._pending)
         self._pending.clear()
         if not values:
             return True
@@ -188,7 +190,7 @@ class TrainingLoop:
             self._roll_back(event)
             return False
         self._window += values
-        if self.peers.first:
+        if self.process_group.is_main:
             self.hooks.on_event(self._event("progress", **values[-1]))
         if p.step % _STATUS_EVERY == 0 and self._window:
             names = dict.fromkeys(k for v in self._window for k in v)  # not every step tells everything
@@ -201,7 +203,7 @@ class TrainingLoop:
 
     def _snapshot(self) -> None:
         """Show the averaged generator's images, and where they are scored, write it; other processes wait meanwhile."""
-        if not self.peers.first:
+        if not self.process_group.is_main:
             return
         began = self._elapsed()
         labels = np.arange(self.config.snapshot_images, dtype=np.int64) % self.trainer.spec.n_classes
@@ -226,7 +228,7 @@ class TrainingLoop:
         scores = dict(score(images))
         logits = self._logits(images, labels)
         path = self._snapshot_path(p.step)
-        write_atomic(path, save_tensors(baked_state(generator), header=self.trainer.spec.to_json()))
+        write_atomic(path, save_tensors(fused_state(generator), header=self.trainer.spec.to_json()))
         self._record(self._event("snapshot", **scores, **logits))
         diversities = {k: scores[k] for k in ("real_diversity", "fake_diversity")}
         # nothing has collapsed that was never varied: young networks draw one grey image
@@ -270,7 +272,7 @@ class TrainingLoop:
         self._record(self._event("rollback", rollbacks=rollbacks, lr_scale=lr_scale))
 
     def _restore(self, *, keep_history: bool = False) -> bool:
-        found = self.peers.from_first(read_state(self.folder) if self.peers.first else None)
+        found = self.process_group.broadcast(read_state(self.folder) if self.process_group.is_main else None)
         if found is None or found[1]["size"] != self.trainer.spec.size:  # of an earlier stage
             return False
         tensors, values = found
@@ -278,7 +280,7 @@ class TrainingLoop:
         self.progress = Progress(**values["progress"])
         self._window = list(values["window"])
         self._pending.clear()
-        if self.peers.first:
+        if self.process_group.is_main:
             self._drop_later(keep_history=keep_history)
         return True
 
@@ -292,7 +294,7 @@ class TrainingLoop:
     def _save_state(self) -> None:
         self.progress.elapsed_sec = self._elapsed()
         self._resume_clock()
-        if not self.peers.first:
+        if not self.process_group.is_main:
             return
         tensors, values = self.trainer.state()
         if not _finite(tensors):
@@ -312,7 +314,7 @@ class TrainingLoop:
         times = _TIMED_PICTURES if self.hooks.score is None else _TIMED_SNAPSHOTS
         interval = max(c.time_budget_sec / times, p.snapshot_cost_sec / _SNAPSHOT_SHARE)
         near_the_end = c.time_budget_sec - now < interval / 2  # where there will be one anyway
-        return self.peers.from_first(now - p.last_snapshot_sec > interval and not near_the_end)
+        return self.process_group.broadcast(now - p.last_snapshot_sec > interval and not near_the_end)
 
     def _snapshot_path(self, step: int) -> Path:
         return self.folder / "snapshots" / f"{step:08d}.safetensors"
@@ -334,7 +336,7 @@ class TrainingLoop:
         return TrainEvent(kind, p.step, p.images_seen, self._elapsed(), dict(values))
 
     def _record(self, event: TrainEvent) -> None:
-        if not self.peers.first:
+        if not self.process_group.is_main:
             return
         self.history.append(event)
         self.hooks.on_event(event)

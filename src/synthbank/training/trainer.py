@@ -20,7 +20,7 @@ from synthbank.records import LabelledImages, UInt8Images
 from synthbank.registry import Registry
 from synthbank.training.augment_d import symmetries
 from synthbank.training.ema import ema_update, settled
-from synthbank.training.peers import Peers
+from synthbank.training.process_group import ProcessGroup
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -40,7 +40,7 @@ class Trainer(Protocol):
 
     spec: ModelSpec
     config: TrainConfig
-    peers: Peers
+    process_group: ProcessGroup
     """The processes that train this model."""
     images: Tensor
     """Training images `[N, C, H, W]` uint8."""
@@ -69,13 +69,13 @@ class Trainer(Protocol):
         """Take over what fits of trained networks, before the first step; the share of values taken over.
 
         Args:
-            start: `baked_state` of a "generator" and, where there is one, of a "discriminator".
+            start: `fused_state` of a "generator" and, where there is one, of a "discriminator".
             same_classes: they know the same classes in the same order.
             first_step: number of the step that comes next; the average warms up from there. Above 0: the start is an
                 earlier stage of this run, at half the size.
         """
 
-    def judge_weights(self) -> dict[str, Tensor]:
+    def discriminator_state(self) -> dict[str, Tensor]:
         """What a discriminator has learned, for runs that start from this one; empty: there is none."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -154,7 +154,7 @@ class BaseTrainer(ABC):
         self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
     ) -> None:
         self.spec, self.config, self.fabric, self.sampler = spec, config, fabric, sampler
-        self.peers = Peers(fabric)
+        self.process_group = ProcessGroup(fabric)
         self.images = fabric.to_device(torch.from_numpy(train.images))
         self.labels = fabric.to_device(torch.from_numpy(train.labels))
         self.rollbacks = 0
@@ -213,8 +213,8 @@ class BaseTrainer(ABC):
     ) -> None:
         """Prepare the generator's fresh parameters, after a stage of half the size has left these weights."""
 
-    def judge_weights(self) -> dict[str, Tensor]:
-        """See `Trainer.judge_weights`."""
+    def discriminator_state(self) -> dict[str, Tensor]:
+        """See `Trainer.discriminator_state`."""
         return {}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -260,14 +260,14 @@ class BaseTrainer(ABC):
 
     def _step_rng(self, index: int) -> SharedRng:
         """Of a step's batch, for the part of it that this process holds."""
-        return self.peers.share(self._rng("step", index))
+        return self.process_group.share(self._rng("step", index))
 
     def _scaled(self, images: Tensor) -> Tensor:
         x = images.to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
         return x.contiguous(memory_format=torch.channels_last)
 
     def _real_batch(self, index: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.from_numpy(self.peers.own(self.sampler.batch(index))).to(self.images.device)
+        chosen = torch.from_numpy(self.process_group.own(self.sampler.batch(index))).to(self.images.device)
         return symmetries(self._scaled(self.images[chosen]), self.config.augment_real, rng), self.labels[chosen]
 
     def _laid_out(self, module: M) -> M:
@@ -301,7 +301,7 @@ class BaseTrainer(ABC):
 
     def _descend(self, module: nn.Module, optimizer: Any) -> None:
         """One step along the gradients that the processes have computed."""
-        self.peers.average_gradients(module)
+        self.process_group.average_gradients(module)
         if self.config.grad_clip:
             self.fabric.clip_gradients(module, optimizer, max_norm=self.config.grad_clip, error_if_nonfinite=False)
         optimizer.step()

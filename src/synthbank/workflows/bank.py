@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthbank.catalogue import Catalogue
-from synthbank.errors import EnvironmentProblem, NotFoundError
+from synthbank.errors import NotFoundError, SetupError
 from synthbank.settings import Settings
 from synthbank.storage import ObjectStore
 
@@ -38,7 +38,7 @@ def open_bank(settings: Settings, *, create: bool = True) -> Iterator[Bank]:
 
     Raises:
         NotFoundError: there is no bank and `create` is `False`.
-        EnvironmentProblem: its folder cannot be made, its catalogue cannot be used, or the system is Windows.
+        SetupError: its folder cannot be made, its catalogue cannot be used, or the system is Windows.
     """
     check_system()
     local_catalogue = settings.database_url is None
@@ -59,10 +59,10 @@ def open_bank(settings: Settings, *, create: bool = True) -> Iterator[Bank]:
 
 
 def check_system() -> None:
-    """Raise `EnvironmentProblem` on Windows: there a bank's files would be changed on writing, and not locked."""
+    """Raise `SetupError` on Windows: there a bank's files would be changed on writing, and not locked."""
     system = platform.system()
     if system == "Windows":
-        raise EnvironmentProblem(
+        raise SetupError(
             "SynthBank does not run on this system",
             got=system,
             allowed="Linux and macOS",
@@ -74,7 +74,7 @@ def _make_folder(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentProblem(
+        raise SetupError(
             "The folder of the bank cannot be made",
             got=f"{home}: {error.strerror}",
             next_step="name another place with --bank or SYNTHBANK_HOME",

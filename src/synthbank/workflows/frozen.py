@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthbank.fingerprint import pixel_sha256
-from synthbank.models import batched, load_feature_network
+from synthbank.models import batched, load_feature_network, scoring_size
 from synthbank.records import UInt8Images
-from synthbank.workflows.train import judged_at
 
 
 class Embedder:
@@ -29,7 +28,7 @@ class Embedder:
         first = {h: i for i, h in reversed(list(enumerate(hashes))) if h not in self._known}
         if first:
             new = images[list(first.values())]
-            found = load_feature_network(self.network).embed(batched(new), input_size=judged_at(images.shape[-1]))
+            found = load_feature_network(self.network).embed(batched(new), input_size=scoring_size(images.shape[-1]))
             self._known |= dict(zip(first, found, strict=True))
         out = np.stack([self._known[h] for h in hashes]) if hashes else self._empty()
         while len(self._known) > self._limit:

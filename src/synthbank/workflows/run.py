@@ -20,16 +20,18 @@ from synthbank.models import architectures, count_parameters
 from synthbank.records import Split, TrainEvent
 from synthbank.settings import Settings
 from synthbank.workflows.bank import Bank, open_bank
-from synthbank.workflows.bias import bias
-from synthbank.workflows.configure import Resolved, configure
-from synthbank.workflows.evaluate import EvaluateReport, check_test_originals, evaluate
-from synthbank.workflows.generate import GenerateReport, GenerateRequest, generate
-from synthbank.workflows.ingest import IngestReport, augment, ingest, load_split
-from synthbank.workflows.processes import processes
-from synthbank.workflows.report import write_report
-from synthbank.workflows.speed import fastest, images_per_sec
-from synthbank.workflows.train import TrainReport, spec_of, train
-from synthbank.workflows.zoo import pull
+from synthbank.workflows.data.datasets import load_split
+from synthbank.workflows.data.expand import expand
+from synthbank.workflows.data.ingest import IngestReport, ingest
+from synthbank.workflows.evaluation.bias import bias
+from synthbank.workflows.evaluation.evaluate import EvaluateReport, check_test_originals, evaluate
+from synthbank.workflows.evaluation.report import write_report
+from synthbank.workflows.generation.generate import GenerateReport, GenerateRequest, generate
+from synthbank.workflows.models.transfer import pull
+from synthbank.workflows.training.configure import Resolved, configure
+from synthbank.workflows.training.launch import processes
+from synthbank.workflows.training.speed import fastest, images_per_sec
+from synthbank.workflows.training.train import TrainReport, spec_of, train
 
 TrainingLine = AbstractContextManager[Callable[[TrainEvent], None]]
 
@@ -121,7 +123,7 @@ def run(
     trained = None
     if request.trained_model is None:
         with stage("augment"):
-            augment(bank, request.name)
+            expand(bank, request.name)
         with stage("train"):
             resolved = _configure(bank, request)
             with training_line(resolved) as listen:

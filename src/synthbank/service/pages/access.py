@@ -12,7 +12,7 @@ from synthbank.catalogue import queries
 from synthbank.service.access import COOKIE, SESSION_SEC, Admin, session_cookie
 from synthbank.service.pages.render import page
 from synthbank.service.state import ServiceDep
-from synthbank.workflows.keys import find_by_token
+from synthbank.workflows.maintenance.keys import find_by_token
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 

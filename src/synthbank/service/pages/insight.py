@@ -19,7 +19,7 @@ from synthbank.service.access import Reader
 from synthbank.service.pages.render import page
 from synthbank.service.schemas import Identity, Name
 from synthbank.service.state import Service, ServiceDep
-from synthbank.workflows.feature_map import read_map
+from synthbank.workflows.evaluation.feature_map import read_map
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _WIDTH = 300.0

@@ -14,7 +14,7 @@ from synthbank.service.access import Reader
 from synthbank.service.pages.render import page
 from synthbank.service.schemas import Identity
 from synthbank.service.state import Service, ServiceDep
-from synthbank.workflows.reader import study_scores
+from synthbank.workflows.evaluation.reader_study import study_scores
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 

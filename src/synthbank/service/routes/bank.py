@@ -26,9 +26,9 @@ from synthbank.service.schemas import (
     Sha256,
 )
 from synthbank.service.state import Service, ServiceDep
-from synthbank.workflows.deliver import deliver_to_store, stored_key
-from synthbank.workflows.pictures import original_file
-from synthbank.workflows.preview import expansion_sheet
+from synthbank.workflows.data.preview import expansion_sheet
+from synthbank.workflows.delivery.export import deliver_to_store, stored_key
+from synthbank.workflows.delivery.image_files import original_file
 
 router = APIRouter(prefix="/v1", tags=["bank"], responses=ERRORS)
 _TYPES = {"zip": "application/zip", "npz": "application/octet-stream"}

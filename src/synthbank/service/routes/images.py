@@ -25,7 +25,7 @@ from synthbank.service.schemas import (
     WithdrawBody,
 )
 from synthbank.service.state import ServiceDep
-from synthbank.workflows.pictures import image_file, thumbnail
+from synthbank.workflows.delivery.image_files import image_file, thumbnail
 
 router = APIRouter(prefix="/v1/images", tags=["images"], responses=ERRORS)
 PNG: dict[int | str, dict[str, Any]] = {

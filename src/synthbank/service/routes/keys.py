@@ -11,7 +11,7 @@ from synthbank.service.access import Admin
 from synthbank.service.problems import ERRORS
 from synthbank.service.schemas import AuditOut, Identity, KeyBody, KeyOut, Label, NewKeyOut
 from synthbank.service.state import ServiceDep
-from synthbank.workflows.keys import NewKey, create_key, revoke_key, rotate_key
+from synthbank.workflows.maintenance.keys import NewKey, create_key, revoke_key, rotate_key
 
 router = APIRouter(prefix="/v1", tags=["keys"], responses=ERRORS)
 KeyId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]

@@ -20,7 +20,7 @@ from synthbank.service.schemas import (
     StudyOut,
 )
 from synthbank.service.state import ServiceDep
-from synthbank.workflows.reader import enter_study, give_answer, open_tokens, study_image, study_scores
+from synthbank.workflows.evaluation.reader_study import enter_study, give_answer, open_tokens, study_image, study_scores
 
 router = APIRouter(prefix="/v1/reader-studies", tags=["reader studies"], responses=ERRORS)
 _CLOSED = "A reader test shows originals, and these are not served here"

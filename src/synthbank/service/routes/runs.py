@@ -12,7 +12,7 @@ from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import KEEP, PNG
 from synthbank.service.schemas import Name, RunOut
 from synthbank.service.state import ServiceDep
-from synthbank.workflows.runs import run_history, sample_sheet, sample_steps
+from synthbank.workflows.training.history import run_history, sample_sheet, sample_steps
 
 router = APIRouter(prefix="/v1/runs", tags=["training"], responses=ERRORS)
 

@@ -21,7 +21,7 @@ from synthbank.service.routes.health import readiness
 from synthbank.service.schemas import GenerateBody, Label, Name, Seed
 from synthbank.service.settings import VertexSettings
 from synthbank.service.state import Service, ServiceDep
-from synthbank.workflows.pictures import image_file
+from synthbank.workflows.delivery.image_files import image_file
 
 _MAX_INSTANCES = 64
 Form = Literal["png", "url", "link"]

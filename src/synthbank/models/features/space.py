@@ -1,0 +1,15 @@
+"""Which frozen network scores images, and the size that it sees them at."""
+
+from __future__ import annotations
+
+SCORING_NETWORK = "lite1"
+"""Scores snapshots and sets; not the network that `projected` looks through."""
+
+
+def scoring_size(size: int) -> int:
+    """Side in pixels at which frozen networks see images of this size.
+
+    They were trained at 224 and more: fed 64 pixels, half of their channels see hardly anything and distances are
+    ruled by a few outliers.
+    """
+    return min(max(size, 128), 256)

@@ -1,0 +1,1 @@
+"""Delivery: what leaves a bank as files."""

@@ -1,0 +1,59 @@
+"""Deliver: accepted images out of the bank, in a format that others read."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from synthbank.errors import OptionError
+from synthbank.export import ExportResult, export_images
+from synthbank.export.base import exporters
+from synthbank.storage import layout, local_path_of, open_filesystem, sign
+from synthbank.workflows.bank import Bank
+
+
+def deliver(bank: Bank, target: str, **options: Any) -> ExportResult:
+    """Export from a bank; options as of `synthbank.export.export_images`."""
+    return export_images(catalogue=bank.catalogue, store=bank.store, target=target, **options)
+
+
+def deliver_to_store(bank: Bank, *, fmt: str, **options: Any) -> ExportResult:
+    """Export as one file into the bank's own store, under a name that nobody can guess."""
+    ending = "npz" if exporters.facts(fmt).get("single_file") else "zip"
+    key = layout.export_key(f"{secrets.token_hex(16)}.{ending}")
+    return deliver(bank, bank.store.url(key), fmt=fmt, **options)
+
+
+def require_linkable(target: str) -> None:
+    """Raise `OptionError` for a target that can have no link: a folder, or a file on this machine."""
+    if local_path_of(target) is not None or not target.endswith((".zip", ".npz")):
+        raise _no_link(target)
+
+
+def share(target: str, *, hours: float) -> str:
+    """A link to an exported file in a bucket that anybody may open for so long.
+
+    Raises:
+        OptionError: there are no links in such a place.
+        SetupError: the credentials at hand cannot sign.
+    """
+    require_linkable(target)
+    link = sign(*open_filesystem(target), life_sec=round(3600 * hours))
+    if link is None:
+        raise _no_link(target)
+    return link
+
+
+def stored_key(bank: Bank, target: str) -> str | None:
+    """The key of an export that lies in the bank's own store; `None` for one that went elsewhere."""
+    key = target.removeprefix(bank.store.url() + "/")
+    return key if key.startswith("exports/") and key != target else None
+
+
+def _no_link(target: str) -> OptionError:
+    return OptionError(
+        "There can be no link to this place",
+        got=target,
+        allowed="one file in a bucket, such as gs://BUCKET/release.zip",
+        next_step="export to such a file, or leave --link out",
+    )

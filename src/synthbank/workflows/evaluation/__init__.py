@@ -1,0 +1,1 @@
+"""Evaluation: scores, usefulness, bias, reader studies and the report of a set."""

@@ -1,0 +1,66 @@
+"""Bias: are rare kinds, single groups and the labels themselves served as well as the average?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synthbank.catalogue import JobRow, queries
+from synthbank.metrics.utility import agreement_scores, mode_scores
+from synthbank.models import scoring_size
+from synthbank.records import Score, Split
+from synthbank.workflows.bank import Bank
+from synthbank.workflows.evaluation.utility import MOST_SYNTHETIC, PROBE_NETWORK, fold_of
+from synthbank.workflows.frozen import Embedder
+from synthbank.workflows.models.load import origin_of
+
+
+@dataclass(frozen=True)
+class BiasReport:
+    """Scores of a job; all of them are catalogue rows as well."""
+
+    job: JobRow
+    scores: tuple[Score, ...]
+
+
+def bias(bank: Bank, job_id: str, *, max_synthetic: int = MOST_SYNTHETIC, seed: int = 0) -> BiasReport:
+    """Coverage of rare modes and of groups, and agreement of a real-trained classifier with the labels.
+
+    Args:
+        bank: where they are.
+        job_id: a generation job.
+        max_synthetic: accepted images that are looked at, the same number of each class.
+        seed: of clusters and of the choice of regularisation.
+
+    Raises:
+        StateError: nothing was accepted, or there is no test original.
+    """
+    job, _, dataset = origin_of(bank, job_id)
+    fold, names = fold_of(bank, dataset, [job_id], max_synthetic=max_synthetic)
+    embed = Embedder(PROBE_NETWORK)
+    protocol = f"{PROBE_NETWORK}-{scoring_size(dataset.size)}"
+    scores = mode_scores(
+        real=embed(fold.train.images),
+        fake=embed(fold.synthetic.images),
+        held_out=embed(fold.test.images),
+        groups=[names[g] for g in fold.train_groups],
+        protocol=protocol,
+        seed=seed,
+    )
+    scores += agreement_scores(
+        train=fold.train,
+        train_groups=fold.train_groups,
+        test=fold.test,
+        synthetic=fold.synthetic,
+        embed=embed,
+        protocol=protocol,
+        seed=seed,
+    )
+    with bank.catalogue.session() as session:
+        queries.add_scores(
+            scores,
+            subject_kind="job",
+            subject_id=job_id,
+            reference_fingerprint=dataset.split_fingerprints[Split.TEST.value],
+            session=session,
+        )
+    return BiasReport(job, tuple(scores))

@@ -1,0 +1,201 @@
+"""Selection beside the gate: of the images a model makes, keep a share; the most typical, or as originals occur."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbank.catalogue import queries
+from synthbank.errors import StateError
+from synthbank.fingerprint import pixel_sha256, stable_seed
+from synthbank.metrics.utility import DensityRatio, Selector
+from synthbank.models import batched, load_feature_network, scoring_size
+from synthbank.records import LabelledImages, Split, UInt8Images, Verdicts
+from synthbank.workflows.bank import Bank
+from synthbank.workflows.data.datasets import load_split
+from synthbank.workflows.models.load import LoadedModel
+
+NETWORK = "lite0"
+"""As the gate; Lite1, which judges the result, must not have chosen it."""
+_CALIBRATION = 128
+"""Images of each class that set the limits."""
+_COMPARED = 256
+"""Further images of each class that are compared with the originals, to match them."""
+
+
+@dataclass(frozen=True)
+class Selection(ABC):
+    """A calibrated rule for one job."""
+
+    option: ClassVar[str]
+    """Of a request that asks for it, and its name in the job's row."""
+    share: float
+    class_index: tuple[int, ...]
+    """Of the rule, for each class of the model."""
+    side: int
+    """Pixels at which the frozen network looks."""
+
+    def narrow(
+        self, verdicts: Verdicts, images: UInt8Images, class_index: int
+    ) -> tuple[Verdicts, list[dict[str, float]]]:
+        """What the gate accepted and the rule does not is kept out with its reason; the measures of every image.
+
+        Args:
+            verdicts: of the gate.
+            images: `[N, C, H, W]`, uint8.
+            class_index: of the model.
+        """
+        labels = np.full(len(images), self.class_index[class_index])
+        found, measures = self._look(_embed(images, self.side), labels, images)
+        reasons = tuple(gate or ours for gate, ours in zip(verdicts.reasons, found, strict=True))
+        accepted = np.array([reason is None for reason in reasons], np.bool_)
+        measured = [{name: float(values[i]) for name, values in measures.items()} for i in range(len(images))]
+        return Verdicts(accepted, reasons, verdicts.nearest, verdicts.distance), measured
+
+    def to_json(self) -> dict[str, Any]:
+        """What the job records: the share asked for and the limits that it led to."""
+        return {"share": self.share, "network": NETWORK, "input_size": self.side, **self._limits()}
+
+    @abstractmethod
+    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
+        """The limits that an earlier call of the same job recorded."""
+
+    @abstractmethod
+    def _limits(self) -> dict[str, list[float]]: ...
+
+    @abstractmethod
+    def _look(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
+    ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
+        """Why each image is left out (`None`: it is kept), and what was measured."""
+
+
+@dataclass(frozen=True)
+class Typical(Selection):
+    """Keeps what a classifier trained on the originals finds typical of its class."""
+
+    option = "select"
+    selector: Selector
+
+    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
+        """See `Selection.with_limits`."""
+        limits = {k: np.array(recorded[k], np.float64) for k in ("least_confidence", "most_distance")}
+        return replace(self, selector=replace(self.selector, **limits))
+
+    def _limits(self) -> dict[str, list[float]]:
+        assert self.selector.least_confidence is not None
+        assert self.selector.most_distance is not None
+        return {
+            "least_confidence": self.selector.least_confidence.tolist(),
+            "most_distance": self.selector.most_distance.tolist(),
+        }
+
+    def _look(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
+    ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
+        confidence, distance = self.selector.judge(features, labels)
+        reasons = self.selector.reasons(confidence, distance, labels)
+        return reasons, {"confidence": confidence, "centroid_distance": distance}
+
+
+@dataclass(frozen=True)
+class Matched(Selection):
+    """Keeps images by chance, and the likelier the more often their like occurs among the originals."""
+
+    option = "match"
+    ratio: DensityRatio
+
+    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
+        """See `Selection.with_limits`."""
+        return replace(self, ratio=replace(self.ratio, always=np.array(recorded["always_kept_from"], np.float64)))
+
+    def _limits(self) -> dict[str, list[float]]:
+        assert self.ratio.always is not None
+        return {"always_kept_from": self.ratio.always.tolist()}
+
+    def _look(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
+    ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
+        log_ratio = self.ratio.log_ratio(features)
+        chance = self.ratio.chance(log_ratio, labels)
+        # the lot of an image is in its pixels, so that it falls alike however the job is cut up
+        lots = np.array([int(pixel_sha256(image)[:13], 16) / 16.0**13 for image in images])
+        reasons = ["over_represented" if lot >= p else None for lot, p in zip(lots, chance, strict=True)]
+        return reasons, {"log_density_ratio": log_ratio, "chance": chance}
+
+
+def selection_of(bank: Bank, model: LoadedModel, request: Mapping[str, Any], *, seed: int) -> Selection | None:
+    """The rule that a job's request asks for, its limits set anew; `None`: it asks for none.
+
+    Args:
+        bank: where the originals are.
+        model: the generator.
+        request: of a job.
+        seed: of the job; the images that set the limits are others than the job's.
+
+    Raises:
+        StateError: the originals are not in this bank.
+        OptionError: to select, they are of one class alone.
+    """
+    for option, build in ((Typical.option, _typical), (Matched.option, _matched)):
+        if option in request:
+            return build(model, _originals(bank, model, option), request[option]["share"], seed)
+    return None
+
+
+def _originals(bank: Bank, model: LoadedModel, option: str) -> LabelledImages:
+    if model.row.dataset_id is None:
+        raise StateError(
+            "Selection needs the training originals, and the model's data set is not in this bank",
+            got=model.row.id,
+            next_step=f"generate without --{option}",
+        )
+    with bank.catalogue.session(read_only=True) as session:
+        dataset = queries.get_dataset_by_id(model.row.dataset_id, session=session)
+    return load_split(bank, dataset, Split.TRAIN).images
+
+
+def _typical(model: LoadedModel, train: LabelledImages, share: float, seed: int) -> Selection:
+    side = scoring_size(train.images.shape[-1])
+    selector = Selector.fit(_embed(train.images, side), train.labels)
+    index = tuple(train.class_names.index(name) for name in model.row.class_names)
+    drawn, labels = [], []
+    for k in range(len(train.class_names)):
+        images = _drawn(model, index.index(k), seed, _CALIBRATION) if k in index else train.of_class(k).images
+        drawn.append(_embed(images, side))
+        labels.append(np.full(len(images), k))
+    calibrated = selector.calibrated(np.concatenate(drawn), np.concatenate(labels), share)
+    return Typical(share, index, side, calibrated)
+
+
+def _matched(model: LoadedModel, train: LabelledImages, share: float, seed: int) -> Selection:
+    side = scoring_size(train.images.shape[-1])
+    index = tuple(range(len(model.row.class_names)))
+    originals = [train.of_class(train.class_names.index(name)).images for name in model.row.class_names]
+    drawn = np.stack([_embed(_drawn(model, k, seed, _COMPARED + _CALIBRATION), side) for k in index])
+    ratio = DensityRatio.fit(
+        real=np.concatenate([_embed(images, side) for images in originals]),
+        real_labels=np.repeat(index, [len(images) for images in originals]),
+        fake=np.concatenate(drawn[:, :_COMPARED]),
+        fake_labels=np.repeat(index, _COMPARED),
+    )
+    calibrated = ratio.calibrated(np.concatenate(drawn[:, _COMPARED:]), np.repeat(index, _CALIBRATION), share)
+    return Matched(share, index, side, calibrated)
+
+
+def _drawn(model: LoadedModel, class_index: int, seed: int, n: int) -> UInt8Images:
+    """Images of a class that are in no job."""
+    blocks = -(-n // model.sampler.block)
+    job_seed = stable_seed(seed, "selection")
+    return np.concatenate(
+        [model.sampler.draw_block(job_seed=job_seed, class_index=class_index, block=b) for b in range(blocks)]
+    )[:n]
+
+
+def _embed(images: UInt8Images, side: int) -> NDArray[np.float32]:
+    return load_feature_network(NETWORK).embed(batched(images), input_size=side)

@@ -1,0 +1,1 @@
+"""Maintenance: verify a bank, look after its keys, examine the machine."""

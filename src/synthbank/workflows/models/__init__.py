@@ -1,0 +1,1 @@
+"""Models: record them, load them, and bring them in from elsewhere."""

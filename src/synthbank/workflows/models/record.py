@@ -1,0 +1,76 @@
+"""Enter: a model's files into the store and its row into the catalogue, in one place for all ways of getting one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from synthbank.catalogue import ModelRow, queries
+from synthbank.records import ImageSpec
+from synthbank.storage import layout
+from synthbank.workflows.bank import Bank
+
+GENERATOR, DISCRIMINATOR, SCREEN, CARD = (
+    "generator.safetensors",
+    "discriminator.safetensors",
+    "screen.safetensors",
+    "model.json",
+)
+
+
+def record_model(
+    bank: Bank,
+    name: str,
+    card: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    originals: Iterable[str],
+    run_id: str | None = None,
+    snapshot_id: int | None = None,
+    dataset_id: int | None = None,
+    microns_per_pixel: float | None = None,
+) -> ModelRow:
+    """A model's files into the store, its card among them, and its row into the catalogue.
+
+    Its name is asked for before any file is written: a published model never changes, and the same one again changes
+    nothing.
+
+    Args:
+        bank: where it goes.
+        name: of the model.
+        card: what `model.json` holds; names the weights' hash and how to build the network.
+        files: by name, without the card.
+        originals: pixel hashes of all that shaped it.
+        run_id: its training run; `None`, here and below: not of this bank, or not known.
+        snapshot_id: the chosen snapshot.
+        dataset_id: what it was trained on.
+        microns_per_pixel: of its images.
+
+    Raises:
+        OptionError: the name cannot stand in a key.
+        StateError: the name belongs to other weights, the model was withdrawn, or one of its originals was.
+    """
+    layout.check_name(name, "model name")
+    sha256, spec = card["weights_sha256"], card["spec"]
+    with bank.catalogue.session() as session:
+        known = queries.published_before(name, sha256, session=session)
+    if known is not None:
+        return known
+    for filename, data in {**files, CARD: json.dumps(card, indent=2).encode()}.items():
+        bank.store.put(layout.model_key(name, filename), data)
+    with bank.catalogue.session() as session:
+        return queries.publish_model(
+            name,
+            run_id=run_id,
+            snapshot_id=snapshot_id,
+            dataset_id=dataset_id,
+            architecture=spec["architecture"],
+            class_names=spec["class_names"],
+            spec=ImageSpec(spec["size"], spec["channels"], microns_per_pixel),
+            key=layout.model_prefix(name),
+            sha256=sha256,
+            card=card,
+            originals=originals,
+            session=session,
+        )

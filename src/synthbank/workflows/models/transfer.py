@@ -1,0 +1,191 @@
+"""Models that travel: the packaged zoo, folders and buckets of published models, and start weights for training.
+
+A travelling model is one folder: `generator.safetensors`, `screen.safetensors`, `model.json`, and, where training can
+start from it, `discriminator.safetensors`. Every hash stands in `model.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from synthbank.catalogue import ModelRow, queries
+from synthbank.errors import NotFoundError, SourceError, UnknownNameError
+from synthbank.generation import Gate, load_gate
+from synthbank.models import ModelSpec, load_tensors
+from synthbank.storage import ObjectStore, layout
+from synthbank.workflows.bank import Bank
+from synthbank.workflows.models.record import CARD, DISCRIMINATOR, GENERATOR, SCREEN, record_model
+
+ZOO = "zoo:"
+
+
+@dataclass(frozen=True)
+class Package:
+    """The files of a travelling model, checked against the hashes of its card."""
+
+    card: dict[str, Any]
+    files: Mapping[str, bytes]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How to build its networks."""
+        return ModelSpec.from_json(self.card["spec"])
+
+    @property
+    def gate(self) -> Gate:
+        """What screens its images; it knows the originals that the model was trained on."""
+        return load_gate(self.files[SCREEN], sha256=self.card["screen_sha256"])
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """What training can start from."""
+
+    source: str
+    card: Mapping[str, Any]
+    """Of the model that lends them."""
+    networks: Mapping[str, Mapping[str, Tensor]]
+    """Tensors of "generator" and, where it travels, of "discriminator"."""
+    originals: tuple[str, ...]
+    """Pixel hashes of what shaped them: a model that starts from them must go when one of these is withdrawn."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Of the model that lends them."""
+        return ModelSpec.from_json(self.card["spec"])
+
+    def provenance(self) -> dict[str, Any]:
+        """What the card of a model that starts from them says of them."""
+        return {
+            "from": self.source,
+            "weights_sha256": self.card["weights_sha256"],
+            "dataset": self.card["dataset"],
+            "data": self.card.get("data"),
+            "licence": self.card.get("licence"),
+        }
+
+
+def zoo_names() -> list[str]:
+    """Names of the packaged models, sorted."""
+    return sorted(p.name for p in _zoo().iterdir() if (p / CARD).is_file())
+
+
+def zoo_cards() -> dict[str, dict[str, Any]]:
+    """The card of every packaged model."""
+    return {name: json.loads((_zoo() / name / CARD).read_text()) for name in zoo_names()}
+
+
+def read_package(source: str) -> Package:
+    """Read a travelling model and check every hash.
+
+    Args:
+        source: `zoo:NAME`, a folder, or a URL that fsspec knows.
+
+    Raises:
+        UnknownNameError: no such model in the zoo.
+        SourceError: the folder holds no model.
+        IntegrityError: a file is damaged or was exchanged.
+    """
+    store = ObjectStore(_folder(source))
+    try:
+        card = json.loads(store.get(CARD))
+        recorded = _recorded(card)
+        files = {name: store.get(name) for name in recorded}
+    except (NotFoundError, KeyError) as error:
+        raise SourceError(
+            "This folder holds no whole model",
+            got=source,
+            allowed=f"{GENERATOR}, {SCREEN} and {CARD} in it",
+            next_step="write one with 'synthbank models push MODEL FOLDER'",
+        ) from error
+    for name, data in files.items():
+        load_tensors(data, sha256=recorded[name])
+    return Package(card, files)
+
+
+def pull(bank: Bank, source: str, *, name: str | None = None) -> ModelRow:
+    """Enter a travelling model into a bank, ready to generate; doing it twice changes nothing.
+
+    Where the bank holds the data set it was trained on, its images can be evaluated as those of a model trained here.
+
+    Args:
+        bank: where it goes.
+        source: as in `read_package`.
+        name: in this bank; `None`: the model's own.
+
+    Raises:
+        StateError: the name belongs to other weights here.
+    """
+    package = read_package(source)
+    card = package.card
+    trained_on = card.get("dataset", {}).get("fingerprint")
+    with bank.catalogue.session() as session:
+        known = [d.id for d in queries.list_datasets(session=session) if d.fingerprint == trained_on]
+    return record_model(
+        bank,
+        name or card["name"],
+        card,
+        package.files,
+        originals=package.gate.hashes,
+        dataset_id=known[-1] if known else None,
+    )
+
+
+def push(bank: Bank, name: str, target: str) -> list[str]:
+    """Write a published model as a folder that `pull` and `--init` read; the names of the files written."""
+    with bank.catalogue.session() as session:
+        row = queries.get_model(name, session=session)
+    store = ObjectStore(target)
+    names = list(_recorded(row.card))
+    for filename in names:
+        store.put(filename, bank.store.get(layout.model_key(name, filename)))
+    store.put(CARD, json.dumps(row.card, indent=2).encode())  # last: a folder with a card is whole
+    return [*names, CARD]
+
+
+def initial_weights(bank: Bank, init: str) -> InitialWeights | None:
+    """The weights that `--init` names: a model of the bank, `zoo:NAME`, a folder or URL; `None` for "none".
+
+    Raises:
+        StateError: the model was withdrawn.
+    """
+    if init == "none":
+        return None
+    with bank.catalogue.session() as session:
+        of_bank = init in {m.id for m in queries.list_models(session=session)}
+        if of_bank:
+            queries.require_published(init, session=session)
+            originals = queries.model_originals(init, session=session)
+    package = read_package(bank.store.url(layout.model_prefix(init)) if of_bank else init)
+    if not of_bank:
+        originals = sorted(set(package.gate.hashes))
+    networks = {
+        n.split(".")[0]: load_tensors(package.files[n]) for n in (GENERATOR, DISCRIMINATOR) if n in package.files
+    }
+    return InitialWeights(init, package.card, networks, tuple(originals))
+
+
+def _folder(source: str) -> str:
+    if not source.startswith(ZOO):
+        return source
+    name = source.removeprefix(ZOO)
+    if name not in zoo_names():
+        raise UnknownNameError("zoo model", name, zoo_names(), next_step="synthbank models ls --zoo")
+    return str(_zoo() / name)
+
+
+def _zoo() -> Path:
+    return Path(str(resources.files("synthbank"))) / "zoo"
+
+
+def _recorded(card: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of each file that the model has; `KeyError`: the card records no generator, or no gate."""
+    keys = {GENERATOR: "weights_sha256", DISCRIMINATOR: "discriminator_sha256", SCREEN: "screen_sha256"}
+    return {name: card[key] for name, key in keys.items() if name != DISCRIMINATOR or card.get(key) is not None}

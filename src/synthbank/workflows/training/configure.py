@@ -1,0 +1,192 @@
+"""From what the user asked for to one resolved training configuration, with the reasons of every automatic choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synthbank.catalogue import DatasetRow, queries
+from synthbank.config import TrainConfig, read_options, resolve_train_config
+from synthbank.data import variance_by_place
+from synthbank.errors import OptionError
+from synthbank.records import Split, UInt8Images
+from synthbank.workflows.bank import Bank
+from synthbank.workflows.data.datasets import load_split, require_dataset
+from synthbank.workflows.models.transfer import InitialWeights, initial_weights, read_package
+from synthbank.workflows.training.growth import smallest_size
+
+PRESETS = ("quick", "paper", "auto")
+_STYLEGAN2_BATCH = 16  # of its presets
+# measured on 12 to 555 images: 0.07 to 0.50 on single cells, 0.001 to 0.016 on tissue
+_CENTRED = 0.05
+START = "zoo:cytology3-64"
+_LARGE_START = "zoo:cytology3-128"
+_LARGE = 128
+_GROW_SHARE = 0.4
+_PICTURE_SHARE = 0.75  # where the larger size keeps the smaller one's picture
+_FRESH_LR_G = 4e-3  # docs/recipes.md, "The generator's learning rate"
+_LOOKED_AT = 200
+# the gate takes at most 2% of new images for copies
+_SEEN_BEFORE = 0.1
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Values that "auto" chose, and why; told only where nobody chose otherwise."""
+
+    why: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration, and why it is as it is."""
+
+    config: TrainConfig
+    reasons: tuple[str, ...]
+
+
+def configure(
+    bank: Bank,
+    dataset_name: str,
+    *,
+    architecture: str,
+    preset: str = "auto",
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Resolved:
+    """Resolve a preset for a data set.
+
+    Args:
+        bank: where the data set is.
+        dataset_name: newest version of it.
+        architecture: name of an architecture with packaged presets.
+        preset: "quick" and "paper" are packaged files; "auto" is "quick" fitted to the data set. From nothing, both let
+            the generator of `projected` learn faster.
+        file: the user's YAML over the preset.
+        overrides: of the command line; `None` values mean "not given".
+    """
+    if preset not in PRESETS:
+        raise OptionError("Unknown preset", got=preset, allowed=PRESETS)
+    dataset = require_dataset(bank, dataset_name)
+    packaged = f"{architecture}-{'quick' if preset == 'auto' else preset}"
+    config = resolve_train_config(packaged, file=file, overrides=overrides)
+    given = {k for k, v in (overrides or {}).items() if v is not None} | set(read_options(file) if file else ())
+    init = config.init if "init" in given else None
+    start = None if init is None else initial_weights(bank, init)
+    choices = _fit(bank, dataset, architecture, init, start) if preset == "auto" else []
+    if start is not None and "model_options" not in given:
+        choices += _built_alike(start, architecture)
+    fitted = {k: v for choice in choices for k, v in choice.values.items()}
+    if architecture == "projected" and preset != "paper" and fitted.get("init", config.init) == "none":
+        why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from nothing"
+        choices.append(_Choice(why, {"lr_g": _FRESH_LR_G}))
+        fitted |= choices[-1].values
+    if "steps" in given and "time_budget_sec" not in given:
+        fitted["time_budget_sec"] = None
+    if not config.augment_d:  # the user's choice, which leaves nothing to adapt
+        fitted.pop("ada_target", None)
+    config = resolve_train_config(packaged, file=file, overrides=overrides, fitted=fitted)
+    held = [c.why for c in choices if all(getattr(config, name) == value for name, value in c.values.items())]
+    return Resolved(config, tuple(held))
+
+
+def _fit(
+    bank: Bank, dataset: DatasetRow, architecture: str, init: str | None, start: InitialWeights | None
+) -> list[_Choice]:
+    """What "auto" changes in the quick preset, and why; `init` is the user's choice of start weights, if any, and
+    `start` what it names."""
+    with bank.catalogue.session() as session:
+        n = len(queries.originals(dataset.id, split=Split.TRAIN, session=session))
+    minutes = min(max(20.0 * (dataset.size / 64) ** 2, 5.0), 240.0)
+    choices = [
+        _Choice(
+            f"{n} training images, {len(dataset.class_names)} classes, "
+            f"{dataset.size} pixels, {dataset.channels} channels"
+        ),
+        _Choice(
+            f"time: {minutes:.0f} minutes, as pixels cost time (--time-budget or --steps changes it)",
+            {"time_budget_sec": minutes * 60},
+        ),
+    ]
+    if architecture == "projected":
+        originals = load_split(bank, dataset, Split.TRAIN).images.images
+        choices += _fit_projected(originals)
+        if init is None:
+            choices += _start(originals)
+        else:
+            choices += _growth(dataset.size, None if start is None else start.spec.size)
+    if architecture == "stylegan2":
+        gamma = 0.0002 * dataset.size**2 / _STYLEGAN2_BATCH
+        choices.append(_Choice(f"R1: {gamma:.2g}, by size and batch as in its paper", {"r1_gamma": gamma}))
+    return choices
+
+
+def _built_alike(start: InitialWeights, architecture: str) -> list[_Choice]:
+    """The networks of the start weights, where they are not the architecture's usual ones."""
+    if start.spec.architecture != architecture or not start.spec.options:
+        return []
+    options = ", ".join(f"{name} {value}" for name, value in start.spec.options.items())
+    return [_Choice(f"networks: {options}, as those of the start weights", {"model_options": start.spec.options})]
+
+
+def _fit_projected(originals: UInt8Images) -> list[_Choice]:
+    """Measured on both kinds of image: docs/recipes.md."""
+    average = _Choice("average: over about 500 steps, as the run is longer than a first look", {"ema_decay": 0.998})
+    share = variance_by_place(originals)
+    if share > _CENTRED:
+        kind = f"single objects, as place explains {share:.0%} of the variance"
+        return [
+            average,
+            _Choice("generator's learning rate: falls to a tenth over the second half", {"lr_floor": 0.1}),
+            _Choice("discriminator's learning rate: stays, as it goes on finding differences", {"lr_floor_d": 1.0}),
+            _Choice(f"kind: {kind}: no zoom, which would grow them", {"augment_d": ("colour", "translation")}),
+            _Choice(
+                "augmentation: only while the discriminator is too sure of the originals, as it hides fine differences",
+                {"ada_target": 0.6, "ada_kimg": 20.0},
+            ),
+            _Choice("batch: 8, better than 16 on single objects", {"batch_size": 8}),
+        ]
+    kind = f"tissue, as place explains {share:.1%} of the variance"
+    zoom = {"augment_d": ("colour", "zoom", "translation")}
+    return [
+        average,
+        _Choice("learning rates: fall to a fifth over the second half, so that the end is settled", {"lr_floor": 0.2}),
+        _Choice(f"kind: {kind}: zoom, for what is a few pixels wide", zoom),
+        _Choice("batch: 16, as 8 leaves grain on tissue", {"batch_size": 16}),
+    ]
+
+
+def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
+    """A start at a smaller size, where the start weights leave room for one."""
+    smallest = smallest_size(size, start_size)
+    if smallest == size:
+        return []
+    if start_size is None and size >= _LARGE:
+        why = (
+            f"growth: {_PICTURE_SHARE:.0%} of the schedule at half the size, where a step costs less (and so on, to "
+            f"{smallest} pixels); larger sizes keep that picture, enlarged, and add detail"
+        )
+        return [_Choice(why, {"grow_share": _PICTURE_SHARE, "model_options": {"picture_size": smallest}})]
+    why = (
+        f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less (at 32 pixels three "
+        "minutes at most; larger images: again and again, down to 64 pixels or the size of the start weights)"
+    )
+    return [_Choice(why, {"grow_share": _GROW_SHARE})]
+
+
+def _start(originals: UInt8Images) -> list[_Choice]:
+    """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
+    size = originals.shape[-1]
+    weights = START if size < _LARGE else _LARGE_START
+    package = read_package(weights)
+    some = originals[:: max(len(originals) // _LOOKED_AT, 1)]
+    reasons = package.gate.screen(some).reasons
+    known = sum(reason in ("exact_copy", "near_copy") for reason in reasons)
+    if known > _SEEN_BEFORE * len(some):
+        why = f"start: from nothing, as {weights} was trained on {known} of {len(some)} of these originals"
+        return [_Choice(why, {"init": "none"}), *_growth(size)]
+    why = f"start: {weights}, blood cells; also for other images, it saves time (--init none starts from nothing)"
+    return [_Choice(why, {"init": weights}), *_growth(size, package.spec.size)]

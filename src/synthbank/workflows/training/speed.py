@@ -1,0 +1,102 @@
+"""Which precision and memory layout train fastest on this machine: measured with real steps, not guessed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from synthbank.config import LAYOUTS, PRECISIONS, TrainConfig
+from synthbank.data import EpochSampler
+from synthbank.models import ModelSpec
+from synthbank.records import LabelledImages
+from synthbank.training import make_trainer
+from synthbank.workflows.training.launch import Processes
+
+_CHOICES = {"precision": PRECISIONS, "layout": LAYOUTS}
+_ROUNDS = 4
+_PATIENCE_SEC = 15.0
+_HOPELESS = 2.0  # what takes this many times the quickest one's step is not tried again
+_MARGIN = 1.05  # what is not faster than the first choice by this much is not worth leaving it
+
+
+@dataclass(frozen=True)
+class Fastest:
+    """A configuration without "auto" in it, and what was measured for it."""
+
+    config: TrainConfig
+    images_per_sec: Mapping[str, float]
+    """By precision and layout, the chosen one first; empty: nothing was open, or it had been decided before."""
+
+
+def fastest(
+    config: TrainConfig, *, spec: ModelSpec, images: LabelledImages, wanted: Processes, run_dir: Path | None = None
+) -> Fastest:
+    """Decide what the configuration leaves to the machine.
+
+    A run that goes on keeps what it began with, wherever it goes on. Several processes do not measure, nor does a run
+    of a fixed number of steps, which is meant to come out the same each time, nor one with too few images to train on:
+    they take the first choices.
+
+    Args:
+        config: `precision` and `layout` may be "auto".
+        spec: what is trained.
+        images: training originals.
+        wanted: on what it trains.
+        run_dir: folder of the run; its `config.json` holds what was decided before.
+    """
+    open_fields = [name for name in _CHOICES if getattr(config, name) == "auto"]
+    if not open_fields:
+        return Fastest(config, {})
+    decided = None if run_dir is None else run_dir / "config.json"
+    if decided is not None and decided.exists():
+        before = json.loads(decided.read_text())
+        return Fastest(dataclasses.replace(config, **{name: before[name] for name in open_fields}), {})
+    candidates = []
+    for values in product(*(_CHOICES[name] for name in open_fields)):
+        decision: dict[str, Any] = dict(zip(open_fields, values, strict=True))
+        candidates.append(dataclasses.replace(config, **decision))
+    if wanted.count > 1 or config.steps is not None or len(images) < 2:
+        return Fastest(candidates[0], {})
+    rates = images_per_sec(candidates, spec=spec, images=images, wanted=wanted)
+    best = max(range(len(rates)), key=lambda i: rates[i])
+    chosen = best if rates[best] > _MARGIN * rates[0] else 0
+    by_name = {f"{c.precision} {c.layout}": rate for c, rate in zip(candidates, rates, strict=True)}
+    name = f"{candidates[chosen].precision} {candidates[chosen].layout}"
+    return Fastest(candidates[chosen], {name: by_name.pop(name), **by_name})
+
+
+def images_per_sec(
+    configs: list[TrainConfig], *, spec: ModelSpec, images: LabelledImages, wanted: Processes
+) -> list[float]:
+    """Training speed of each configuration on this machine, from a few real steps whose networks are thrown away.
+
+    They take turns, and the quickest step of each counts, so that a busy moment does not decide. What is far behind
+    after a step drops out: bf16 takes many times as long on a processor that has no instructions for it.
+    """
+    trainers = []
+    for config in configs:
+        sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=0, balanced=config.balanced)
+        fabric = wanted.launch(config.precision)
+        trainers.append(make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric))
+    begin = time.perf_counter()
+    seconds: list[list[float]] = [[] for _ in trainers]
+    racing = list(zip(trainers, seconds, strict=True))
+    for step in range(1 + _ROUNDS):
+        for trainer, durations in racing:
+            start = time.perf_counter()
+            told = trainer.step(step, progress=0.0)
+            float(next(iter(told.values())))  # waits for the device
+            durations.append(time.perf_counter() - start)
+        if step == 0:
+            continue  # warms up
+        quickest = min(min(d[1:]) for d in seconds)
+        racing = [(trainer, d) for trainer, d in racing if min(d[1:]) < _HOPELESS * quickest]
+        if time.perf_counter() - begin > _PATIENCE_SEC:
+            break
+    return [c.batch_size / min(d[1:]) for c, d in zip(configs, seconds, strict=True)]
