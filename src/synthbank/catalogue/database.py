@@ -71,7 +71,7 @@ class Catalogue:
         bind = self.engine
         if read_only:
             bind = bind.execution_options(**{_READ_ONLY: True}, **_read_only_options(bind))
-        with self._told(), Session(bind, expire_on_commit=False) as session:
+        with self._translate_errors(), Session(bind, expire_on_commit=False) as session:
             yield session
             if not read_only:
                 session.commit()
@@ -87,7 +87,7 @@ class Catalogue:
 
         if (path := _sqlite_path(self.url)) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._told():
+            with self._translate_errors():
                 _use_write_ahead_log(self.engine)
         version = self.schema_version()
         if version is not None and version > SCHEMA_VERSION:
@@ -137,12 +137,12 @@ class Catalogue:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
-        with self._told(), self.engine.connect() as connection:
+        with self._translate_errors(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tell what is wrong with the database itself, and not with a statement, as an `SetupError`."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise an error of the database itself, not of a statement, as `SetupError`."""
         try:
             yield
         except (DatabaseError, sqlite3.DatabaseError) as error:

@@ -67,7 +67,7 @@ def main() -> None:
     except SynthBankError as error:
         _fail(error)
     except OSError as error:
-        _fail(_told(error))
+        _fail(_setup_error(error))
 
 
 def _fail(error: SynthBankError) -> NoReturn:
@@ -75,8 +75,8 @@ def _fail(error: SynthBankError) -> NoReturn:
     sys.exit(2)
 
 
-def _told(error: OSError) -> SynthBankError:
-    """What no room has told in better words."""
+def _setup_error(error: OSError) -> SetupError:
+    """An error of the system that no room has translated, with its path and reason."""
     path = error.filename2 or error.filename
     return SetupError(
         "The system refused to read or write",

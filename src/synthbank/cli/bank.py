@@ -41,11 +41,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(catalogue, name="catalogue")
 
 
-def ls(bank: BankOption = None, json: JsonOption = False) -> None:
+def ls(bank_path: BankOption = None, json: JsonOption = False) -> None:
     """List data sets, models and jobs, and count every table."""
     from synthbank.catalogue import queries
 
-    with opened(bank, create=False) as found, found.catalogue.session(read_only=True) as session:
+    with opened(bank_path, create=False) as bank, bank.catalogue.session(read_only=True) as session:
         counts = queries.counts(session=session)
         datasets = queries.list_datasets(session=session)
         models = queries.list_models(session=session)
@@ -64,14 +64,16 @@ def ls(bank: BankOption = None, json: JsonOption = False) -> None:
 
 
 def show(
-    identity: Annotated[str, typer.Argument(help="Id of an image.")], bank: BankOption = None, json: JsonOption = False
+    identity: Annotated[str, typer.Argument(help="Id of an image.")],
+    bank_path: BankOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Show everything recorded about an image: model, seed, hashes, nearest original, verdict."""
     from dataclasses import asdict
 
     from synthbank.catalogue import queries
 
-    with opened(bank, create=False) as found, found.catalogue.session(read_only=True) as session:
+    with opened(bank_path, create=False) as bank, bank.catalogue.session(read_only=True) as session:
         row = queries.get_image(identity, session=session)
     say_json(row) if json else say_table(f"image {identity}", ("", ""), asdict(row).items())
 
@@ -79,13 +81,13 @@ def show(
 def search(
     text: Annotated[str, typer.Argument(help="Part of a name or id.")],
     limit: Annotated[int, typer.Option(help="At most so many.")] = 20,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find data sets, originals, runs, models, jobs and images by name or id."""
     from synthbank.catalogue import queries
 
-    with opened(bank, create=False) as found, found.catalogue.session(read_only=True) as session:
+    with opened(bank_path, create=False) as bank, bank.catalogue.session(read_only=True) as session:
         hits = queries.search(text, limit=limit, session=session)
     say_json(hits) if json else say_table(
         f"{len(hits)} found", ("kind", "id", "title"), [(h.kind, h.id, h.title) for h in hits]
@@ -96,7 +98,7 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Do not read the files, only look whether they exist.")
     ] = False,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Check that images, originals, models and snapshots are there with their recorded hashes, and images have rows.
@@ -105,8 +107,8 @@ def verify(
     """
     from synthbank.workflows.maintenance.verify import verify as work
 
-    with opened(bank, create=False) as found, working("checking") as show:
-        report = work(found, hashes=not quick, on_progress=lambda n: show(f"checking: {n} files"))
+    with opened(bank_path, create=False) as bank, working("checking") as show:
+        report = work(bank, hashes=not quick, on_progress=lambda n: show(f"checking: {n} files"))
     if json:
         say_json(report)
     else:
@@ -126,14 +128,14 @@ def regenerate(
     identity: Annotated[str, typer.Argument(help="Id of an image.")],
     to: Annotated[Path | None, typer.Option("--to", callback=writable, help="Write the image as PNG.")] = None,
     device: DeviceOption = "cpu",
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make an image again from its row, and say whether it equals the stored one; exit code 1 if not."""
     from synthbank.workflows.maintenance.verify import regenerate as work
 
-    with opened(bank, create=False) as found, working("drawing"):
-        report = work(found, identity, device=device)
+    with opened(bank_path, create=False) as bank, working("drawing"):
+        report = work(bank, identity, device=device)
     if to is not None:
         save(to, report.png())
     if json:
@@ -146,13 +148,13 @@ def regenerate(
 
 def withdraw(
     sha256: Annotated[str, typer.Argument(help="Pixel hash of the original that must go.")],
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Mark an original, and every model and image that depended on it, as withdrawn; records are kept."""
     from synthbank.catalogue import queries
 
-    with opened(bank, create=False) as found, found.catalogue.session() as session:
+    with opened(bank_path, create=False) as bank, bank.catalogue.session() as session:
         report = queries.withdraw_original(sha256, session=session)
     if json:
         say_json(report)
@@ -167,17 +169,17 @@ def withdraw(
     say_table(f"withdrawn with original {sha256[:12]}", ("what", "which"), rows)
 
 
-def migrate(bank: BankOption = None, json: JsonOption = False) -> None:
+def migrate(bank_path: BankOption = None, json: JsonOption = False) -> None:
     """Bring the catalogue to the newest schema (every other command does so as well)."""
-    with opened(bank) as found:
-        version = found.catalogue.schema_version()
+    with opened(bank_path) as bank:
+        version = bank.catalogue.schema_version()
     say_json({"schema_version": version}) if json else say(f"schema version {version}")
 
 
-def clear_cache(bank: BankOption = None, json: JsonOption = False) -> None:
+def clear_cache(bank_path: BankOption = None, json: JsonOption = False) -> None:
     """Forget the computed feature vectors; the next evaluation makes them again."""
     from synthbank.workflows.features import clear_features
 
-    with opened(bank, create=False) as found:
-        freed = clear_features(found)
+    with opened(bank_path, create=False) as bank:
+        freed = clear_features(bank)
     say_json({"bytes": freed}) if json else say(f"freed {freed / 2**20:.1f} MB")

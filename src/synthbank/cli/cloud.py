@@ -393,7 +393,7 @@ def _words(kind: str, name: str, words: Sequence[str], *, device: str) -> list[s
         raise OptionError(f"cloud {kind} takes the name first", got=name, next_step=f"synthbank cloud {kind} NAME …")
     command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
     with command.make_context(f"synthbank {kind}", [name, *words]) as context:
-        if context.params["bank"] is not None:
+        if context.params["bank_path"] is not None:
             raise OptionError("The bank of a cloud job is the one of cloud.yaml", got="--bank")
     given = any(word.partition("=")[0] == "--device" for word in words)
     return [*words] if given else [*words, "--device", device]

@@ -47,7 +47,7 @@ def ingest(
     split: Annotated[str, typer.Option(help="Shares of train/validation/test.")] = "70/15/15",
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     channels: Annotated[int | None, typer.Option(help="1 or 3 (default: what most files are).")] = None,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Check, split and catalogue a set of labelled images."""
@@ -56,9 +56,9 @@ def ingest(
 
     if (source is None) == (sample is None):
         raise typer.BadParameter("give either a source or --sample ihc")
-    with opened(bank) as found, working("reading images"):
+    with opened(bank_path) as bank, working("reading images"):
         report = work(
-            found,
+            bank,
             f"sample:{sample}" if sample is not None else str(source),
             name=name or default_name(sample or source),
             options=ingest_options(size=size, fit=fit, group_by=group_by, channels=channels),
@@ -108,17 +108,17 @@ def augment(
     preview: Annotated[
         Path | None, typer.Option(callback=writable, help="Write a PNG with originals and their copies.")
     ] = None,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Plan the affine expansion of the training images: scaling, rotation, translation, each with probability 0.5."""
     from synthbank.workflows.data.expand import expand as work
     from synthbank.workflows.data.preview import expansion_sheet
 
-    with opened(bank, create=False) as found:
-        report = work(found, name, to=to, seed=seed)
+    with opened(bank_path, create=False) as bank:
+        report = work(bank, name, to=to, seed=seed)
         if preview is not None:
-            save(preview, expansion_sheet(found, report.dataset))
+            save(preview, expansion_sheet(bank, report.dataset))
     if json:
         say_json(report)
         return

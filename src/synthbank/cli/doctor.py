@@ -12,12 +12,12 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(bank: BankOption = None, json: JsonOption = False) -> None:
+def doctor(bank_path: BankOption = None, json: JsonOption = False) -> None:
     """Check Python, torch, feature networks, disk, memory and the bank; exit code 1 if something is broken."""
     from synthbank.settings import Settings
     from synthbank.workflows.maintenance.doctor import examine
 
-    findings = examine(Settings() if bank is None else Settings(home=bank))
+    findings = examine(Settings() if bank_path is None else Settings(home=bank_path))
     broken = [f for f in findings if f.state == "broken"]
     if json:
         say_json({"sound": not broken, "findings": findings})

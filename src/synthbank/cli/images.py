@@ -47,7 +47,7 @@ def generate(
     ] = None,
     device: DeviceOption = "cpu",
     on: OnOption = None,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make N accepted images of each class. A killed job goes on where it stopped; asking for more extends it."""
@@ -59,9 +59,9 @@ def generate(
 
         work = partial(work_there, on=on)
     request = GenerateRequest(model, n, class_name, seed, truncation, not no_screen, max_attempts, select, match)
-    with opened(bank, create=False) as found, working(f"generating with {model}") as show:
+    with opened(bank_path, create=False) as bank, working(f"generating with {model}") as show:
         report = work(
-            found,
+            bank,
             request,
             device=device,
             on_progress=lambda name, done, wanted: show(f"generating {name}: {done} of {wanted}"),
@@ -69,10 +69,10 @@ def generate(
     if json:
         say_json(report)
         return
-    show_generation(report, bank)
+    show_generation(report, bank_path)
 
 
-def show_generation(report: Any, bank: Path | None = None) -> None:
+def show_generation(report: Any, bank_path: Path | None = None) -> None:
     """Counts of a generation job in a bank (`None`: the one that is found without `--bank`)."""
     rows = [(name, n, report.rejected.get(name, 0)) for name, n in report.accepted.items()]
     say_table(f"job {report.job.id} of model {report.job.model_id}", ("class", "accepted", "kept out"), rows)
@@ -82,7 +82,7 @@ def show_generation(report: Any, bank: Path | None = None) -> None:
         talk(f"[yellow]warning:[/] {report.job.message}; raise --max-attempts, or train longer")
     rate = report.n_new / report.seconds if report.seconds else 0.0
     say(f"{report.n_new} new images in {report.seconds:.1f} s ({rate:.0f} accepted images/s)")
-    say(at_bank(f"next: synthbank export --job {report.job.id} --to images.zip", bank))
+    say(at_bank(f"next: synthbank export --job {report.job.id} --to images.zip", bank_path))
 
 
 def export(
@@ -98,7 +98,7 @@ def export(
     link: Annotated[
         float | None, typer.Option(min=0.01, max=168, help="Hours that a link to the file in a bucket shall open it.")
     ] = None,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Get accepted images out, with metadata.csv and a dataset card."""
@@ -106,9 +106,9 @@ def export(
 
     if link is not None:
         require_linkable(to)
-    with opened(bank, create=False) as found, working("exporting"):
+    with opened(bank_path, create=False) as bank, working("exporting"):
         result = deliver(
-            found,
+            bank,
             to,
             fmt=format_ or ("npz" if to.endswith(".npz") else "folder"),
             job_id=job,

@@ -60,7 +60,7 @@ def evaluate(
         bool, typer.Option("--bias", help="Also rare modes, single groups, and labels against a classifier.")
     ] = False,
     on: OnOption = None,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Score a job's accepted images against the held-out originals, with intervals and real-against-real floors."""
@@ -72,10 +72,10 @@ def evaluate(
         from synthbank.scale import evaluate as work_there
 
         work = partial(work_there, on=on)
-    with opened(bank, create=False) as found, working("evaluating") as show:
-        job_id = job or newest_job(found)
+    with opened(bank_path, create=False) as bank, working("evaluating") as show:
+        job_id = job or newest_job(bank)
         result = work(
-            found,
+            bank,
             job_id,
             max_images=max_images,
             n_resamples=resamples,
@@ -83,7 +83,7 @@ def evaluate(
             encoder=encoder,
             on_stage=show,
         )
-        unfair = look_for_bias(found, job_id, seed=seed) if bias else None
+        unfair = look_for_bias(bank, job_id, seed=seed) if bias else None
         tried = None
         if utility or folds is not None:
             options = {
@@ -94,7 +94,7 @@ def evaluate(
                 "seed": seed,
                 "budget_sec": parse_duration(budget),
             }
-            tried = _utility(found, job_id, folds, parse_duration(generator_time), options, show)
+            tried = _utility(bank, job_id, folds, parse_duration(generator_time), options, show)
     if json:
         extra = {name: part for name, part in (("bias", unfair), ("utility", tried)) if part is not None}
         say_json({**{f.name: getattr(result, f.name) for f in dataclasses.fields(result)}, **extra})
@@ -154,7 +154,7 @@ def report(
         Path | None, typer.Option("--to", callback=writable, help="File to write (default: inside the bank).")
     ] = None,
     scorecard: Annotated[bool, typer.Option("--scorecard", help="Print the seven criteria instead.")] = False,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write the report of a job: one HTML file that needs nothing else, with a scorecard of seven criteria.
@@ -164,11 +164,11 @@ def report(
     from synthbank.workflows.evaluation.report import job_scorecard, write_report
     from synthbank.workflows.generation.generate import newest_job
 
-    with opened(bank, create=False) as found, working("writing the report"):
+    with opened(bank_path, create=False) as bank, working("writing the report"):
         if scorecard:
-            card = job_scorecard(found, job or newest_job(found))
+            card = job_scorecard(bank, job or newest_job(bank))
         else:
-            path = write_report(found, job or newest_job(found), to=to)
+            path = write_report(bank, job or newest_job(bank), to=to)
     if scorecard:
         say_json(card) if json else show_scorecard(card)
         return

@@ -56,7 +56,7 @@ def train(
     ] = None,
     nodes: Annotated[int | None, typer.Option(help="Machines that run this command, each by torchrun.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved configuration and stop.")] = False,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Train a generator and publish its best snapshot. The same command resumes a run that was cut off."""
@@ -65,14 +65,14 @@ def train(
     from synthbank.workflows.training.train import train as work
     from synthbank.workflows.training.train import train_per_class
 
-    with opened(bank, create=False) as found:
+    with opened(bank_path, create=False) as bank:
         overrides = parse_assignments(set_) | {
             "steps": steps,
             "time_budget_sec": parse_duration(time_budget),
             "seed": seed,
             "init": init,
         }
-        resolved = configure(found, name, architecture=model, preset=preset, file=config, overrides=overrides)
+        resolved = configure(bank, name, architecture=model, preset=preset, file=config, overrides=overrides)
         first = is_first()
         for reason in resolved.reasons if first else ():
             talk(f"  {reason}")
@@ -82,7 +82,7 @@ def train(
         with TrainingLine(resolved.config, shown=first) as line:
             run = train_per_class if per_class else work
             reports = run(
-                found,
+                bank,
                 name,
                 resolved.config,
                 device=device,
@@ -97,10 +97,10 @@ def train(
         say_json(reports)
         return
     for report in reports if isinstance(reports, list) else [reports]:
-        show_training(report, bank)
+        show_training(report, bank_path)
 
 
-def show_training(report: Any, bank: Path | None = None) -> None:
+def show_training(report: Any, bank_path: Path | None = None) -> None:
     """What a training run in a bank ended with (`None`: the bank that is found without `--bank`)."""
     if report.model is None:
         say(f"run {report.run_id} stopped at step {report.steps}; the same command resumes it")
@@ -108,7 +108,7 @@ def show_training(report: Any, bank: Path | None = None) -> None:
     rows = [(s.step, s.images_seen, s.scores["kid"], "chosen" if s.chosen else "") for s in report.snapshots]
     say_table(f"snapshots of {report.run_id}", ("step", "images seen", "KID x1000", ""), rows)
     say(f"model: {report.model.id}  ({report.images_seen} images in {report.elapsed_sec:.0f} s)")
-    say(at_bank(f"next: synthbank generate {report.model.id} -n 2000", bank))
+    say(at_bank(f"next: synthbank generate {report.model.id} -n 2000", bank_path))
 
 
 def parse_assignments(assignments: list[str] | None) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def parse_assignments(assignments: list[str] | None) -> dict[str, Any]:
 
 def models_ls(
     zoo: Annotated[bool, typer.Option("--zoo", help="The models that come with the package.")] = False,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """List published models, or with --zoo those that come with the package."""
@@ -142,7 +142,7 @@ def models_ls(
     if zoo:
         _show_zoo(json)
         return
-    with opened(bank, create=False) as found, found.catalogue.session() as session:
+    with opened(bank_path, create=False) as bank, bank.catalogue.session() as session:
         rows = queries.list_models(session=session)
     if json:
         say_json(rows)
@@ -167,7 +167,7 @@ def _show_zoo(json: bool) -> None:
 
 def models_show(
     name: Annotated[str, typer.Argument(help="A model of the bank, or zoo:NAME.")],
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the card of a model."""
@@ -178,7 +178,7 @@ def models_show(
         card = read_package(name).card
         say_json(card) if json else say(_as_yaml(card))
         return
-    with opened(bank, create=False) as found, found.catalogue.session() as session:
+    with opened(bank_path, create=False) as bank, bank.catalogue.session() as session:
         row = queries.get_model(name, session=session)
     say_json(row) if json else say(_as_yaml(row.card))
 
@@ -190,25 +190,25 @@ def _as_yaml(card: Any) -> str:
 def models_pull(
     source: Annotated[str, typer.Argument(help="zoo:NAME, or the folder or URL of a pushed model.")],
     name: Annotated[str | None, typer.Option(help="Its name in this bank (default: its own).")] = None,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Enter a model into the bank, ready to generate; every file is checked against its hash."""
     from synthbank.workflows.models.transfer import pull
 
-    with opened(bank) as found:
-        row = pull(found, source, name=name)
+    with opened(bank_path) as bank:
+        row = pull(bank, source, name=name)
     if json:
         say_json(row)
         return
     say(f"model: {row.id}  ({row.architecture}, {row.size} pixels, classes {', '.join(row.class_names)})")
-    say(at_bank(f"next: synthbank generate {row.id} -n 2000", bank))
+    say(at_bank(f"next: synthbank generate {row.id} -n 2000", bank_path))
 
 
 def models_push(
     name: Annotated[str, typer.Argument(help="A model of the bank.")],
     target: Annotated[str, typer.Argument(help="Folder or URL (gs://…, s3://…) to write it to.")],
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write a model as a folder that pull and --init read: weights, screen and card.
@@ -217,8 +217,8 @@ def models_push(
     """
     from synthbank.workflows.models.transfer import push
 
-    with opened(bank, create=False) as found:
-        files = push(found, name, target)
+    with opened(bank_path, create=False) as bank:
+        files = push(bank, name, target)
     if json:
         say_json({"target": target, "files": files})
         return

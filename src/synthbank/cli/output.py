@@ -91,27 +91,27 @@ def say_scores(scores: Sequence[Score], *, title: str) -> None:
 
 
 @contextmanager
-def opened(bank: Path | None, *, create: bool = True) -> Iterator[Bank]:
+def opened(bank_path: Path | None, *, create: bool = True) -> Iterator[Bank]:
     """The bank that the options and the environment name."""
     from synthbank.settings import Settings
     from synthbank.workflows.bank import open_bank
 
-    settings = Settings() if bank is None else Settings(home=bank)
+    settings = Settings() if bank_path is None else Settings(home=bank_path)
     try:
-        with open_bank(settings, create=create) as found:
-            yield found
+        with open_bank(settings, create=create) as bank:
+            yield bank
     except SynthBankError as error:
         error.facts.setdefault("bank", settings.home)
         raise
 
 
-def at_bank(text: str, bank: Path | None) -> str:
-    """`text` with `--bank` in each command of a bank that it names, unless `bank` is the one found without it."""
+def at_bank(text: str, bank_path: Path | None) -> str:
+    """`text` with `--bank PATH` after each command in it, unless that bank is the default one."""
     from synthbank.settings import Settings
 
-    if bank is None or bank.resolve() == Settings().home.resolve():
+    if bank_path is None or bank_path.resolve() == Settings().home.resolve():
         return text
-    return _COMMAND.sub(lambda found: f"{found[0]} --bank {shlex.quote(str(bank))}", text)
+    return _COMMAND.sub(lambda match: f"{match[0]} --bank {shlex.quote(str(bank_path))}", text)
 
 
 def writable(path: Path | None) -> Path | None:

@@ -24,34 +24,34 @@ def reader_make(
     to: Annotated[Path, typer.Option("--to", callback=writable, help="HTML file to write.")] = Path("reader.html"),
     n: Annotated[int, typer.Option("-n", "--number", help="Images in all, half of them real.")] = 40,
     seed: Annotated[int, typer.Option(help="Seed of choice, order and tokens.")] = 0,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make a blinded, balanced sheet: one HTML file that works offline and saves the answers. It holds originals."""
     from synthbank.workflows.evaluation.reader_study import make_study
     from synthbank.workflows.generation.generate import newest_job
 
-    with opened(bank, create=False) as found, working("making the sheet"):
-        report = make_study(found, job or newest_job(found), to=to, n=n, seed=seed)
+    with opened(bank_path, create=False) as bank, working("making the sheet"):
+        report = make_study(bank, job or newest_job(bank), to=to, n=n, seed=seed)
     if json:
         say_json(report)
         return
     rows = [(name, kinds["real"], kinds["synthetic"]) for name, kinds in report.counts.items()]
     say_table(f"reader study {report.study.id}", ("class", "real", "synthetic"), rows)
     say(f"sheet: {report.sheet}")
-    say(at_bank("next: give it to a reader, then synthbank reader import FILE", bank))
+    say(at_bank("next: give it to a reader, then synthbank reader import FILE", bank_path))
 
 
 def reader_import(
     file: Annotated[Path, typer.Argument(help="JSON or CSV file that the sheet saved.")],
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Take a reader's answers in; the same file twice adds nothing."""
     from synthbank.workflows.evaluation.reader_study import import_answers
 
-    with opened(bank, create=False) as found:
-        report = import_answers(found, file)
+    with opened(bank_path, create=False) as bank:
+        report = import_answers(bank, file)
     if json:
         say_json(report)
         return
@@ -61,15 +61,15 @@ def reader_import(
 
 def reader_show(
     study: Annotated[str | None, typer.Argument(help="Id of a study (default: the newest).")] = None,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Accuracy of each reader with its interval, overall and by class; 0.5 is guessing."""
     from synthbank.workflows.evaluation.reader_study import newest_study, study_scores
 
-    with opened(bank, create=False) as found:
-        name = study or newest_study(found)
-        scores = study_scores(found, name)
+    with opened(bank_path, create=False) as bank:
+        name = study or newest_study(bank)
+        scores = study_scores(bank, name)
     if json:
         say_json({"study": name, "scores": scores})
         return

@@ -42,7 +42,7 @@ def demo(
     from_zoo: Annotated[bool, typer.Option("--from-zoo", help="Use the model that comes with the package.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     device: DeviceOption = "auto",
-    bank: Annotated[Path, typer.Option("--bank", help="Folder of the bank.")] = Path("demo-bank"),
+    bank_path: Annotated[Path, typer.Option("--bank", help="Folder of the bank.")] = Path("demo-bank"),
     json: JsonOption = False,
 ) -> None:
     """The whole way on real immunohistochemistry images that come with the package.
@@ -62,7 +62,7 @@ def demo(
         seed=seed,
         trained_model="zoo:ihc-64" if from_zoo else None,
     )
-    _walk(request, bank, json)
+    _walk(request, bank_path, json)
 
 
 def run(
@@ -84,7 +84,7 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the training, repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print counts, configuration and estimates, and stop.")] = False,
     device: DeviceOption = "auto",
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """The whole way on your own images: ingest, split, expand, train, generate, evaluate, report."""
@@ -105,7 +105,7 @@ def run(
         seed=seed,
     )
     if not dry_run:
-        _walk(request, bank, json)
+        _walk(request, bank_path, json)
         return
     planned = plan(request)
     if json:
@@ -132,13 +132,13 @@ class _Talker:
         return self._line
 
 
-def _walk(request: Any, bank: Path | None, json: bool) -> None:
+def _walk(request: Any, bank_path: Path | None, json: bool) -> None:
     from synthbank.workflows.run import run as work
 
     talker = _Talker()
-    with opened(bank) as found:
+    with opened(bank_path) as bank:
         result = work(
-            found,
+            bank,
             request,
             on_stage=talker.stage,
             on_ingested=(lambda report: None) if json else show_ingest,
@@ -148,8 +148,8 @@ def _walk(request: Any, bank: Path | None, json: bool) -> None:
         say_json(result.summary())
         return
     if result.trained:
-        show_training(result.trained, bank)
-    show_generation(result.generated, bank)
+        show_training(result.trained, bank_path)
+    show_generation(result.generated, bank_path)
     say_scores(result.evaluated.scores, title="scores against the held-out originals")
     say_table("time", ("stage", "min:s"), [(k, clock(v)) for k, v in result.stage_sec.items()])
     say(f"bank:   {result.bank}")

@@ -27,7 +27,7 @@ def serve(
     show_originals: Annotated[bool, typer.Option("--show-originals", help="Serve originals to readers.")] = False,
     no_batching: Annotated[bool, typer.Option("--no-batching", help="One request a forward pass.")] = False,
     device: DeviceOption = "cpu",
-    bank: BankOption = None,
+    bank_path: BankOption = None,
 ) -> None:
     """Answer an HTTP API and show the studio. Ctrl-C finishes the forward pass and gives the rest back to the queue."""
     import uvicorn
@@ -35,7 +35,7 @@ def serve(
     from synthbank.service import create_app
     from synthbank.service.settings import resolve
 
-    options = {"host": host, "port": port, "workers": workers, "home": bank, "device": device}
+    options = {"host": host, "port": port, "workers": workers, "home": bank_path, "device": device}
     switches = {"show_originals": show_originals or None, "batching": False if no_batching else None}
     settings = resolve(**options, **switches)
     require_a_key(settings)
@@ -61,8 +61,8 @@ def require_a_key(settings: Any) -> None:
 
     if not settings.keys_required or settings.vertex.active:
         return
-    with open_bank(settings) as found:
-        if not has_valid_key(found):
+    with open_bank(settings) as bank:
+        if not has_valid_key(bank):
             raise StateError(
                 "The service would be open to the network without an API key",
                 got=settings.host,
@@ -75,21 +75,21 @@ def keys_create(
     name: Annotated[str, typer.Argument(help="Who or what will use it.")],
     scope: Annotated[str, typer.Option(help="read, generate or admin.")] = "generate",
     days: Annotated[int | None, typer.Option(help="Its life; left out: no end.")] = None,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make a key and show it, this once."""
     from synthbank.workflows.maintenance.keys import create_key
 
-    with opened(bank) as found:
-        _show_new(create_key(found, name, scope=scope, days=days), json)
+    with opened(bank_path) as bank:
+        _show_new(create_key(bank, name, scope=scope, days=days), json)
 
 
-def keys_ls(bank: BankOption = None, json: JsonOption = False) -> None:
+def keys_ls(bank_path: BankOption = None, json: JsonOption = False) -> None:
     """List keys, ended ones included."""
     from synthbank.catalogue import queries
 
-    with opened(bank, create=False) as found, found.catalogue.session() as session:
+    with opened(bank_path, create=False) as bank, bank.catalogue.session() as session:
         rows = queries.list_keys(session=session)
     if json:
         say_json([_plain(row) for row in rows])
@@ -101,24 +101,26 @@ def keys_ls(bank: BankOption = None, json: JsonOption = False) -> None:
 def keys_rotate(
     key_id: Annotated[str, typer.Argument(help="Id of the key (synthbank keys ls).")],
     overlap: Annotated[float, typer.Option(help="Hours for which the old key stays valid.")] = 24.0,
-    bank: BankOption = None,
+    bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make a new key in place of an old one."""
     from synthbank.workflows.maintenance.keys import rotate_key
 
-    with opened(bank, create=False) as found:
-        _show_new(rotate_key(found, key_id, overlap_hours=overlap), json)
+    with opened(bank_path, create=False) as bank:
+        _show_new(rotate_key(bank, key_id, overlap_hours=overlap), json)
 
 
 def keys_revoke(
-    key_id: Annotated[str, typer.Argument(help="Id of the key.")], bank: BankOption = None, json: JsonOption = False
+    key_id: Annotated[str, typer.Argument(help="Id of the key.")],
+    bank_path: BankOption = None,
+    json: JsonOption = False,
 ) -> None:
     """End a key at once."""
     from synthbank.workflows.maintenance.keys import revoke_key
 
-    with opened(bank, create=False) as found:
-        row = revoke_key(found, key_id)
+    with opened(bank_path, create=False) as bank:
+        row = revoke_key(bank, key_id)
     if json:
         say_json(_plain(row))
         return

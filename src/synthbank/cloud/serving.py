@@ -57,7 +57,7 @@ def deploy_requests(
     """
     if not 1 <= replicas <= most_replicas:
         raise OptionError(
-            "UnwrappedStrategy are counted from 1", got=f"{replicas} to {most_replicas}", allowed="1 <= least <= most"
+            "Replicas are counted from 1", got=f"{replicas} to {most_replicas}", allowed="1 <= least <= most"
         )
     identity = resource_id(settings, model)
     upload = {"modelId": identity, "model": _model(settings, model, machine.device)}

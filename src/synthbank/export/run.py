@@ -15,7 +15,7 @@ from synthbank.export.base import ExportFacts, ExportItem, exporters
 from synthbank.export.sinks import open_sink
 from synthbank.fingerprint import bytes_sha256
 from synthbank.records import Verdict
-from synthbank.storage import ObjectStore, told
+from synthbank.storage import ObjectStore, translate_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def export_images(
     with catalogue.session(read_only=True) as session:
         facts = _facts(session, job_id=job_id, model_id=model_id, class_name=class_name, limit=limit)
         items = _items(session, store, facts, job_id=job_id, model_id=model_id)
-        with told(str(target)):
+        with translate_errors(str(target)):
             sink = open_sink(target, overwrite=overwrite, single_file=single_file)
             try:
                 exporter(items, sink=sink, facts=facts)

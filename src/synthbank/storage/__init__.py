@@ -4,7 +4,7 @@ from synthbank.storage import layout
 from synthbank.storage.cache import ArrayCache
 from synthbank.storage.local import write_atomic
 from synthbank.storage.png import decode_png, encode_png, read_png_text
-from synthbank.storage.remote import open_filesystem, sign, told
+from synthbank.storage.remote import open_filesystem, sign, translate_errors
 from synthbank.storage.store import ObjectStore, local_path_of
 
 __all__ = [
@@ -17,6 +17,6 @@ __all__ = [
     "open_filesystem",
     "read_png_text",
     "sign",
-    "told",
+    "translate_errors",
     "write_atomic",
 ]

@@ -46,8 +46,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def told(where: str) -> Iterator[None]:
-    """Tell a disk's or a bucket's failure at a path or URL as an `SetupError`.
+def translate_errors(where: str) -> Iterator[None]:
+    """Raise a failure of a disk or a bucket, at a path or URL, as `SetupError`.
 
     Drivers have classes of their own for refused credentials, lost connections and wrong checksums, so at a URL every
     error that is not ours counts.

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from synthbank.errors import NotFoundError
 from synthbank.storage.layout import check_key
 from synthbank.storage.local import LocalFiles
-from synthbank.storage.remote import open_filesystem, sign, told
+from synthbank.storage.remote import open_filesystem, sign, translate_errors
 
 _LOCAL_WRITERS, _REMOTE_WRITERS = 2, 16
 
@@ -50,7 +50,7 @@ class ObjectStore:
             SetupError: no room, no permission or no connection; the old content stays.
         """
         check_key(key)
-        with _told(key, self._url):
+        with _translate_errors(key, self._url):
             if self._local is not None:
                 self._local.put(key, data, durable=durable)
             else:
@@ -59,7 +59,7 @@ class ObjectStore:
     def get(self, key: str) -> bytes:
         """The bytes of a key; raises `NotFoundError` when there are none."""
         check_key(key)
-        with _told(key, self._url, absent_is_not_found=True):
+        with _translate_errors(key, self._url, absent_is_not_found=True):
             if self._local is not None:
                 with open(self._local.path(key), "rb") as file:
                     return file.read()
@@ -70,7 +70,7 @@ class ObjectStore:
         check_key(key)
         if self._local is not None:
             return Path(self._local.path(key)).is_file()
-        with _told(key, self._url):
+        with _translate_errors(key, self._url):
             return bool(self._remote.isfile(self._remote_path(key)))
 
     def size(self, key: str) -> int:
@@ -79,7 +79,7 @@ class ObjectStore:
             raise _not_found(key, self._url)
         if self._local is not None:
             return Path(self._local.path(key)).stat().st_size
-        with _told(key, self._url):
+        with _translate_errors(key, self._url):
             return int(self._remote.size(self._remote_path(key)))
 
     def delete(self, key: str) -> None:
@@ -89,7 +89,7 @@ class ObjectStore:
         if self._local is not None:
             Path(self._local.path(key)).unlink(missing_ok=True)
         else:
-            with _told(key, self._url):
+            with _translate_errors(key, self._url):
                 self._remote.rm_file(self._remote_path(key))
 
     def list(self, folder: str = "") -> list[str]:
@@ -99,7 +99,7 @@ class ObjectStore:
             check_key(folder)
         if self._local is not None:
             return sorted(self._local.list(folder))
-        with _told(folder, self._url):
+        with _translate_errors(folder, self._url):
             found = self._remote.find(self._remote_path(folder))
         keys = (str(path).lstrip("/")[len(self._root.lstrip("/")) :].lstrip("/") for path in found)
         inside = f"{folder}/" if folder else ""
@@ -152,8 +152,9 @@ def local_path_of(url: str | Path) -> Path | None:
 
 
 @contextmanager
-def _told(key: str, store_url: str, *, absent_is_not_found: bool = False) -> Iterator[None]:
-    with told(f"{store_url} ({key})"):
+def _translate_errors(key: str, store_url: str, *, absent_is_not_found: bool = False) -> Iterator[None]:
+    """`translate_errors` for one key; with `absent_is_not_found` a missing file raises `NotFoundError`."""
+    with translate_errors(f"{store_url} ({key})"):
         try:
             yield
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:

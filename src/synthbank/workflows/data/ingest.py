@@ -23,7 +23,7 @@ from synthbank.data import (
 from synthbank.errors import SourceError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.records import Split
-from synthbank.storage import encode_png, layout, local_path_of, open_filesystem, told
+from synthbank.storage import encode_png, layout, local_path_of, open_filesystem, translate_errors
 from synthbank.workflows.bank import Bank
 
 __all__ = [
@@ -121,7 +121,7 @@ def _at_hand(source: str | Path) -> Iterator[str | Path]:
     filesystem, root = open_filesystem(str(source))
     with tempfile.TemporaryDirectory(prefix="synthbank-") as folder:
         here = Path(folder) / (Path(root).name or "source")
-        with told(str(source)):
+        with translate_errors(str(source)):
             if not filesystem.exists(root):
                 raise SourceError("There is nothing at this URL", got=str(source), next_step="check bucket and path")
             filesystem.get(f"{root.rstrip('/')}/" if filesystem.isdir(root) else root, str(here), recursive=True)
