@@ -108,6 +108,46 @@ def test_the_table_of_the_architecture_notes_is_this_one():
         assert listed <= MAY_IMPORT[room], room
 
 
+# a sub-room of workflows imports itself, the files below the sub-rooms, and what stands left of it
+SUB_ROOMS = ("data", "models", "training", "generation", "evaluation", "delivery", "maintenance")
+BELOW_SUB_ROOMS = {"bank", "lease", "devices", "features", "frozen"}
+
+
+def _allowed_inside_workflows(part: str) -> set[str]:
+    if part in SUB_ROOMS:
+        return BELOW_SUB_ROOMS | set(SUB_ROOMS[: SUB_ROOMS.index(part) + 1])
+    return BELOW_SUB_ROOMS if part in BELOW_SUB_ROOMS else BELOW_SUB_ROOMS | set(SUB_ROOMS)
+
+
+@pytest.mark.parametrize("part", [*SUB_ROOMS, *sorted(BELOW_SUB_ROOMS), "run"])
+def test_a_sub_room_of_workflows_imports_only_what_stands_below_or_left_of_it(part):
+    folder = PACKAGE / "workflows"
+    files = sorted((folder / part).rglob("*.py")) if part in SUB_ROOMS else [folder / f"{part}.py"]
+    assert all(path.exists() for path in files)
+    assert files
+    wrong = [
+        (path.name, name)
+        for path in files
+        for target, name in _own_imports(path)
+        if target.startswith("workflows.") and target.removeprefix("workflows.") not in _allowed_inside_workflows(part)
+    ]
+    assert not wrong, f"workflows.{part} may not import {wrong}"
+
+
+def test_every_part_of_workflows_has_its_place():
+    parts = {p.stem for p in (PACKAGE / "workflows").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert parts - {"__init__"} == {*SUB_ROOMS, *BELOW_SUB_ROOMS, "run"}
+
+
+@pytest.mark.parametrize("module", ["models.load", "evaluation.report", "evaluation.evaluate", "generation.selection"])
+def test_loading_a_model_a_report_and_an_evaluation_need_nothing_of_training(module):
+    code = f"import sys, synthbank.workflows.{module}\nprint(*sys.modules, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    barred = ("synthbank.training", "synthbank.workflows.training", "lightning_fabric")
+    assert f"synthbank.workflows.{module}" in loaded
+    assert not [name for name in loaded if name.startswith(barred)]
+
+
 def test_every_room_is_a_package_that_says_what_it_holds():
     assert set(MAY_IMPORT) >= ROOMS
     for room in sorted(ROOMS):

@@ -17,7 +17,7 @@ from synthbank.catalogue import queries
 from synthbank.data import IngestOptions
 from synthbank.errors import OptionError
 from synthbank.settings import Settings
-from synthbank.training import History
+from synthbank.storage import History
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.devices import one_device

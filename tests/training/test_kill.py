@@ -81,7 +81,7 @@ def _describe(folder: Path) -> dict[str, object]:
     """Everything in a run folder but the times."""
     from synthbank.fingerprint import bytes_sha256
     from synthbank.models import state_fingerprint
-    from synthbank.training import History
+    from synthbank.storage import History
     from synthbank.training.state import read_state
 
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())

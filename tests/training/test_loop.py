@@ -23,7 +23,8 @@ from synthbank.models import (
     state_fingerprint,
 )
 from synthbank.records import LabelledImages
-from synthbank.training import FitResult, History, Hooks, TrainingLoop, loop, make_trainer
+from synthbank.storage import History
+from synthbank.training import FitResult, Hooks, TrainingLoop, loop, make_trainer
 from synthbank.training.state import read_state, write_state
 
 from ..conftest import NARROW

@@ -1,17 +1,16 @@
-"""Training: steps (adversarial, denoising), the loop around them, guards, state and history."""
+"""Training: steps (adversarial, denoising), the loop around them, guards and state."""
 
 from synthbank.training.adversarial import AdversarialTrainer
 from synthbank.training.denoising import DenoisingTrainer
 from synthbank.training.loop import FitResult, Hooks, Progress, TrainingLoop
 from synthbank.training.process_group import ProcessGroup, UnwrappedStrategy
-from synthbank.training.state import History, state_size
+from synthbank.training.state import state_size
 from synthbank.training.trainer import Sampler, Trainer, check_batch, make_trainer, trainers
 
 __all__ = [
     "AdversarialTrainer",
     "DenoisingTrainer",
     "FitResult",
-    "History",
     "Hooks",
     "ProcessGroup",
     "Progress",

@@ -19,9 +19,9 @@ from synthbank.config import TrainConfig
 from synthbank.errors import TrainingError
 from synthbank.models import fused_state, save_tensors
 from synthbank.records import LabelledImages, TrainEvent, UInt8Images
-from synthbank.storage import write_atomic
+from synthbank.storage import History, write_atomic
 from synthbank.training import guards
-from synthbank.training.state import History, read_state, write_state
+from synthbank.training.state import read_state, write_state
 from synthbank.training.trainer import Trainer, spread
 
 MAX_ROLLBACKS = 3

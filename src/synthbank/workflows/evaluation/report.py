@@ -47,8 +47,7 @@ from synthbank.reports import (
     scorecard,
     training_part,
 )
-from synthbank.storage import decode_png, layout, write_atomic
-from synthbank.training import History
+from synthbank.storage import History, decode_png, layout, write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
 

@@ -38,10 +38,9 @@ from synthbank.models import (
 )
 from synthbank.records import JobStatus, LabelledImages, Split, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
-from synthbank.storage import layout, write_atomic
+from synthbank.storage import History, layout, write_atomic
 from synthbank.training import (
     FitResult,
-    History,
     Hooks,
     ProcessGroup,
     Progress,
