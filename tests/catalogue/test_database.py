@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -74,6 +75,56 @@ def test_a_bank_of_the_first_release_comes_up_and_goes_back_with_all_its_rows(em
         rows = connection.exec_driver_sql("SELECT job_id, nearest_distance FROM image").all()
     assert [tuple(row) for row in rows] == [("j1", 2.5)]
     empty.migrate()
+
+
+def copies_beside(catalogue):
+    """Copies of it, half-written ones as well; not SQLite's own files beside an open one."""
+    files = Path(catalogue.url.database).parent.glob("catalogue-*")
+    return sorted(path for path in files if not path.name.endswith(("-wal", "-shm")))
+
+
+def test_a_catalogue_of_an_earlier_release_is_copied_before_it_is_migrated(tmp_path):
+    catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
+    assert catalogue.migrate("0003") is None
+    with catalogue.engine.begin() as connection:
+        for statement in FIRST_RELEASE[:1]:
+            connection.exec_driver_sql(statement)
+    copy = catalogue.migrate()
+    assert copies_beside(catalogue) == [copy]
+    assert copy.name.startswith("catalogue-0003-")
+    before = Catalogue(f"sqlite:///{copy}")
+    assert before.schema_version() == "0003"
+    with before.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM model").scalars().all() == ["alpha"]
+    assert catalogue.migrate() is None
+    assert len(copies_beside(catalogue)) == 1
+    with catalogue.session() as session:
+        assert queries.get_model("alpha", session=session).source is None
+    before.close()
+    catalogue.close()
+
+
+def test_a_catalogue_that_cannot_be_copied_is_not_migrated(tmp_path, monkeypatch):
+    catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
+    catalogue.migrate("0003")
+
+    def no_room(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", no_room)
+    with pytest.raises(SetupError, match="could not be copied"):
+        catalogue.migrate()
+    monkeypatch.undo()
+    assert catalogue.schema_version() == "0003"
+    assert copies_beside(catalogue) == []
+    catalogue.close()
+
+
+def test_a_new_catalogue_leaves_no_copy(tmp_path):
+    catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
+    assert catalogue.migrate() is None
+    assert copies_beside(catalogue) == []
+    catalogue.close()
 
 
 def test_two_processes_may_migrate_at_once(empty_database_url, empty):

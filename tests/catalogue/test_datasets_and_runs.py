@@ -149,6 +149,17 @@ def test_publishing_again_changes_nothing(filled):
         assert queries.update_model_card("alpha", {"kid": 0.1}, session=session).card == {"kid": 0.1}
 
 
+def test_publishing_again_adds_the_originals_that_were_not_recorded(filled):
+    with filled.session() as session:
+        known = queries.get_model("alpha", session=session)
+        before = queries.model_originals("alpha", session=session)
+        facts = {"architecture": "sagan", "class_names": ("x",), "spec": ImageSpec(8, 3), "key": "k", "card": {}}
+        queries.publish_model("alpha", sha256=known.sha256, originals=[SHA, *before], session=session, **facts)
+        assert queries.model_originals("alpha", session=session) == sorted([SHA, *before])
+        queries.withdraw_original(SHA, session=session)
+        assert queries.get_model("alpha", session=session).status == "withdrawn"
+
+
 def test_a_model_depends_on_the_originals_that_shaped_it(filled, original_hashes):
     with filled.session() as session:
         assert queries.model_originals("alpha", session=session) == sorted(original_hashes[:6])

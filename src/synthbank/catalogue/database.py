@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,14 @@ class Catalogue:
             if not read_only:
                 session.commit()
 
-    def migrate(self, revision: str = "head") -> None:
+    def migrate(self, revision: str = "head") -> Path | None:
         """Bring the schema up to `revision`; safe to call always, and from several processes at once.
+
+        A SQLite catalogue of an earlier release is copied first, beside itself, with its version and the time in the
+        name. A server's database is not copied.
+
+        Returns:
+            The copy; `None`: none was needed.
 
         Raises:
             StateError: the catalogue is of a newer SynthBank.
@@ -92,9 +99,15 @@ class Catalogue:
         version = self.schema_version()
         if version is not None and version > SCHEMA_VERSION:
             raise _unfit(version)
+        copy = None
         with self._exclusive() as connection:
+            before = _version(connection)  # again, under the lock: another process may have migrated meanwhile
+            newest = SCHEMA_VERSION if revision == "head" else revision
+            if path is not None and before is not None and before < newest:
+                copy = _copy_catalogue(path, before)
             upgrade(connection, revision)
         self._checked = False
+        return copy
 
     def downgrade(self, revision: str) -> None:
         """Take the schema back to `revision` (`"base"`: no tables); data of dropped tables is lost."""
@@ -111,9 +124,7 @@ class Catalogue:
             return None
         with self._connect() as connection:
             connection.execution_options(**{_READ_ONLY: True})
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+            return _version(connection)
 
     def close(self) -> None:
         """Close every connection; the catalogue can be used again afterwards."""
@@ -163,6 +174,30 @@ class Catalogue:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             yield connection
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _copy_catalogue(path: Path, version: str) -> Path:
+    """Copy a SQLite catalogue beside itself, whole or not at all; raises `SetupError` where it cannot."""
+    copy = path.with_name(f"{path.stem}-{version}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{path.suffix}")
+    half = copy.with_name(copy.name + ".part")
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(half)) as target:
+            source.backup(target)
+        half.replace(copy)
+    except (OSError, sqlite3.Error) as error:
+        half.unlink(missing_ok=True)
+        raise SetupError(
+            "The catalogue is of an earlier release and could not be copied, so it was not changed",
+            got=f"{copy}: {error}",
+            next_step="make room on the disk, or move the bank to where this account may write",
+        ) from error
+    return copy
 
 
 def _unfit(version: str) -> StateError:

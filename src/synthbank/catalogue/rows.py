@@ -129,6 +129,8 @@ class ModelRow:
     status: str
     """"published" or "withdrawn"."""
     created_at: datetime
+    source: str | None = None
+    """Where it was imported from, such as "zoo:ihc-64" or a URL; `None`: trained in this bank, or not recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """Newest migration; a test holds it equal to Alembic's head, so that opening a catalogue need not import Alembic."""
 
 
@@ -189,6 +189,7 @@ class Model(Base):
     card: Mapped[dict[str, Any]]
     status: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
+    source: Mapped[str | None] = mapped_column(Text)
 
 
 class ModelOriginal(Base):

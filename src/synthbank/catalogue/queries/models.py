@@ -33,9 +33,10 @@ def publish_model(
     run_id: str | None = None,
     snapshot_id: int | None = None,
     dataset_id: int | None = None,
+    source: str | None = None,
     originals: Iterable[str] = (),
 ) -> ModelRow:
-    """Enter a model; publishing the same weights under the same name again changes nothing.
+    """Record a model. The same weights under the same name again add only originals that were not recorded before.
 
     Args:
         name: the model's name and id.
@@ -49,16 +50,19 @@ def publish_model(
         run_id: its training run; `None` for a model from elsewhere.
         snapshot_id: the chosen snapshot.
         dataset_id: what it was trained on.
+        source: where it was imported from; `None`: trained in this bank.
         originals: pixel hashes of all originals that shaped it: those it was trained on, those that chose its snapshot,
             and those that shaped the weights it started from.
 
     Raises:
         StateError: the name belongs to other weights, the model was withdrawn, or one of its originals was.
     """
+    hashes = sorted(set(originals))
     known = published_before(name, sha256, session=session)
     if known is not None:
+        # a model that an earlier version imported may lack its originals, and withdrawal follows these rows
+        add_model_originals(name, hashes, session=session)
         return known
-    hashes = sorted(set(originals))
     _refuse_withdrawn(session, name, hashes)
     row = {
         "id": name,
@@ -74,10 +78,22 @@ def publish_model(
         "card": card,
         "status": PUBLISHED,
         "created_at": now(),
+        "source": source,
     }
     insert_new(session, Model, [row])
-    insert_new(session, ModelOriginal, [{"model_id": name, "original_sha256": value} for value in hashes])
+    add_model_originals(name, hashes, session=session)
     return get_model(name, session=session)
+
+
+def add_model_originals(name: str, originals: Iterable[str], *, session: Session) -> None:
+    """Record originals (pixel hashes) that shaped a model; those that are recorded already stay.
+
+    Raises:
+        StateError: one of them was withdrawn.
+    """
+    hashes = sorted(set(originals) - set(model_originals(name, session=session)))
+    _refuse_withdrawn(session, name, hashes)
+    insert_new(session, ModelOriginal, [{"model_id": name, "original_sha256": value} for value in hashes])
 
 
 def published_before(name: str, sha256: str, *, session: Session) -> ModelRow | None:
