@@ -29,7 +29,7 @@ import numpy as np
 from machine import write_json
 from PIL import Image, ImageDraw, ImageFont
 
-from synthbank.models import ModelSpec, TwoPlayers, architectures, count_parameters
+from synthbank.models import AdversarialArchitecture, ModelSpec, architectures, count_parameters
 
 _TITLE = 30
 LEADING = (
@@ -129,7 +129,7 @@ def parameters(spec: ModelSpec) -> dict[str, int]:
     """Values that training changes, of each player."""
     architecture = architectures.get(spec.architecture)
     found = {"generator": count_parameters(architecture.generator(spec))}
-    if isinstance(architecture, TwoPlayers):
+    if isinstance(architecture, AdversarialArchitecture):
         found["discriminator"] = count_parameters(architecture.discriminator(spec))
     return found
 

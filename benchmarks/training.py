@@ -25,7 +25,7 @@ from machine import write_json
 
 from synthbank.config import TrainConfig, resolve_train_config
 from synthbank.data import EpochSampler
-from synthbank.models import ModelSpec, architectures, draw_latents, load_feature_network, two_players
+from synthbank.models import ModelSpec, adversarial_architecture, architectures, draw_latents, load_feature_network
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training import AdversarialTrainer, Hooks, TrainingLoop
 from synthbank.training.augment_d import augment, symmetries
@@ -101,7 +101,7 @@ def framework_steps(config: TrainConfig, data: LabelledImages) -> Callable[[int]
 
     def work(steps: int) -> None:
         for _ in range(steps):
-            done, _ = loop._orders()
+            done, _ = loop._poll_stop()
             loop._one_step(done)
 
     return work
@@ -114,7 +114,7 @@ def _no_scores(images: UInt8Images) -> dict[str, float]:
 def bare_steps(config: TrainConfig, data: LabelledImages) -> Callable[[int], None]:
     """The same arithmetic in a plain loop."""
     torch.manual_seed(0)
-    spec, architecture = spec_of(config), two_players(config.architecture)
+    spec, architecture = spec_of(config), adversarial_architecture(config.architecture)
     order = torch.channels_last if config.layout == "channels_last" else torch.contiguous_format
     g = architecture.generator(spec).to(memory_format=order)
     d = architecture.discriminator(spec).to(memory_format=order)

@@ -10,10 +10,11 @@ from synthbank import models
 from synthbank.errors import OptionError
 from synthbank.generation import Sampler
 from synthbank.models import (
+    AdversarialArchitecture,
     Discriminator,
     Generator,
     ModelSpec,
-    TwoPlayers,
+    adversarial_architecture,
     architectures,
     draw_latents,
     fused_state,
@@ -23,7 +24,6 @@ from synthbank.models import (
     save_tensors,
     state_fingerprint,
     to_uint8,
-    two_players,
 )
 from synthbank.training import trainers
 
@@ -39,11 +39,11 @@ ALL = [
     for classes in (1, 3)
 ]
 ONE_EACH = [pytest.param((name, 32, 3, 3), id=name) for name in architectures]
-JUDGED = [case for case in ALL if isinstance(architectures.get(case.values[0][0]), TwoPlayers)]
+ADVERSARIAL = [case for case in ALL if isinstance(architectures.get(case.values[0][0]), AdversarialArchitecture)]
 
 
 @dataclass
-class Players:
+class Built:
     """The networks of one architecture, and a batch for them."""
 
     spec: ModelSpec
@@ -78,12 +78,12 @@ def _spec(case) -> ModelSpec:
     return ModelSpec(name, size, channels, names, latent_dim=16, options=NARROW.get(name, {}))
 
 
-def _build(spec: ModelSpec, seed: int) -> Players:
+def _build(spec: ModelSpec, seed: int) -> Built:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         architecture = architectures.get(spec.architecture)
-        adversarial = isinstance(architecture, TwoPlayers)
-        return Players(spec, architecture.generator(spec), architecture.discriminator(spec) if adversarial else None)
+        adversarial = isinstance(architecture, AdversarialArchitecture)
+        return Built(spec, architecture.generator(spec), architecture.discriminator(spec) if adversarial else None)
 
 
 def _leave_zero(module: torch.nn.Module) -> None:
@@ -96,24 +96,24 @@ def _leave_zero(module: torch.nn.Module) -> None:
 
 
 @cache
-def _players(case) -> Players:
-    players = _build(_spec(case), seed=0)
-    if players.discriminator is not None:
-        players.discriminator.calibrate(players.reals())
-    for module in players.networks:
+def _built(case) -> Built:
+    built = _build(_spec(case), seed=0)
+    if built.discriminator is not None:
+        built.discriminator.calibrate(built.reals())
+    for module in built.networks:
         _leave_zero(module)
     with torch.no_grad():
         for _ in range(2):  # running statistics and power iterations leave their first values
-            images = players.images()
-            if players.discriminator is not None:
-                players.discriminator(images, players.labels)
-    return players
+            images = built.images()
+            if built.discriminator is not None:
+                built.discriminator(images, built.labels)
+    return built
 
 
 @pytest.fixture
-def players(request):
+def built(request):
     """Networks that have left their starting point, in eval mode; whatever a test does to them is undone."""
-    found = _players(request.param)
+    found = _built(request.param)
     modules = [m.eval() for m in found.networks]
     states = [{k: v.clone() for k, v in m.state_dict().items()} for m in modules]
     yield found
@@ -122,17 +122,17 @@ def players(request):
         module.load_state_dict(state)
 
 
-every = pytest.mark.parametrize("players", ALL, indirect=True)
-judged = pytest.mark.parametrize("players", JUDGED, indirect=True)
+every = pytest.mark.parametrize("built", ALL, indirect=True)
+adversarial = pytest.mark.parametrize("built", ADVERSARIAL, indirect=True)
 
 
 @every
-def test_images_have_the_asked_shape_and_range(players):
+def test_images_have_the_asked_shape_and_range(built):
     for training in (False, True):
-        players.generator.train(training)
+        built.generator.train(training)
         with torch.no_grad():
-            images = players.images()
-        assert images.shape == (N, players.spec.channels, players.spec.size, players.spec.size)
+            images = built.images()
+        assert images.shape == (N, built.spec.channels, built.spec.size, built.spec.size)
         assert images.dtype == torch.float32
         assert images.isfinite().all()
         assert images.abs().max() <= 1
@@ -140,15 +140,15 @@ def test_images_have_the_asked_shape_and_range(players):
 
 
 @every
-def test_gradients_reach_every_trainable_value(players):
-    for module in players.networks:
+def test_gradients_reach_every_trainable_value(built):
+    for module in built.networks:
         module.train()
-    out = players.images()
-    if players.discriminator is not None:
-        out = players.discriminator(out, players.labels)
+    out = built.images()
+    if built.discriminator is not None:
+        out = built.discriminator(out, built.labels)
     # not the mean: a normalised batch has a mean that nothing can change
     out.square().mean().backward()
-    for module in players.networks:
+    for module in built.networks:
         named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
         assert named
         for name, value in named:
@@ -157,62 +157,62 @@ def test_gradients_reach_every_trainable_value(players):
             assert value.dim() < 2 or value.grad.any(), f"{name} gets no gradient"
 
 
-@judged
-def test_logits_are_a_judgement_of_the_features(players):
-    images, labels = players.reals()[:N], players.labels
+@adversarial
+def test_logits_follow_from_the_features_alone(built):
+    images, labels = built.reals()[:N], built.labels
     with torch.no_grad():
-        whole = players.discriminator(images, labels)
-        parts = players.discriminator.logits(players.discriminator.features(images), labels)
+        whole = built.discriminator(images, labels)
+        parts = built.discriminator.logits(built.discriminator.features(images), labels)
     assert torch.equal(whole, parts)
     assert whole.dim() == 2
     assert len(whole) == N
     assert whole.isfinite().all()
 
 
-@judged
-def test_the_discriminator_looks_at_every_channel(players):
+@adversarial
+def test_the_discriminator_looks_at_every_channel(built):
     with torch.no_grad():
-        images = players.reals()[:N]
-        before = players.discriminator(images, players.labels)
-        for channel in range(players.spec.channels):
+        images = built.reals()[:N]
+        before = built.discriminator(images, built.labels)
+        for channel in range(built.spec.channels):
             changed = images.clone()
             changed[:, channel] = changed[:, channel].flip(2)
-            assert not torch.equal(players.discriminator(changed, players.labels), before), f"channel {channel}"
+            assert not torch.equal(built.discriminator(changed, built.labels), before), f"channel {channel}"
 
 
 @every
-def test_the_class_changes_image_and_judgement(players):
-    labels = players.labels
-    other = (labels + 1) % players.spec.n_classes
+def test_the_class_changes_image_and_logit(built):
+    labels = built.labels
+    other = (labels + 1) % built.spec.n_classes
     with torch.no_grad():
-        moved = [(players.images(other) - players.images(labels)).abs().amax(dim=(1, 2, 3))]
-        if players.discriminator is not None:
-            reals = players.reals()[:N]
-            moved.append((players.discriminator(reals, other) - players.discriminator(reals, labels)).abs().amax(dim=1))
+        moved = [(built.images(other) - built.images(labels)).abs().amax(dim=(1, 2, 3))]
+        if built.discriminator is not None:
+            reals = built.reals()[:N]
+            moved.append((built.discriminator(reals, other) - built.discriminator(reals, labels)).abs().amax(dim=1))
     for change, least in zip(moved, (1e-4, 1e-6), strict=False):
-        assert (change > least).all() if players.spec.n_classes > 1 else not change.any()
+        assert (change > least).all() if built.spec.n_classes > 1 else not change.any()
 
 
 @every
-def test_what_is_published_draws_the_same_images(players):
-    spec = players.spec
-    data = save_tensors(fused_state(players.generator), header=spec.to_json())
+def test_what_is_published_draws_the_same_images(built):
+    spec = built.spec
+    data = save_tensors(fused_state(built.generator), header=spec.to_json())
     again = load_fused(spec, load_tensors(data))
     assert not again.training
     assert not any(p.requires_grad for p in again.parameters())
-    latents = players.latents
+    latents = built.latents
     with torch.no_grad():
         # a hundredth of a grey level: another memory layout rounds differently
-        torch.testing.assert_close(again(latents.z, latents.labels, latents.noise), players.images(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(again(latents.z, latents.labels, latents.noise), built.images(), atol=1e-4, rtol=0)
     assert state_fingerprint(fused_state(again)) == state_fingerprint(load_tensors(data))
 
 
 @every
-def test_an_image_does_not_depend_on_its_batch_mates(players):
-    sampler = Sampler(load_fused(players.spec, fused_state(players.generator)))
-    classes = players.spec.n_classes
+def test_an_image_does_not_depend_on_its_batch_mates(built):
+    sampler = Sampler(load_fused(built.spec, fused_state(built.generator)))
+    classes = built.spec.n_classes
     block = sampler.draw_block(job_seed=5, class_index=classes - 1, block=1)
-    assert block.shape == (sampler.block, players.spec.channels, players.spec.size, players.spec.size)
+    assert block.shape == (sampler.block, built.spec.channels, built.spec.size, built.spec.size)
     assert (block == sampler.draw_block(job_seed=5, class_index=classes - 1, block=1)).all()
     assert len({image.tobytes() for image in block}) == sampler.block
     seeds = list(range(sampler.block))
@@ -227,8 +227,8 @@ def test_an_image_does_not_depend_on_its_batch_mates(players):
 @pytest.mark.parametrize("case", ALL)
 def test_the_same_seed_gives_the_same_weights(case):
     def prints(seed: int) -> list[str]:
-        players = _build(_spec(case), seed)
-        return [state_fingerprint(m.state_dict()) for m in players.networks]
+        built = _build(_spec(case), seed)
+        return [state_fingerprint(m.state_dict()) for m in built.networks]
 
     first = prints(1)
     assert prints(1) == first
@@ -238,57 +238,57 @@ def test_the_same_seed_gives_the_same_weights(case):
 @pytest.mark.parametrize("case", ONE_EACH)
 def test_weights_do_not_depend_on_what_the_process_loaded_before(case):
     def prints() -> list[str]:
-        players = _build(_spec(case), seed=1)
-        return [state_fingerprint(m.state_dict()) for m in players.networks]
+        built = _build(_spec(case), seed=1)
+        return [state_fingerprint(m.state_dict()) for m in built.networks]
 
     warm = prints()
     load_feature_network.cache_clear()
     assert prints() == warm
 
 
-@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
-def test_the_state_goes_through_a_file(players):
-    fresh = _build(players.spec, seed=9)
-    for network, module in zip(players.networks, fresh.networks, strict=True):
+@pytest.mark.parametrize("built", ONE_EACH, indirect=True)
+def test_the_state_goes_through_a_file(built):
+    fresh = _build(built.spec, seed=9)
+    for network, module in zip(built.networks, fresh.networks, strict=True):
         state = network.state_dict()
         assert state_fingerprint(module.state_dict()) != state_fingerprint(state)
         module.load_state_dict(load_tensors(save_tensors(state)))
         assert state_fingerprint(module.state_dict()) == state_fingerprint(state)
     fresh.generator.eval()
     with torch.no_grad():
-        assert torch.equal(fresh.images(), players.images())
+        assert torch.equal(fresh.images(), built.images())
 
 
-@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
-def test_noise_has_the_declared_length(players):
-    latents = players.latents
-    assert latents.noise.shape == (N, players.generator.noise_dim)
-    assert latents.z.shape == (N, players.spec.latent_dim)
+@pytest.mark.parametrize("built", ONE_EACH, indirect=True)
+def test_noise_has_the_declared_length(built):
+    latents = built.latents
+    assert latents.noise.shape == (N, built.generator.noise_dim)
+    assert latents.z.shape == (N, built.spec.latent_dim)
 
 
-@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
-def test_forward_is_the_body_of_the_stem(players):
-    latents = players.latents
+@pytest.mark.parametrize("built", ONE_EACH, indirect=True)
+def test_forward_is_the_body_of_the_stem(built):
+    latents = built.latents
     with torch.no_grad():
-        hidden = players.generator.stem(latents.z, latents.labels)
-        assert torch.equal(players.generator.body(hidden, latents.labels, latents.noise), players.images())
+        hidden = built.generator.stem(latents.z, latents.labels)
+        assert torch.equal(built.generator.body(hidden, latents.labels, latents.noise), built.images())
 
 
-@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
-def test_building_a_published_generator_leaves_the_global_generator_alone(players):
+@pytest.mark.parametrize("built", ONE_EACH, indirect=True)
+def test_building_a_published_generator_leaves_the_global_generator_alone(built):
     before = torch.random.get_rng_state()
-    load_fused(players.spec, fused_state(players.generator))
+    load_fused(built.spec, fused_state(built.generator))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
-def test_a_generator_can_learn_one_picture(players):
+@pytest.mark.parametrize("built", ONE_EACH, indirect=True)
+def test_a_generator_can_learn_one_picture(built):
     """A few updates towards a fixed picture lower the error: the weights that get gradients are the ones that draw."""
-    spec = players.spec
+    spec = built.spec
     generator = _build(spec, seed=4).generator.train()
-    target = players.reals()[:N].mean(dim=0, keepdim=True).sign() * 0.5
+    target = built.reals()[:N].mean(dim=0, keepdim=True).sign() * 0.5
     optimizer = torch.optim.Adam([p for p in generator.parameters() if p.requires_grad], lr=1e-2)
-    labels = players.labels
+    labels = built.labels
     errors = []
     for _ in range(16):
         latents = draw_latents(generator, labels, torch.Generator().manual_seed(6))
@@ -302,13 +302,13 @@ def test_a_generator_can_learn_one_picture(players):
 
 @pytest.mark.parametrize("name", architectures.names())
 def test_a_larger_picture_works_as_well(name):
-    players = _build(_spec((name, 128, 3, 2)), seed=0)
+    built = _build(_spec((name, 128, 3, 2)), seed=0)
     with torch.no_grad():
-        images = players.images()
+        images = built.images()
         assert images.shape == (N, 3, 128, 128)
         assert images.isfinite().all()
-        if players.discriminator is not None:
-            assert players.discriminator(images, players.labels).isfinite().all()
+        if built.discriminator is not None:
+            assert built.discriminator(images, built.labels).isfinite().all()
     assert to_uint8(images).shape == images.shape
 
 
@@ -320,13 +320,13 @@ def test_every_architecture_says_where_it_comes_from():
         assert isinstance(facts["labels"], bool)
         assert facts.get("trainer", "adversarial") in trainers
         adversarial = facts.get("trainer", "adversarial") == "adversarial"
-        assert isinstance(architectures.get(name), TwoPlayers) == adversarial
+        assert isinstance(architectures.get(name), AdversarialArchitecture) == adversarial
 
 
-@pytest.mark.parametrize("players", ONE_EACH, indirect=True)
-def test_truncation_acts_or_is_refused(players):
-    sampler = Sampler(players.generator)
-    if architectures.facts(players.spec.architecture).get("truncation", True):
+@pytest.mark.parametrize("built", ONE_EACH, indirect=True)
+def test_truncation_acts_or_is_refused(built):
+    sampler = Sampler(built.generator)
+    if architectures.facts(built.spec.architecture).get("truncation", True):
         whole, mean = (sampler.draw_seeds([1, 2], class_index=0, truncation=t) for t in (1.0, 0.0))
         assert not (whole == mean).all()
     else:
@@ -336,7 +336,7 @@ def test_truncation_acts_or_is_refused(players):
 
 def test_asking_for_two_players_where_there_is_one_names_those_that_have_them():
     with pytest.raises(OptionError, match=r"no discriminator.*projected"):
-        two_players("diffusion")
+        adversarial_architecture("diffusion")
 
 
 def test_the_registry_keeps_its_name_when_the_architectures_are_loaded():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthbank.errors import OptionError, UnknownNameError
-from synthbank.models import ModelSpec, TwoPlayers, architectures, draw_latents, fused_state, load_fused
+from synthbank.models import AdversarialArchitecture, ModelSpec, architectures, draw_latents, fused_state, load_fused
 
 DECLARED = [(name, option) for name in architectures for option in architectures.facts(name)["options"]]
 
@@ -23,7 +23,7 @@ def _draw(spec):
         generator = architecture.generator(spec).eval()
         latents = draw_latents(generator, torch.arange(4) % 2, torch.Generator().manual_seed(0))
         images = generator(latents.z, latents.labels, latents.noise)
-        if isinstance(architecture, TwoPlayers):
+        if isinstance(architecture, AdversarialArchitecture):
             return images, architecture.discriminator(spec).eval()(images, latents.labels)
         return images, images
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from synthbank.models import ModelSpec, TwoPlayers, architectures, load_feature_network
+from synthbank.models import AdversarialArchitecture, ModelSpec, architectures, load_feature_network
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -77,7 +77,9 @@ def test_batches_give_the_mean_and_deviation_of_all_images_together(n):
     assert discriminator.std[-1].item() == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize("name", [n for n in architectures if isinstance(architectures.get(n), TwoPlayers)])
+@pytest.mark.parametrize(
+    "name", [n for n in architectures if isinstance(architectures.get(n), AdversarialArchitecture)]
+)
 def test_images_become_floats_a_batch_at_a_time_and_only_where_they_are_measured(name):
     batches = []
 

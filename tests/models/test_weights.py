@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from synthbank.errors import IntegrityError
-from synthbank.models import load_tensors, read_header, save_tensors, state_fingerprint
+from synthbank.models import load_tensors, read_header, read_legacy_keys, save_tensors, state_fingerprint
+
+NONE = torch.zeros(0)
 
 
 @pytest.fixture
@@ -95,3 +97,16 @@ def test_the_fingerprint_is_of_names_shapes_types_and_bits():
     assert state_fingerprint(dict(reversed(base.items()))) == prints[0]
     strided = {"a": base["a"].T.contiguous().T, "b": base["b"]}
     assert state_fingerprint(strided) == prints[0]
+
+
+def test_layers_are_found_under_the_names_of_earlier_versions(tensors):
+    """Old weights are read under today's names; nothing else changes, and no layer of today loses its name."""
+    old = load_tensors(
+        save_tensors({"judge.weight": tensors["weight"], "heads.0.judge.bias": tensors["half"], "body.prejudge": NONE})
+    )
+    expected = {"to_logits.weight", "heads.0.to_logits.bias", "body.prejudge"}
+    today = read_legacy_keys(old, expected)
+    assert set(today) == expected
+    assert torch.equal(today["to_logits.weight"], tensors["weight"])
+    assert torch.equal(today["heads.0.to_logits.bias"], tensors["half"])
+    assert set(read_legacy_keys(old, set(old))) == set(old)  # a network from outside that still calls its layer so

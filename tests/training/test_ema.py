@@ -1,11 +1,11 @@
-"""The published average: closed form, warm-up, which buffers are averaged, and settled statistics."""
+"""The published average: closed form, warm-up, which buffers are averaged, and recalibrated statistics."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from synthbank.training.ema import ema_copy, ema_update, settled
+from synthbank.training.ema import ema_copy, ema_update, recalibrate_batchnorm
 
 
 class _Value(nn.Module):
@@ -91,14 +91,14 @@ class _Small(nn.Module):
         return self.norm(self.conv(x))
 
 
-def test_settled_statistics_are_those_of_the_averages_own_activations():
+def test_recalibrated_statistics_are_those_of_the_averages_own_activations():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         average = ema_copy(_Small())
     average.norm.running_mean.fill_(99.0)
     batches = [torch.randn(16, 2, 4, 4, generator=torch.Generator().manual_seed(i)) * 3 + 1 for i in range(4)]
     left = list(batches)
-    done = settled(average, lambda module: module(left.pop(0)), batches=4)
+    done = recalibrate_batchnorm(average, lambda module: module(left.pop(0)), batches=4)
     assert not left
     hidden = [average.conv(x).detach().transpose(0, 1).flatten(1) for x in batches]
     torch.testing.assert_close(done.norm.running_mean, torch.stack([h.mean(dim=1) for h in hidden]).mean(dim=0))
@@ -112,7 +112,7 @@ def test_settled_statistics_are_those_of_the_averages_own_activations():
 def test_settling_leaves_the_average_and_its_weights_alone():
     average = ema_copy(_Small())
     before = {k: v.clone() for k, v in average.state_dict().items()}
-    done = settled(average, lambda module: module(torch.ones(2, 2, 2, 2)), batches=1)
+    done = recalibrate_batchnorm(average, lambda module: module(torch.ones(2, 2, 2, 2)), batches=1)
     assert all(torch.equal(v, before[k]) for k, v in average.state_dict().items())
     assert torch.equal(done.conv.weight, average.conv.weight)
     assert not average.norm.training
@@ -120,5 +120,5 @@ def test_settling_leaves_the_average_and_its_weights_alone():
 
 def test_nothing_is_drawn_where_there_is_nothing_to_measure():
     drawn = []
-    settled(ema_copy(nn.Linear(2, 2)), drawn.append, batches=4)
+    recalibrate_batchnorm(ema_copy(nn.Linear(2, 2)), drawn.append, batches=4)
     assert not drawn

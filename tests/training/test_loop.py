@@ -13,8 +13,8 @@ from synthbank.config import TrainConfig
 from synthbank.data import EpochSampler
 from synthbank.errors import IntegrityError, StateError, TrainingError
 from synthbank.models import (
+    AdversarialArchitecture,
     ModelSpec,
-    TwoPlayers,
     architectures,
     load_fused,
     load_tensors,
@@ -119,7 +119,7 @@ def _config(name, **changes):
 
 
 def _adversarial(name):
-    return isinstance(architectures.get(name), TwoPlayers)
+    return isinstance(architectures.get(name), AdversarialArchitecture)
 
 
 @pytest.fixture(scope="module", params=architectures.names())
@@ -580,3 +580,20 @@ def test_the_step_after_loading_a_state_is_the_step_without(name, fabric, tmp_pa
     for trainer in (run.trainer, other.trainer):
         trainer.step(2, progress=0.0)
     assert other.weights() == run.weights()
+
+
+@pytest.mark.parametrize("name", [n for n in architectures.names() if _adversarial(n)])
+def test_a_state_stored_under_earlier_names_is_resumed_bit_by_bit(name, fabric, tmp_path):
+    """Runs that an earlier version left unfinished call the discriminator's last layer `judge`."""
+    config = _config(name, steps=4, snapshot_every=4)
+    whole = Run(tmp_path / "whole", fabric, config)
+    whole.fit()
+    Run(tmp_path / "part", fabric, config, stop_at=2).fit()
+    tensors, values = read_state(tmp_path / "part")
+    renamed = {k.replace(".to_logits.", ".judge."): v for k, v in tensors.items()}
+    assert set(renamed) != set(tensors)
+    write_state(tmp_path / "part", renamed, values)
+    again = Run(tmp_path / "part", fabric, config)
+    assert again.fit().step == 4
+    assert again.weights() == whole.weights()
+    assert set(again.trainer.state()[0]) == set(tensors)

@@ -2,17 +2,17 @@
 
 import synthbank.models.architectures  # noqa: F401 (first: loaded later, the package would hide its registry)
 from synthbank.models.base import (
+    AdversarialArchitecture,
     Architecture,
     Denoiser,
     Discriminator,
     Generator,
     ModelSpec,
-    TwoPlayers,
+    adversarial_architecture,
     architectures,
     channels_last,
     count_parameters,
     networks_inside,
-    two_players,
 )
 from synthbank.models.blocks import smooth_up
 from synthbank.models.draws import SharedRng, integers, normal, uniform
@@ -28,12 +28,13 @@ from synthbank.models.features.space import SCORING_NETWORK, scoring_size
 from synthbank.models.fuse import fused_state, load_fused
 from synthbank.models.latents import Latents, draw_latents, to_uint8
 from synthbank.models.symmetry import SYMMETRIES, draw_codes, turn
-from synthbank.models.transfer import lend
-from synthbank.models.weights import load_tensors, read_header, save_tensors, state_fingerprint
+from synthbank.models.transfer import WeightTransfer, transfer_weights
+from synthbank.models.weights import load_tensors, read_header, read_legacy_keys, save_tensors, state_fingerprint
 
 __all__ = [
     "SCORING_NETWORK",
     "SYMMETRIES",
+    "AdversarialArchitecture",
     "Architecture",
     "Denoiser",
     "Discriminator",
@@ -42,8 +43,9 @@ __all__ = [
     "Latents",
     "ModelSpec",
     "SharedRng",
-    "TwoPlayers",
     "UserEncoder",
+    "WeightTransfer",
+    "adversarial_architecture",
     "architectures",
     "batched",
     "channels_last",
@@ -53,7 +55,6 @@ __all__ = [
     "feature_networks",
     "fused_state",
     "integers",
-    "lend",
     "load_encoder",
     "load_feature_network",
     "load_fused",
@@ -61,12 +62,13 @@ __all__ = [
     "networks_inside",
     "normal",
     "read_header",
+    "read_legacy_keys",
     "save_tensors",
     "scoring_size",
     "smooth_up",
     "state_fingerprint",
     "to_uint8",
+    "transfer_weights",
     "turn",
-    "two_players",
     "uniform",
 ]

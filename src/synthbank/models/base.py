@@ -142,7 +142,7 @@ class Architecture(Protocol):
 
 
 @runtime_checkable
-class TwoPlayers(Architecture, Protocol):
+class AdversarialArchitecture(Architecture, Protocol):
     """An architecture that is trained against a discriminator."""
 
     def discriminator(self, spec: ModelSpec) -> Discriminator:
@@ -184,7 +184,7 @@ def _fits(value: Any, default: float | str) -> bool:
     return number and not isinstance(value, bool) and 0 < value < inf
 
 
-def two_players(name: str) -> TwoPlayers:
+def adversarial_architecture(name: str) -> AdversarialArchitecture:
     """The architecture called `name`, which must have a discriminator.
 
     Raises:
@@ -192,11 +192,11 @@ def two_players(name: str) -> TwoPlayers:
         OptionError: it has no discriminator.
     """
     found = architectures.get(name)
-    if not isinstance(found, TwoPlayers):
+    if not isinstance(found, AdversarialArchitecture):
         raise OptionError(
             "This architecture has no discriminator",
             got=name,
-            allowed=[n for n in architectures if isinstance(architectures.get(n), TwoPlayers)],
+            allowed=[n for n in architectures if isinstance(architectures.get(n), AdversarialArchitecture)],
         )
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from safetensors import SafetensorError
@@ -12,6 +12,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from synthbank.errors import IntegrityError
+
+_RENAMED_LAYERS = {"judge": "to_logits"}
+"""Layers whose name has changed: the name in stored weights of earlier versions, and today's name."""
 
 
 def save_tensors(tensors: Mapping[str, Tensor], *, header: Mapping[str, Any] | None = None) -> bytes:
@@ -45,6 +48,26 @@ def read_header(data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise IntegrityError("A weights file is damaged", got=str(error), next_step="fetch the file again") from error
     return dict(json.loads(meta.get("synthbank", "{}")))
+
+
+def read_legacy_keys(tensors: Mapping[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
+    """The tensors under today's names of their layers; stored files are never rewritten.
+
+    Args:
+        tensors: of one network, as a published model, a snapshot or a training state holds them.
+        expected: names that the network gives its tensors today. A name among them is not changed, so that an
+            architecture from outside may call a layer as it likes.
+
+    >>> from torch import zeros
+    >>> list(read_legacy_keys({"heads.0.judge.bias": zeros(1)}, {"heads.0.to_logits.bias"}))
+    ['heads.0.to_logits.bias']
+    """
+    return {_todays_name(name, expected): tensor for name, tensor in tensors.items()}
+
+
+def _todays_name(name: str, expected: Collection[str]) -> str:
+    renamed = ".".join(_RENAMED_LAYERS.get(part, part) for part in name.split("."))
+    return renamed if name not in expected and renamed in expected else name
 
 
 def state_fingerprint(tensors: Mapping[str, Tensor]) -> str:

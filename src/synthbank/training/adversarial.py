@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from synthbank.config import TrainConfig
 from synthbank.fingerprint import stable_seed
-from synthbank.models import ModelSpec, draw_latents, fused_state, load_fused, two_players
+from synthbank.models import ModelSpec, adversarial_architecture, draw_latents, fused_state, load_fused
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.training.ada import AdaptiveStrength
 from synthbank.training.augment_d import augment, symmetries
+from synthbank.training.distillation import distill_stage
 from synthbank.training.ema import ema_copy
-from synthbank.training.handover import hand_over
 from synthbank.training.losses import losses
 from synthbank.training.penalties import gradient_penalty
 from synthbank.training.trainer import BaseTrainer, Sampler, spread, trainers
@@ -35,11 +35,11 @@ class AdversarialTrainer(BaseTrainer):
         self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
     ) -> None:
         super().__init__(spec, config, train=train, sampler=sampler, fabric=fabric)
-        architecture = two_players(config.architecture)
+        architecture = adversarial_architecture(config.architecture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_seed(config.seed, "weights"))
-            generator = self._laid_out(architecture.generator(spec))
-            discriminator = self._laid_out(architecture.discriminator(spec))
+            generator = self._to_layout(architecture.generator(spec))
+            discriminator = self._to_layout(architecture.discriminator(spec))
         self.loss = losses.get(config.loss)
         self.strength = (
             AdaptiveStrength(config.ada_target, config.ada_kimg, fabric.device) if config.ada_target else None
@@ -98,7 +98,7 @@ class AdversarialTrainer(BaseTrainer):
 
         # only the part of the gradient that reaches the generator is computed
         leaves = [f.detach().requires_grad_() for f in fake_features]
-        loss_g = self.loss.generator(*self._judge(real_features, leaves, labels))
+        loss_g = self.loss.generator(*self._discriminate(real_features, leaves, labels))
         self.fabric.backward(loss_g, inputs=leaves)
         self.opt_g.zero_grad(set_to_none=True)
         pairs = zip(fake_features, leaves, strict=True)
@@ -136,12 +136,12 @@ class AdversarialTrainer(BaseTrainer):
         if self.strength is not None:
             self.strength.load_state({k: tensors[f"ada.{k}"] for k in self.strength.state()})
 
-    def _hand_over(self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]) -> None:
+    def _distill_stage(self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]) -> None:
         if self.generator.module.detail_parameters():
             return  # it draws the smaller one's picture already
         small = load_fused(dataclasses.replace(self.spec, size=self.spec.size // 2), weights).to(self.fabric.device)
         large = self.generator.module
-        hand_over(
+        distill_stage(
             small,
             large,
             fresh,
@@ -164,7 +164,7 @@ class AdversarialTrainer(BaseTrainer):
         r1_gamma, r2_gamma = (gamma * config.penalty_every * due for gamma in (config.r1_gamma, config.r2_gamma))
         real = [f.detach().requires_grad_(r1_gamma > 0) for f in real]
         fake = [f.detach().requires_grad_(r2_gamma > 0) for f in fake]
-        logit_real, logit_fake = self._judge(real, fake, labels)
+        logit_real, logit_fake = self._discriminate(real, fake, labels)
         loss = self.loss.discriminator(logit_real, logit_fake)
         told = {"loss_d": loss.detach()}
         if r1_gamma or r2_gamma:
@@ -180,7 +180,7 @@ class AdversarialTrainer(BaseTrainer):
             self.strength.update(self.process_group.gather(self.loss.realness(logit_real, logit_fake)))
         return told | {"logit_real": logit_real.detach().mean(), "logit_fake": logit_fake.detach().mean()}
 
-    def _judge(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _discriminate(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of reals and fakes in one pass, so that batch normalisation cannot hide how their means differ."""
         both = [torch.cat(pair) for pair in zip(real, fake, strict=True)]
         logits = self._in_precision(self.discriminator.logits, both, torch.cat([labels, labels]))

@@ -47,7 +47,7 @@ class DenoisingTrainer(BaseTrainer):
                 )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_seed(config.seed, "weights"))
-            generator = self._laid_out(architectures.get(config.architecture).generator(spec))
+            generator = self._to_layout(architectures.get(config.architecture).generator(spec))
         assert isinstance(generator, Denoiser), f"'{config.architecture}' declares a trainer that does not fit it"
         self.ema = ema_copy(generator).to(fabric.device)
         self.sigma_data = generator.sigma_data

@@ -42,7 +42,7 @@ def ema_update(average: nn.Module, module: nn.Module, *, decay: float, step: int
 
 
 @torch.no_grad()
-def settled(average: M, draw: Callable[[M], object], *, batches: int) -> M:
+def recalibrate_batchnorm(average: M, draw: Callable[[M], object], *, batches: int) -> M:
     """A copy of the average whose batch-normalisation statistics were measured on its own activations.
 
     Running statistics belong to the live network's weights at many moments; measured anew, they belong to the averaged

@@ -131,12 +131,12 @@ class TrainingLoop:
             self._save_state()
         self._resume_clock()
         while True:
-            done, stop = self._orders()
+            done, stop = self._poll_stop()
             if done >= 1.0:
-                if self._sound():
+                if self._check_finite():
                     break
             elif stop:
-                self._look_at_losses()
+                self._flush_losses()
                 self._save_state()
                 return self._result(finished=False)
             else:
@@ -146,7 +146,7 @@ class TrainingLoop:
         self._save_state()
         return self._result(finished=True)
 
-    def _orders(self) -> tuple[float, bool]:
+    def _poll_stop(self) -> tuple[float, bool]:
         """Share of the schedule that is done, and whether to stop: by the clock and the hooks of the first process."""
         done = self._schedule()
         return self.process_group.broadcast(
@@ -158,25 +158,25 @@ class TrainingLoop:
         self._pending.append(self.trainer.step(p.step, progress=done))
         p.step += 1
         p.images_seen += self.config.batch_size
-        if p.step % _CHECK_EVERY == 0 and not self._look_at_losses():
+        if p.step % _CHECK_EVERY == 0 and not self._flush_losses():
             return  # rolled back
         if self._snapshot_due():
-            if self._sound():
+            if self._check_finite():
                 self._snapshot()
                 self._save_state()
         elif p.step % _CHECK_EVERY == 0 and time.monotonic() - self._saved_at > _STATE_EVERY_SEC:
             self._save_state()
 
-    def _sound(self) -> bool:
+    def _check_finite(self) -> bool:
         """Read the losses of the last steps and the weights; `False` when one that is not finite forced a rollback."""
-        if not self._look_at_losses():
+        if not self._flush_losses():
             return False
         if self.process_group.broadcast(self.process_group.is_main and _finite(self.trainer.state()[0])):
             return True
         self._roll_back(guards.GuardEvent("not_finite", math.nan, 0.0, "a weight is NaN or infinite"))
         return False
 
-    def _look_at_losses(self) -> bool:
+    def _flush_losses(self) -> bool:
         """Read the losses of the last steps; `False` when they forced a rollback."""
         values = self.process_group.mean_scalars(self._pending)
         self._pending.clear()

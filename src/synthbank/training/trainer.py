@@ -15,11 +15,21 @@ from torch import Tensor, nn
 from synthbank.config import TrainConfig
 from synthbank.errors import OptionError, StateError
 from synthbank.fingerprint import stable_seed
-from synthbank.models import Generator, ModelSpec, SharedRng, architectures, channels_last, draw_latents, lend, to_uint8
+from synthbank.models import (
+    Generator,
+    ModelSpec,
+    SharedRng,
+    architectures,
+    channels_last,
+    draw_latents,
+    read_legacy_keys,
+    to_uint8,
+    transfer_weights,
+)
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.registry import Registry
 from synthbank.training.augment_d import symmetries
-from synthbank.training.ema import ema_update, settled
+from synthbank.training.ema import ema_update, recalibrate_batchnorm
 from synthbank.training.process_group import ProcessGroup
 
 M = TypeVar("M", bound=nn.Module)
@@ -178,7 +188,7 @@ class BaseTrainer(ABC):
             latents = draw_latents(generator, labels, rng)
             generator(latents.z, latents.labels, latents.noise)
 
-        generator: Generator = settled(self.ema, draw, batches=4)
+        generator: Generator = recalibrate_batchnorm(self.ema, draw, batches=4)
         return generator
 
     @torch.no_grad()
@@ -198,17 +208,17 @@ class BaseTrainer(ABC):
         """See `Trainer.start_from`."""
         self.first_step = first_step
         sources = {**start, "ema": start["generator"]}
-        lent = {
-            name: lend(sources[name], module, same_classes=same_classes)
+        transfers = {
+            name: transfer_weights(sources[name], module, same_classes=same_classes)
             for name, module in self.modules().items()
             if name in sources
         }
         if first_step:
-            self._hand_over(start["generator"], lent["generator"].fresh_parameters)
-        parts = lent.values()
-        return sum(part.copied for part in parts) / sum(part.copied + part.fresh for part in parts)
+            self._distill_stage(start["generator"], transfers["generator"].fresh_parameters)
+        copied = sum(t.copied for t in transfers.values())
+        return copied / (copied + sum(t.fresh for t in transfers.values()))
 
-    def _hand_over(  # noqa: B027 (not every trainer has something to do)
+    def _distill_stage(  # noqa: B027 (not every trainer has something to do)
         self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]
     ) -> None:
         """Prepare the generator's fresh parameters, after a stage of half the size has left these weights."""
@@ -230,18 +240,19 @@ class BaseTrainer(ABC):
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """The inverse of `state`; raises `StateError` where the networks of the state are others."""
         for prefix, module in self.modules().items():
-            found, built = _below(tensors, prefix), module.state_dict()
-            if _shapes(found) != _shapes(built):
+            built = module.state_dict()
+            stored = read_legacy_keys(with_prefix(tensors, prefix), built)
+            if _shapes(stored) != _shapes(built):
                 raise StateError(
                     "This run was begun with other networks: by another version of SynthBank",
-                    got=f"a {prefix} of {len(found)} tensors",
+                    got=f"a {prefix} of {len(stored)} tensors",
                     allowed=f"{len(built)}, of the shapes that this version builds",
                     next_step="go on with the version that began it, or begin another run with --seed",
                 )
-            module.load_state_dict(found)
+            module.load_state_dict(stored)
         for prefix, (optimizer, *_) in self.optimizers().items():
             state: dict[int, dict[str, Tensor]] = {}
-            for name, value in _below(tensors, prefix).items():
+            for name, value in with_prefix(tensors, prefix).items():
                 number, key = name.split(".", 1)
                 state.setdefault(int(number), {})[key] = value
             groups = optimizer.state_dict()["param_groups"]
@@ -270,7 +281,7 @@ class BaseTrainer(ABC):
         chosen = torch.from_numpy(self.process_group.own(self.sampler.batch(index))).to(self.images.device)
         return symmetries(self._scaled(self.images[chosen]), self.config.augment_real, rng), self.labels[chosen]
 
-    def _laid_out(self, module: M) -> M:
+    def _to_layout(self, module: M) -> M:
         return channels_last(module) if self.config.layout == "channels_last" else module
 
     def _adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
@@ -323,6 +334,7 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {k: v.shape for k, v in tensors.items()}
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix` and a dot, under the rest of their names."""
     start = f"{prefix}."
     return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}

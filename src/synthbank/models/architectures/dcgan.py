@@ -78,7 +78,7 @@ class DcganDiscriminator(Discriminator):
             layers += [_down(a, b), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten())
         places = widths[-1][1] * 16
-        self.judge = nn.Linear(places, 1)
+        self.to_logits = nn.Linear(places, 1)
         self.class_code = nn.Embedding(spec.n_classes, places) if spec.n_classes > 1 else None
         if self.class_code is not None:
             nn.init.normal_(self.class_code.weight, std=places**-0.5)
@@ -90,7 +90,7 @@ class DcganDiscriminator(Discriminator):
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
         """See `Discriminator.logits`; `[N, 1]`."""
         x = self.body(features[0])  # [N, C4 * 16]
-        out: Tensor = self.judge(x)
+        out: Tensor = self.to_logits(x)
         if self.class_code is not None:
             out = out + (self.class_code(labels) * x).sum(dim=1, keepdim=True)
         return out

@@ -176,12 +176,12 @@ class _Head(nn.Module):
             layers += [sn_conv(channels, wider, kernel, stride, bias=False), nn.BatchNorm2d(wider), nn.LeakyReLU(0.2)]
             channels = wider
         self.body = nn.Sequential(*layers)
-        self.judge = spectral_norm(nn.Conv2d(channels, 1, 1))
+        self.to_logits = spectral_norm(nn.Conv2d(channels, 1, 1))
         self.class_code = spectral_norm(nn.Embedding(n_classes, channels)) if n_classes > 1 else None
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         x = self.body(x)
-        out: Tensor = self.judge(x)
+        out: Tensor = self.to_logits(x)
         if self.class_code is not None:
             out = out + torch.einsum("nchw,nc->nhw", x, self.class_code(labels))[:, None]
         return out.flatten(1)  # [N, H*W]

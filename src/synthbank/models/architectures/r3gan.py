@@ -133,7 +133,7 @@ class R3ganDiscriminator(Discriminator):
         self.basis = nn.Conv2d(widths[4], widths[4], 4, groups=widths[4], bias=False)
         nn.init.normal_(self.basis.weight, std=0.25)
         self.code_dim = spec.latent_dim if spec.n_classes > 1 else 1
-        self.judge = _linear(widths[4], self.code_dim)
+        self.to_logits = _linear(widths[4], self.code_dim)
         self.embed = nn.Embedding(spec.n_classes, self.code_dim) if spec.n_classes > 1 else None
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -145,7 +145,7 @@ class R3ganDiscriminator(Discriminator):
         x = self.stages[0](self.from_pixels(features[0]))
         for widen, stage in zip(self.widen, self.stages[1:], strict=True):
             x = stage(widen(smooth_down(x)))
-        out: Tensor = self.judge(self.basis(x).flatten(1))
+        out: Tensor = self.to_logits(self.basis(x).flatten(1))
         if self.embed is None:
             return out
         matched: Tensor = (out * self.embed(labels)).sum(dim=1, keepdim=True) / sqrt(self.code_dim)

@@ -113,7 +113,7 @@ class SaganDiscriminator(Discriminator):
             channels = widths[small]
         blocks.append(_DownResBlock(channels, channels, down=False))
         self.body = nn.Sequential(*blocks)
-        self.judge = sn_linear(channels, 1)
+        self.to_logits = sn_linear(channels, 1)
         self.class_code = (
             nn.utils.parametrizations.spectral_norm(nn.Embedding(spec.n_classes, channels))
             if spec.n_classes > 1
@@ -127,7 +127,7 @@ class SaganDiscriminator(Discriminator):
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
         """See `Discriminator.logits`; `[N, 1]`."""
         pooled = functional.relu(self.body(features[0])).sum(dim=(2, 3))  # [N, C]
-        out: Tensor = self.judge(pooled)
+        out: Tensor = self.to_logits(pooled)
         if self.class_code is not None:
             out = out + (self.class_code(labels) * pooled).sum(dim=1, keepdim=True)
         return out

@@ -205,7 +205,7 @@ class StyleGan2Discriminator(Discriminator):
         self.conv = _Conv(widths[4] + 1, widths[4], 3)
         self.hidden = _Linear(widths[4] * 16, widths[4])
         self.code_dim = spec.latent_dim if spec.n_classes > 1 else 1
-        self.judge = _Linear(widths[4], self.code_dim)
+        self.to_logits = _Linear(widths[4], self.code_dim)
         self.mapping = _Mapping(0, spec.n_classes, self.code_dim) if spec.n_classes > 1 else None
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -219,7 +219,7 @@ class StyleGan2Discriminator(Discriminator):
             x = block(x)
         x = torch.cat([x, group_deviation(x)], dim=1)
         x = _leaky(self.hidden(_leaky(self.conv(x)).flatten(1)))
-        out: Tensor = self.judge(x)
+        out: Tensor = self.to_logits(x)
         if self.mapping is None:
             return out
         code = to_sphere(self.mapping(None, labels))

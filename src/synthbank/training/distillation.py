@@ -23,7 +23,7 @@ _LEARNING_RATE = 2e-3
 _BETAS = (0.9, 0.99)
 
 
-def hand_over(
+def distill_stage(
     small: Generator,
     large: Generator,
     fresh: Sequence[nn.Parameter],

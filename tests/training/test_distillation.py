@@ -10,12 +10,20 @@ from torch.nn import functional
 
 from synthbank.config import TrainConfig
 from synthbank.data import EpochSampler
-from synthbank.models import ModelSpec, SharedRng, draw_latents, fused_state, lend, load_fused, two_players
+from synthbank.models import (
+    ModelSpec,
+    SharedRng,
+    adversarial_architecture,
+    draw_latents,
+    fused_state,
+    load_fused,
+    transfer_weights,
+)
 from synthbank.models.blocks import sharp_up
 from synthbank.records import LabelledImages
 from synthbank.training import make_trainer
-from synthbank.training.ema import settled
-from synthbank.training.handover import hand_over
+from synthbank.training.distillation import distill_stage
+from synthbank.training.ema import recalibrate_batchnorm
 
 ARCHITECTURES = ("dcgan", "projected", "r3gan", "sagan", "stylegan2")
 
@@ -26,9 +34,10 @@ def _networks(architecture):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         # without its normalisation measured on itself, all images of a random generator are one grey
-        weights = fused_state(settled(two_players(architecture).generator(spec), _draw, batches=1))
-        large = two_players(architecture).generator(dataclasses.replace(spec, size=64))
-    fresh = lend(weights, large, same_classes=True).fresh_parameters
+        random = adversarial_architecture(architecture).generator(spec)
+        weights = fused_state(recalibrate_batchnorm(random, _draw, batches=1))
+        large = adversarial_architecture(architecture).generator(dataclasses.replace(spec, size=64))
+    fresh = transfer_weights(weights, large, same_classes=True).fresh_parameters
     return load_fused(spec, weights), large, fresh
 
 
@@ -38,11 +47,11 @@ def _draw(generator):
     generator(latents.z, labels, latents.noise)
 
 
-def _hand_over(small, large, fresh, *, steps_before):
+def _distill_stage(small, large, fresh, *, steps_before):
     rng = SharedRng()
     rng.manual_seed(0)
     fabric = Fabric(accelerator="cpu", devices=1)
-    return hand_over(small, large, fresh, steps_before=steps_before, batch_size=4, rng=rng, fabric=fabric)
+    return distill_stage(small, large, fresh, steps_before=steps_before, batch_size=4, rng=rng, fabric=fabric)
 
 
 @torch.no_grad()
@@ -62,7 +71,7 @@ def _distance(small, large):
 def test_the_new_layers_learn_the_small_generators_images_and_nothing_else_moves(architecture):
     small, large, fresh = _networks(architecture)
     before = {name: p.detach().clone() for name, p in large.named_parameters()}
-    errors = _hand_over(small, large, fresh, steps_before=240)
+    errors = _distill_stage(small, large, fresh, steps_before=240)
     assert len(errors) == 30
     assert np.mean(errors[-5:]) < 0.5 * errors[0]
     new = {id(p) for p in fresh}
@@ -75,7 +84,7 @@ def test_the_new_layers_learn_the_small_generators_images_and_nothing_else_moves
 def test_latent_by_latent_the_large_generator_draws_the_same_picture():
     small, large, fresh = _networks("projected")
     before, _ = _distance(small, large)
-    assert len(_hand_over(small, large, fresh, steps_before=10_000)) == 100
+    assert len(_distill_stage(small, large, fresh, steps_before=10_000)) == 100
     after, variance = _distance(small, large)
     assert after < 0.5 * variance < before
 
@@ -93,24 +102,24 @@ def _draws_the_same(small, large):
 @pytest.mark.parametrize("sizes", [(64, 128), (64, 256), (128, 256)])
 def test_a_generator_that_keeps_the_picture_draws_it_enlarged_from_the_first_step(sizes):
     spec = ModelSpec("projected", sizes[0], 3, ("a", "b"), latent_dim=16, options={"width": 0.25, "picture_size": 64})
-    build = two_players("projected").generator
+    build = adversarial_architecture("projected").generator
     small = build(spec)
     for _ in range(30):  # as training would, find the singular vectors by which weights are divided
         _draw(small)
-    small = settled(small.eval(), _draw, batches=1)
+    small = recalibrate_batchnorm(small.eval(), _draw, batches=1)
     if sizes[0] > 64:
         torch.nn.init.ones_(small.details["128"].gain)
     large = build(dataclasses.replace(spec, size=sizes[1]))
-    lent = lend(fused_state(small), large, same_classes=True)
+    transfer = transfer_weights(fused_state(small), large, same_classes=True)
     new = {id(p) for p in large.detail_parameters()}
     assert new
-    assert (new == {id(p) for p in lent.fresh_parameters}) == (sizes[1] == 2 * sizes[0])
+    assert (new == {id(p) for p in transfer.fresh_parameters}) == (sizes[1] == 2 * sizes[0])
     if sizes[1] == 2 * sizes[0]:
         _draws_the_same(small, large.eval())
     assert build(spec).detail_parameters() == [] or sizes[0] > 64
 
 
-def test_what_was_handed_on_learns_slowly_and_what_is_new_does_not():
+def test_what_was_distilled_learns_slowly_and_what_is_new_does_not():
     options = {"width": 0.25, "mixing": 8, "picture_size": 32}
     config = TrainConfig(steps=4, batch_size=4, lr_g=4e-3, lr_floor=0.1, model_options=options)
     spec = ModelSpec("projected", 64, 3, ("a", "b"), latent_dim=16, options=options)
@@ -119,11 +128,11 @@ def test_what_was_handed_on_learns_slowly_and_what_is_new_does_not():
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.launch()
     sampler = EpochSampler(data.labels, batch_size=4, seed=0, balanced=True)
-    players = two_players("projected")
+    architecture = adversarial_architecture("projected")
     small = dataclasses.replace(spec, size=32)
     start = {
-        "generator": fused_state(settled(players.generator(small), _draw, batches=1)),
-        "discriminator": fused_state(players.discriminator(small).eval()),
+        "generator": fused_state(recalibrate_batchnorm(architecture.generator(small), _draw, batches=1)),
+        "discriminator": fused_state(architecture.discriminator(small).eval()),
     }
 
     def rates(first_step, progress):
@@ -140,6 +149,6 @@ def test_what_was_handed_on_learns_slowly_and_what_is_new_does_not():
     assert rates(0, 0.5) == pytest.approx([4e-3, 4e-3, 5e-4])
 
 
-def test_a_short_run_hands_over_in_fewer_steps_and_a_hasty_one_in_none():
-    assert len(_hand_over(*_networks("projected"), steps_before=40)) == 5
-    assert _hand_over(*_networks("projected"), steps_before=7) == []
+def test_a_short_run_distills_in_fewer_steps_and_a_hasty_one_in_none():
+    assert len(_distill_stage(*_networks("projected"), steps_before=40)) == 5
+    assert _distill_stage(*_networks("projected"), steps_before=7) == []
