@@ -21,28 +21,65 @@ PACKAGES = sorted(
 
 FIRST_ROW = {"errors", "registry", "records", "config", "settings", "fingerprint", "memory"}
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and any(p.rglob("*.py"))}
-COMPUTING = {"data", "models", "metrics", "training", "generation", "export", "reports", "catalogue", "storage"}
 
-# docs/architecture.md, "The rooms, and who may import whom"; every room may import the first row and itself
-MAY_IMPORT = {
-    **{name: set() for name in FIRST_ROW},
-    "storage": set(),
-    "catalogue": set(),
-    "data": {"storage"},
-    "models": {"storage"},
-    "metrics": {"storage"},
-    "training": {"models", "storage"},
-    "generation": {"models", "storage"},
-    "export": {"catalogue", "storage"},
-    "reports": {"catalogue", "storage"},
-    "workflows": COMPUTING,
-    "scale": COMPUTING | {"workflows"},
-    "cloud": COMPUTING | {"workflows", "scale"},
-    "__main__": {"cli"},
-    "client": {"storage", "workflows", "catalogue.queries"},
-    "cli": {"workflows", "scale", "catalogue.queries", "reports", "service", "cloud"},
-    "service": {"workflows", "catalogue.queries", "catalogue.rows", "reports"},
-}
+# Rooms, what they hold, and which other rooms they import. Every room may import the first row and itself.
+# docs/architecture.md shows this table: `python tests/test_structure.py` writes it there.
+TABLE: list[tuple[tuple[str, ...], str, set[str]]] = [
+    (
+        ("errors", "registry", "records", "config", "settings", "fingerprint", "memory"),
+        "error tree, registry, frozen records, resolved configuration, settings, hashes and seeds, memory allocator",
+        set(),
+    ),
+    (("storage",), "fsspec object store, atomic replace, PNG, feature cache; `layout.py` alone builds keys", set()),
+    (("catalogue",), "tables, migrations, queries that return frozen rows; knows no torch and no files", set()),
+    (("data",), "sources, decoding, quality checks, splits, affine expansion, sampler", set()),
+    (("models",), "architectures (one file a paper), frozen feature networks, fused weights, weights files", set()),
+    (
+        ("metrics",),
+        "pure functions on features and pixels; `utility/` trains classifiers on images that it is given",
+        set(),
+    ),
+    (
+        ("training",),
+        "trainers (adversarial, denoising), the loop, guards, state, history, process group",
+        {"models", "storage"},
+    ),
+    (("generation",), "seeds, sampler, gate, writer", {"models", "storage"}),
+    (("export",), "formats, cards, sinks", {"catalogue", "storage"}),
+    (("reports",), "HTML report, scorecard, plots, grids", {"catalogue"}),
+    (
+        ("workflows",),
+        "one function for each step of a user; the only place where these rooms meet",
+        {"data", "models", "metrics", "training", "generation", "export", "reports", "catalogue", "storage"},
+    ),
+    (
+        ("scale",),
+        "generation and evaluation cut into tasks of a Ray cluster",
+        {"workflows", "generation", "models", "catalogue", "storage"},
+    ),
+    (
+        ("cloud",),
+        "Google Cloud: requests as plain values, checked against the client library's types; Terraform; prices",
+        set(),
+    ),
+    (
+        ("service",),
+        "the HTTP API, the studio, worker processes; torch only inside a worker",
+        {"workflows", "catalogue.queries", "catalogue.rows", "reports"},
+    ),
+    (
+        ("client",),
+        "the Python client of a service; streams images into a training loop",
+        {"storage", "workflows", "catalogue.queries"},
+    ),
+    (
+        ("cli",),
+        "one file a command group; torch only inside a command",
+        {"workflows", "scale", "catalogue.queries", "reports", "service", "cloud"},
+    ),
+    (("__main__",), "`python -m synthbank`", {"cli"}),
+]
+MAY_IMPORT = {room: allowed for rooms, _, allowed in TABLE for room in rooms}
 NEVER_TORCH = ("catalogue", "storage", "export", "reports", "data", *sorted(FIRST_ROW))
 TORCH_ONLY_INSIDE_FUNCTIONS = ("cli", "client", "service")
 HEAVY = {"ray", "torch", "lightning_fabric", "safetensors", "tensorboard", "efficientnet_lite_pytorch"}
@@ -98,54 +135,38 @@ def test_a_room_imports_only_what_its_row_of_the_table_allows(path):
     assert not wrong, f"{room} may not import {wrong}"
 
 
+def layer_table() -> str:
+    """The table of docs/architecture.md."""
+    lines = ["| room | holds | may import, beside the first row |", "|---|---|---|"]
+    for rooms, holds, allowed in TABLE:
+        imports = " ".join(f"`{name}`" for name in sorted(allowed)) or ("—" if len(rooms) == 1 else _LIBRARIES)
+        lines.append(f"| {' '.join(f'`{room}`' for room in rooms)} | {holds} | {imports} |")
+    return "\n".join(lines)
+
+
+_LIBRARIES = "the standard library, numpy, pydantic, yaml"
+_TABLE_IN_DOCS = re.compile(r"(?<=<!-- layers -->\n).*?(?=\n<!-- /layers -->)", re.DOTALL)
+
+
+def write_layer_table() -> None:
+    """Write the table into docs/architecture.md."""
+    path = ROOT / "docs" / "architecture.md"
+    path.write_text(_TABLE_IN_DOCS.sub(lambda _: layer_table(), path.read_text()))
+
+
 def test_the_table_of_the_architecture_notes_is_this_one():
-    text = (ROOT / "docs" / "architecture.md").read_text()
-    rows = re.findall(r"^\| (`[^|]+`) \| [^|]+ \| ([^|]+) \|$", text, re.MULTILINE)
-    named = {room: row for rooms, row in rows for room in re.findall(r"`(\w+)`", rooms)}
-    assert set(named) >= FIRST_ROW | ROOMS
-    for room in ROOMS - {"workflows"}:  # "all above"
-        listed = set(re.findall(r"`([\w.]+)`", named[room]))
-        assert listed <= MAY_IMPORT[room], room
+    shown = _TABLE_IN_DOCS.search((ROOT / "docs" / "architecture.md").read_text())
+    assert shown is not None
+    assert shown[0] == layer_table(), "run: python tests/test_structure.py"
 
 
-# a sub-room of workflows imports itself, the files below the sub-rooms, and what stands left of it
-SUB_ROOMS = ("data", "models", "training", "generation", "evaluation", "delivery", "maintenance")
-BELOW_SUB_ROOMS = {"bank", "lease", "devices", "features", "frozen"}
-
-
-def _allowed_inside_workflows(part: str) -> set[str]:
-    if part in SUB_ROOMS:
-        return BELOW_SUB_ROOMS | set(SUB_ROOMS[: SUB_ROOMS.index(part) + 1])
-    return BELOW_SUB_ROOMS if part in BELOW_SUB_ROOMS else BELOW_SUB_ROOMS | set(SUB_ROOMS)
-
-
-@pytest.mark.parametrize("part", [*SUB_ROOMS, *sorted(BELOW_SUB_ROOMS), "run"])
-def test_a_sub_room_of_workflows_imports_only_what_stands_below_or_left_of_it(part):
-    folder = PACKAGE / "workflows"
-    files = sorted((folder / part).rglob("*.py")) if part in SUB_ROOMS else [folder / f"{part}.py"]
-    assert all(path.exists() for path in files)
-    assert files
-    wrong = [
-        (path.name, name)
-        for path in files
-        for target, name in _own_imports(path)
-        if target.startswith("workflows.") and target.removeprefix("workflows.") not in _allowed_inside_workflows(part)
-    ]
-    assert not wrong, f"workflows.{part} may not import {wrong}"
-
-
-def test_every_part_of_workflows_has_its_place():
-    parts = {p.stem for p in (PACKAGE / "workflows").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert parts - {"__init__"} == {*SUB_ROOMS, *BELOW_SUB_ROOMS, "run"}
-
-
-@pytest.mark.parametrize("module", ["models.load", "evaluation.report", "evaluation.evaluate", "generation.selection"])
-def test_loading_a_model_a_report_and_an_evaluation_need_nothing_of_training(module):
-    code = f"import sys, synthbank.workflows.{module}\nprint(*sys.modules, sep='\\n')"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    barred = ("synthbank.training", "synthbank.workflows.training", "lightning_fabric")
-    assert f"synthbank.workflows.{module}" in loaded
-    assert not [name for name in loaded if name.startswith(barred)]
+def test_the_table_allows_nothing_that_no_file_needs():
+    used = {room: set() for room in MAY_IMPORT}
+    for path in FILES:
+        if _room(path) in used:
+            used[_room(path)] |= {name for target, _ in _own_imports(path) for name in (target, target.split(".")[0])}
+    needless = {room: sorted(allowed - used[room]) for room, allowed in MAY_IMPORT.items() if allowed - used[room]}
+    assert not needless
 
 
 def test_every_room_is_a_package_that_says_what_it_holds():
@@ -291,3 +312,7 @@ def test_links_inside_the_documents_lead_somewhere():
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+if __name__ == "__main__":
+    write_layer_table()
