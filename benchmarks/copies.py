@@ -23,7 +23,7 @@ from originals import split_originals
 
 from synthbank.data import IngestOptions, assign_splits, ingest_source
 from synthbank.fingerprint import pixel_sha256
-from synthbank.generation import COPIES, Gate, build_gate, plant
+from synthbank.generation import COPIES, Gate, build_gate, simulate_copies
 from synthbank.records import LabelledImages, Split, UInt8Images
 
 FLAG_RATES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
@@ -76,7 +76,7 @@ def measure(gate: Gate, train: UInt8Images, held_out: UInt8Images, *, n_copies: 
     caught: dict[str, float] = {}
     for kind in COPIES:
         chosen = rng.choice(len(train), n_copies)
-        verdicts = gate.screen(plant(train[chosen], kind, rng))
+        verdicts = gate.screen(simulate_copies(train[chosen], kind, rng))
         distances[kind], caught[kind] = verdicts.distance, float((~verdicts.accepted).mean())
     together = np.concatenate(list(distances.values()))
     limits = [float(np.quantile(honest.distance, rate)) for rate in FLAG_RATES]

@@ -22,7 +22,7 @@ import torch
 from machine import write_json
 
 from synthbank.data import IngestOptions, ingest_source
-from synthbank.generation import plant
+from synthbank.generation import simulate_copies
 from synthbank.metrics import evaluate_features, evaluate_pixels
 from synthbank.models import FeatureNetwork, batched, load_feature_network, scoring_size
 from synthbank.models.features.base import to_input
@@ -53,7 +53,7 @@ def pictures(tiles: UInt8Images, n: int, *, seed: int) -> UInt8Images:
     """`n` different pictures made of tiles."""
     rng = np.random.default_rng(seed)
     chosen = tiles[rng.integers(0, len(tiles), n)]
-    return plant(plant(chosen, "shift to 10%", rng), "colour", rng)
+    return simulate_copies(simulate_copies(chosen, "shift to 10%", rng), "colour", rng)
 
 
 def extraction(network: FeatureNetwork, images: UInt8Images, side: int, rounds: int) -> dict[str, float]:

@@ -103,7 +103,7 @@ def sec_per_image(report: GenerateReport) -> float:
 def shares(reports: list[GenerateReport]) -> dict[str, float]:
     """Each stage's share of the whole time."""
     whole = sum(r.seconds for r in reports)
-    return {stage: sum(r.stage_sec[stage] for r in reports) / whole for stage in reports[0].stage_sec}
+    return {stage: sum(r.stage_seconds[stage] for r in reports) / whole for stage in reports[0].stage_seconds}
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def into_bank(n: int, *, n_workers: int, screen: bool) -> dict[str, float]:
         "images_per_sec": drawn / seconds,
         "file_bytes": files,
         "catalogue_bytes": grown,
-        "rows_sec": report.stage_sec["rows"],
+        "rows_sec": report.stage_seconds["rows"],
     }
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 UInt8Images = NDArray[np.uint8]
 """Images as they cross rooms: `[N, C, H, W]`, uint8, 0..255; C is 1 (grey), 3 (RGB) or more."""
+
+MAX_ATTEMPTS = 4.0
+"""Images of a class that a job may draw, as a multiple of the accepted ones it wants, unless it says otherwise."""
 
 INSIDE_DISCRIMINATOR = "seen by the model's discriminator: this space flatters, and never leads"
 """Begins the note of every score in a feature space that the scored model was trained against."""
@@ -196,7 +199,7 @@ class Verdicts:
     accepted: NDArray[np.bool_]
     """`[N]`"""
     reasons: tuple[str | None, ...]
-    """Why an image was kept out; `None` where accepted."""
+    """Reason of each rejection; `None` where accepted."""
     nearest: NDArray[np.int64]
     """`[N]`, index of the nearest training original."""
     distance: NDArray[np.float32]
@@ -207,6 +210,69 @@ class Verdicts:
         return Verdicts(
             self.accepted[first:end], self.reasons[first:end], self.nearest[first:end], self.distance[first:end]
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRule:
+    """Image selection of a job: the share to keep, and the limits that its first call has set."""
+
+    option: str
+    """`select` (the most typical images) or `match` (as often as their like among the originals)."""
+    share: float
+    """Above 0, below 1: share of the images that pass the gate."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """Network, input size and limits; empty: not set yet."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("select", "match")
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """The `request` column of a generation job: with model and seed, it decides every image of the job.
+
+    This class alone reads and writes that JSON. Jobs of earlier versions lack some keys, and get the defaults.
+    """
+
+    truncation: float = 1.0
+    """1: the whole distribution; towards 0: the mean image of the class."""
+    screen: bool = True
+    """`False`: the gate is not asked."""
+    towards: int | None = None
+    """Seed at the far end of a latent interpolation; `None`: independent images."""
+    steps: int = 0
+    """Images of the interpolation, both ends included; 0: no interpolation."""
+    selection: SelectionRule | None = None
+    """`None`: every image that passes the gate is accepted."""
+    block: int | None = None
+    """Images of a forward pass, to which the bits of an image belong; `None`: no worker has opened the job yet."""
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> JobRequest:
+        """The request of a job's row, of this version or an earlier one; unknown keys are ignored."""
+        rule = None
+        for option in SelectionRule.OPTIONS:
+            if stored.get(option):
+                limits = {name: value for name, value in stored[option].items() if name != "share"}
+                rule = SelectionRule(option, float(stored[option]["share"]), limits)
+        return cls(
+            truncation=float(stored.get("truncation", 1.0)),
+            screen=bool(stored.get("screen", True)),
+            towards=stored.get("towards"),
+            steps=stored.get("steps", 0),
+            selection=rule,
+            block=stored.get("block"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of a job's row; what a job does without has no key in it."""
+        stored: dict[str, Any] = {"truncation": self.truncation, "screen": self.screen}
+        if self.towards is not None:
+            stored |= {"towards": self.towards, "steps": self.steps}
+        if self.selection is not None:
+            stored[self.selection.option] = {"share": self.selection.share, **self.selection.limits}
+        if self.block is not None:
+            stored["block"] = self.block
+        return stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,8 @@ def test_a_job_of_a_silent_worker_goes_to_another_and_the_first_may_enter_nothin
     assert claimed(queue, "a", lease_sec=OVER) == ["one"]
     assert claimed(queue, "b", limit=9) == ["one", "two", "three"]
     with queue.session() as session:
-        assert queries.held("a", ["one"], session=session) == {}
-        assert list(queries.held("b", ["one", "two"], session=session)) == ["one", "two"]
+        assert queries.lock_claimed("a", ["one"], session=session) == {}
+        assert list(queries.lock_claimed("b", ["one", "two"], session=session)) == ["one", "two"]
 
 
 def test_progress_renews_the_lease(queue):
@@ -115,7 +115,7 @@ def test_jobs_that_are_given_back_are_not_held_against_them(queue):
     assert state(queue, "one").claims == 0
     assert claimed(queue, "b", limit=9) == ["three", "one"]
     with queue.session() as session:
-        assert queries.release("a", session=session, keep_claims=True) == 1
+        assert queries.requeue("a", session=session) == 1
     assert state(queue, "two").claims == 1
 
 
@@ -187,8 +187,10 @@ def test_pages_and_counts_of_jobs(queue):
         assert [job.id for job in [*first, *rest]] == ["three", "two", "one", "job-beta", "job-alpha"]
         assert [job.id for job in queries.page_jobs(session=session, model_id="beta", status="queued")] == ["three"]
         assert queries.job_counts(session=session) == {"done": 2, "queued": 3}
-        assert queries.others_wait("alpha", session=session)
-        assert not queries.others_wait("beta", session=session) or queries.queued(session=session, model_id="alpha")
+        assert queries.has_waiting_jobs("alpha", session=session)
+        assert not queries.has_waiting_jobs("beta", session=session) or queries.queued(
+            session=session, model_id="alpha"
+        )
         assert queries.claimable(session=session, model_id="beta")
     claimed(queue, "a", limit=9)
     with queue.session() as session:

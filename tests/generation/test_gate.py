@@ -3,8 +3,8 @@ import pytest
 
 from synthbank.errors import IntegrityError, OptionError, UnknownNameError
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
-from synthbank.generation import COPIES, build_gate, load_gate, plant
-from synthbank.generation.matching import VIEWS, Matcher, outlines
+from synthbank.generation import COPIES, build_gate, load_gate, simulate_copies
+from synthbank.generation.matching import VIEWS, Matcher, descriptors
 from synthbank.models import load_tensors, read_header, save_tensors
 
 N = 24
@@ -70,7 +70,7 @@ def test_blank_and_nearly_blank_images_are_rejected(gate):
     assert gate.screen(images).reasons == ("near_blank",) * 3
 
 
-def test_a_mixed_batch_is_judged_image_by_image(gate, originals, build_pictures):
+def test_a_mixed_batch_is_screened_image_by_image(gate, originals, build_pictures):
     new = build_pictures(2, seed=3)
     batch = np.stack([new[0], originals.images[5], np.zeros_like(new[0]), originals.images[7, :, ::-1], new[1]])
     together = gate.screen(batch)
@@ -87,8 +87,8 @@ def test_an_empty_batch_has_empty_verdicts(gate):
 
 
 @pytest.mark.parametrize("kind", COPIES)
-def test_planted_copies_of_every_kind_are_caught_and_name_their_original(gate, originals, kind):
-    verdicts = gate.screen(plant(originals.images, kind, np.random.default_rng(7)))
+def test_simulated_copies_of_every_kind_are_caught_and_name_their_original(gate, originals, kind):
+    verdicts = gate.screen(simulate_copies(originals.images, kind, np.random.default_rng(7)))
     caught = ~verdicts.accepted
     # JPEG halves the resolution of colour, and these pictures of 32 pixels are little but colour
     assert caught.mean() >= (0.75 if "JPEG" in kind else 0.95)
@@ -97,13 +97,15 @@ def test_planted_copies_of_every_kind_are_caught_and_name_their_original(gate, o
 
 def test_a_kind_of_copy_that_is_not_known_names_those_that_are(originals):
     with pytest.raises(UnknownNameError, match="did you mean 'mirrored'"):
-        plant(originals.images, "mirored", np.random.default_rng(0))
+        simulate_copies(originals.images, "mirored", np.random.default_rng(0))
 
 
-def test_the_threshold_lies_between_planted_copies_and_other_originals(gate, originals):
-    matcher, rng = Matcher(outlines(originals.images)), np.random.default_rng(3)
+def test_the_threshold_lies_between_simulated_copies_and_other_originals(gate, originals):
+    matcher, rng = Matcher(descriptors(originals.images)), np.random.default_rng(3)
     others, _ = matcher.nearest(originals.images, own=np.arange(N))
-    copies = [matcher.nearest(plant(originals.images, kind, rng))[0] for kind in ("crop 90-95%", "shift to 10%")]
+    copies = [
+        matcher.nearest(simulate_copies(originals.images, kind, rng))[0] for kind in ("crop 90-95%", "shift to 10%")
+    ]
     assert np.median(np.concatenate(copies)) < gate.thresholds.copy_distance < np.median(others)
 
 
@@ -111,22 +113,22 @@ def test_near_duplicates_among_the_originals_do_not_open_the_gate(originals, lab
     rng = np.random.default_rng(4)
     twins = np.clip(originals.images.astype(int) + rng.integers(-3, 4, originals.images.shape), 0, 255)
     doubled = build_gate(label(np.concatenate([originals.images, twins.astype(np.uint8)])))
-    verdicts = doubled.judge(plant(originals.images, "crop 90-95%", rng))
+    verdicts = doubled.screen(simulate_copies(originals.images, "crop 90-95%", rng))
     assert (~verdicts.accepted).mean() >= 0.95
 
 
 def test_the_distance_is_one_less_the_correlation_laid_over_and_does_not_see_brightness(originals):
-    matcher = Matcher(outlines(originals.images))
+    matcher = Matcher(descriptors(originals.images))
     darker = (originals.images * 0.5 + 20).astype(np.uint8)
     distance, nearest = matcher.nearest(darker)
     np.testing.assert_array_equal(nearest, np.arange(N))
     assert distance.max() < 0.02
-    alone, _ = Matcher(outlines(originals.images[:1])).nearest(originals.images[:1], own=np.array([0]))
+    alone, _ = Matcher(descriptors(originals.images[:1])).nearest(originals.images[:1], own=np.array([0]))
     assert alone.tolist() == [1.0]
 
 
 def test_moving_an_image_changes_the_distance_little(originals):
-    matcher = Matcher(outlines(originals.images))
+    matcher = Matcher(descriptors(originals.images))
     moved = np.roll(originals.images, (2, -2), axis=(2, 3))
     distance, nearest = matcher.nearest(moved)
     np.testing.assert_array_equal(nearest, np.arange(N))
@@ -142,7 +144,7 @@ def test_the_blank_limit_follows_the_flattest_original_and_is_four_levels_at_mos
     assert limit < 4.0
 
 
-def test_the_saved_gate_judges_the_same(gate, originals, build_pictures):
+def test_the_saved_gate_gives_the_same_verdicts(gate, originals, build_pictures):
     data = gate.to_bytes()
     again = load_gate(data, sha256=bytes_sha256(data))
     assert again.thresholds == gate.thresholds
@@ -150,7 +152,7 @@ def test_the_saved_gate_judges_the_same(gate, originals, build_pictures):
     np.testing.assert_array_equal(again.views, gate.views)
     assert again.to_bytes() == data
     batch = np.concatenate([build_pictures(6, seed=4), originals.images[:3], originals.images[3:6, :, :, ::-1]])
-    before, after = gate.screen(batch), again.judge(batch)
+    before, after = gate.screen(batch), again.screen(batch)
     assert after.reasons == before.reasons
     np.testing.assert_array_equal(after.distance, before.distance)
 
@@ -168,7 +170,7 @@ def test_a_gate_of_other_bytes_or_of_an_older_form_is_refused(gate):
     assert "train" in caught.value.next_step
 
 
-def test_the_gate_holds_outlines_and_the_pixel_hashes(gate, originals):
+def test_the_gate_holds_descriptors_and_the_pixel_hashes(gate, originals):
     assert gate.views.shape == (N, len(VIEWS), 32, 32)
     assert gate.views.dtype == np.float16
     assert gate.hashes == tuple(pixel_sha256(image) for image in originals.images)
@@ -180,7 +182,7 @@ def test_mirrored_copies_are_rejected_however_the_originals_lie(originals, label
     if case != "one original":
         images = np.concatenate([originals.images, images[..., ::-1]])
     turned = np.ascontiguousarray(np.rot90(images, 1, axes=(2, 3)))
-    assert not build_gate(label(images)).judge(turned).accepted.any()
+    assert not build_gate(label(images)).screen(turned).accepted.any()
 
 
 def test_grey_originals(build_pictures, label):

@@ -132,7 +132,7 @@ def make_report(class_names=CLASSES, **changes):
         "commands": ("synthbank ingest path/to/slides --name slides", "synthbank train slides"),
         "versions": (("synthbank", "0.1.0"),),
         "device": "cpu: x86_64, 1 threads",
-        "stage_sec": (("train", 75.0),),
+        "stage_seconds": (("train", 75.0),),
     }
     return ReportData(**{**parts, **changes})
 

@@ -69,7 +69,7 @@ def test_the_report_lies_in_the_bank_and_repeats_itself(dots, made):
 
 def test_it_can_be_written_anywhere(dots, tmp_path):
     target = tmp_path / "some" / "where.html"
-    assert write_report(dots, job_of(dots, screened=True), to=target, stage_sec={"train": 61.0}) == target
+    assert write_report(dots, job_of(dots, screened=True), to=target, stage_seconds={"train": 61.0}) == target
     assert "1 min 1 s" in target.read_text()
     assert [p.name for p in target.parent.iterdir()] == ["where.html"]
 

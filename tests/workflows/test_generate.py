@@ -35,7 +35,7 @@ def test_every_class_gets_the_number_asked_for(trained):
     rows = rows_of(trained, report.job.id)
     assert sum(r.verdict == Verdict.ACCEPTED.value for r in rows) == 40
     assert report.n_new == 40
-    assert set(report.stage_sec) == {"forward", "gate", "write", "rows"}
+    assert set(report.stage_seconds) == {"forward", "gate", "write", "rows"}
 
 
 def test_one_class_alone(trained):

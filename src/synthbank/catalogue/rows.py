@@ -161,7 +161,7 @@ class JobRow:
     lease_until: datetime | None = None
     """When another worker may take it over, unless the lease is renewed."""
     claims: int = 0
-    """How often it was taken up since it last came forward."""
+    """Times it was claimed since its last progress."""
     cancelled_at: datetime | None = None
 
 

@@ -22,6 +22,7 @@ from synthbank.cli.output import (
     talk,
     working,
 )
+from synthbank.records import MAX_ATTEMPTS
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +38,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="Seed of the job; another seed gives other images.")] = 0,
     truncation: Annotated[float, typer.Option(help="1: everything; towards 0: cleaner and less varied.")] = 1.0,
     no_screen: Annotated[bool, typer.Option("--no-screen", help="Skip the gate; every row says so.")] = False,
-    max_attempts: Annotated[float, typer.Option(help="Attempts a class may take, as a multiple of -n.")] = 4.0,
+    max_attempts: Annotated[float, typer.Option(help="Attempts a class may take, as a multiple of -n.")] = MAX_ATTEMPTS,
     select: Annotated[
         float | None, typer.Option(help="Keep this share of each class, such as 0.5: the most typical images.")
     ] = None,

@@ -1,9 +1,9 @@
 """Generation: one seed an image, fixed forward blocks, the gate, and the writer."""
 
 from synthbank.generation.gate import Gate, GateThresholds, build_gate, load_gate
-from synthbank.generation.planted import COPIES, plant
 from synthbank.generation.sampler import Draw, Recipe, Sampler, forward_block
 from synthbank.generation.seeds import image_id, image_seed
+from synthbank.generation.simulated_copies import COPIES, simulate_copies
 from synthbank.generation.writer import ImageWriter, WrittenImage
 
 __all__ = [
@@ -20,5 +20,5 @@ __all__ = [
     "image_id",
     "image_seed",
     "load_gate",
-    "plant",
+    "simulate_copies",
 ]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from synthbank.errors import IntegrityError, OptionError
 from synthbank.fingerprint import pixel_sha256
-from synthbank.generation.matching import VIEWS, Matcher, outlines
-from synthbank.generation.planted import plant
+from synthbank.generation.matching import VIEWS, Matcher, descriptors
+from synthbank.generation.simulated_copies import simulate_copies
 from synthbank.models import load_tensors, read_header, save_tensors
 from synthbank.records import LabelledImages, UInt8Images, Verdicts
 
@@ -92,7 +92,7 @@ def build_gate(originals: LabelledImages) -> Gate:
     """Calibrate a gate on the training originals (`ids` are their pixel hashes)."""
     if not len(originals) or len(originals.ids) != len(originals):
         raise OptionError("A gate needs training originals with their hashes", got=f"{len(originals)} images")
-    views = outlines(originals.images)
+    views = descriptors(originals.images)
     deviations = originals.images.reshape(len(originals), -1).std(axis=1)
     thresholds = GateThresholds(
         copy_distance=_copy_distance(originals.images, Matcher(views)),
@@ -128,7 +128,7 @@ def _copy_distance(images: UInt8Images, matcher: Matcher) -> float:
     """
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(len(images), min(len(images), _MOST_PLANTED), replace=False))
-    copies = matcher.nearest(np.concatenate([plant(images[chosen], kind, rng) for kind in _PLANTED]))[0]
+    copies = matcher.nearest(np.concatenate([simulate_copies(images[chosen], kind, rng) for kind in _PLANTED]))[0]
     usual, most, nearly_all = (float(q) for q in np.quantile(copies, (0.5, _CAUGHT_AT_LEAST, _CAUGHT)))
     others = matcher.nearest(images[chosen], own=chosen)[0] if len(images) > 1 else np.zeros(0)
     others = others[others > usual]

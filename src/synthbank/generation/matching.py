@@ -37,10 +37,10 @@ _QUARTERS = ((False, 0), (False, 1), (True, 0), (True, 1))
 """Mirrored or not, and quarter turns: with the half turns of step 2, the eight symmetries of the square."""
 
 
-def outlines(images: UInt8Images) -> NDArray[np.float16]:
+def descriptors(images: UInt8Images) -> NDArray[np.float16]:
     """The views of originals that a matcher needs, float16 `[M, len(VIEWS), 32, 32]`."""
     grey = _grey(images)
-    views = [_outline(grey if (zoom, tilt) == (1.0, 0.0) else _seen(grey, zoom, tilt)) for zoom, tilt in VIEWS]
+    views = [_descriptor(grey if (zoom, tilt) == (1.0, 0.0) else _seen(grey, zoom, tilt)) for zoom, tilt in VIEWS]
     return torch.stack(views, dim=1).half().numpy()
 
 
@@ -81,7 +81,7 @@ class Matcher:
     def _nearest(
         self, images: UInt8Images, own: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        outline = _outline(_grey(images))
+        outline = _descriptor(_grey(images))
         turned = [_laid(outline, mirrored, turns) for mirrored, turns in _QUARTERS]
         spectra = torch.fft.rfft2(torch.stack(turned, dim=1))  # [N, 4, 32, 17]
         n, (m, v) = len(images), self._strengths.shape[:2]
@@ -124,7 +124,7 @@ def _seen(grey: Tensor, zoom: float, tilt: float) -> Tensor:
     return seen
 
 
-def _outline(grey: Tensor) -> Tensor:
+def _descriptor(grey: Tensor) -> Tensor:
     """`[N, 1, S, S]` to `[N, 32, 32]`: slow changes off, mean zero, length one; zero for a flat image."""
     small = functional.interpolate(grey, size=(SIDE, SIDE), mode="area")
     x = (small - _blurred(small))[:, 0]

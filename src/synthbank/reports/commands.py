@@ -10,6 +10,7 @@ from typing import Any
 
 from synthbank.catalogue import DatasetRow, JobRow, ModelRow
 from synthbank.config import TrainConfig, load_preset, presets
+from synthbank.records import JobRequest
 
 _SEPARATE = ("architecture", "preset", "steps", "time_budget_sec", "seed")
 
@@ -33,10 +34,11 @@ def commands_again(
             lines.append(f"synthbank augment {dataset.name} --to {expanded_to}")
         lines.append(_train(dataset, model))
     generate = ["synthbank", "generate", model.id, "-n", str(per_class), "--seed", str(job.seed)]
-    truncation = job.request.get("truncation", 1.0)
-    generate += ["--truncation", f"{truncation:g}"] if truncation != 1.0 else []
+    request = JobRequest.from_json(job.request)
+    generate += ["--truncation", f"{request.truncation:g}"] if request.truncation != 1.0 else []
     generate += [] if job.screened else ["--no-screen"]
-    generate += ["--select", f"{job.request['select']['share']:g}"] if job.request.get("select") else []
+    if request.selection is not None:
+        generate += [f"--{request.selection.option}", f"{request.selection.share:g}"]
     return (*lines, shlex.join(generate), f"synthbank evaluate {job.id}", f"synthbank report {job.id}")
 
 

@@ -264,4 +264,4 @@ class ReportData:
     commands: tuple[str, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     device: str | None = None
-    stage_sec: tuple[tuple[str, float], ...] = field(default=())
+    stage_seconds: tuple[tuple[str, float], ...] = field(default=())

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthbank.catalogue import DatasetRow, ExpansionRow, JobRow, ModelRow, OriginalRow, RunRow, SnapshotRow
-from synthbank.records import Finding, Severity, Split, TrainEvent, Verdict
+from synthbank.records import Finding, JobRequest, Severity, Split, TrainEvent, Verdict
 from synthbank.reports.content import (
     ClassCounts,
     Curve,
@@ -155,7 +155,7 @@ def job_part(job: JobRow) -> JobPart:
         status=job.status,
         message=job.message,
         seed=job.seed,
-        truncation=float(job.request.get("truncation", 1.0)),
+        truncation=JobRequest.from_json(job.request).truncation,
         n_requested=job.n_requested,
         n_accepted=job.n_accepted,
         n_attempts=job.n_attempts,

@@ -181,7 +181,7 @@ class ClusterProduction(Production):
         if results:  # until a shard has ended it may still write
             self._ray.wait(results, num_returns=len(results))
         with self.bank.catalogue.session() as session:
-            mine = queries.held(self.worker, [job for job, _ in dropped], session=session)
+            mine = queries.lock_claimed(self.worker, [job for job, _ in dropped], session=session)
         for (job, class_index), sent in dropped.items():
             for one in sent if job in mine else ():  # files of a job that was lost are another's by now
                 for index in range(one.shard.first, one.shard.first + one.shard.n):

@@ -40,9 +40,7 @@ def as_request(service: Service, body: GenerateBody) -> GenerateRequest:
             next_step="ask for several jobs with other seeds",
         )
     seed = secrets.randbelow(_NEW_SEEDS) if body.seed is None else body.seed
-    return GenerateRequest(
-        body.model, body.count, body.class_name, seed, body.truncation, max_attempts=4.0, towards=body.towards
-    )
+    return GenerateRequest(body.model, body.count, body.class_name, seed, body.truncation, towards=body.towards)
 
 
 async def enqueue(service: Service, request: GenerateRequest, caller: Caller, *, how: str) -> tuple[JobRow, int]:

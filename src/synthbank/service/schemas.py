@@ -20,7 +20,7 @@ from synthbank.catalogue.rows import (
     ReaderStudyRow,
     RunRow,
 )
-from synthbank.records import JobStatus, Verdict
+from synthbank.records import JobRequest, JobStatus, Verdict
 from synthbank.service.judge import Judging
 from synthbank.workflows.evaluation.reader_study import ReaderScore
 from synthbank.workflows.generation.requests import MAX_SEED, MAX_STEPS
@@ -299,7 +299,8 @@ class JobOut(BaseModel):
     @classmethod
     def of(cls, row: JobRow) -> JobOut:
         """From its row."""
-        done = row.n_attempts if row.request.get("steps") else row.n_accepted
+        request = JobRequest.from_json(row.request)
+        done = row.n_attempts if request.steps else row.n_accepted
         ended = row.status in (JobStatus.DONE, JobStatus.CAPPED)
         path = f"/v1/jobs/{row.id}"
         return cls(
@@ -307,8 +308,8 @@ class JobOut(BaseModel):
             model=row.model_id,
             status=JobStatus(row.status),
             seed=row.seed,
-            truncation=row.request.get("truncation", 1.0),
-            towards=row.request.get("towards"),
+            truncation=request.truncation,
+            towards=request.towards,
             wanted=row.targets or {},
             accepted=row.n_accepted,
             rejected=row.n_rejected,

@@ -137,11 +137,11 @@ class Worker:
 
     def _others_wait(self, model_id: str) -> bool:
         with self.bank.catalogue.session(read_only=True) as session:
-            return queries.others_wait(model_id, session=session)
+            return queries.has_waiting_jobs(model_id, session=session)
 
     def _fail(self, job_ids: list[str], message: str) -> None:
         with self.bank.catalogue.session() as session:
-            mine = queries.held(self.name, job_ids, session=session)
+            mine = queries.lock_claimed(self.name, job_ids, session=session)
             queries.end_jobs(list(mine), JobStatus.FAILED, message=message, session=session)
 
     def _free_the_dead(self) -> None:
@@ -149,7 +149,7 @@ class Worker:
         with self.bank.catalogue.session() as session:
             for worker in queries.workers(session=session):
                 if is_gone(worker):
-                    queries.release(worker, keep_claims=True, session=session)
+                    queries.requeue(worker, session=session)
 
 
 def main() -> None:

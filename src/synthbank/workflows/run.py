@@ -69,7 +69,7 @@ class RunResult:
     generated: GenerateReport
     evaluated: EvaluateReport
     report: Path
-    stage_sec: dict[str, float]
+    stage_seconds: dict[str, float]
 
     def summary(self) -> dict[str, Any]:
         """The one JSON object of `--json`."""
@@ -86,7 +86,7 @@ class RunResult:
             },
             "guard_events": self.trained.guard_events if self.trained else (),
             "scores": self.evaluated.scores,
-            "seconds": self.stage_sec,
+            "seconds": self.stage_seconds,
         }
 
 
@@ -140,7 +140,7 @@ def run(
         if all(generated.accepted.get(name) for name in evaluated.dataset.class_names):
             bias(bank, generated.job.id, seed=request.seed)
     with stage("report"):
-        path = write_report(bank, generated.job.id, stage_sec=seconds)
+        path = write_report(bank, generated.job.id, stage_seconds=seconds)
     return RunResult(bank.settings.home, ingested, trained, generated, evaluated, path, seconds)
 
 

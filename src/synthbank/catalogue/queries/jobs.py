@@ -1,4 +1,4 @@
-"""Generation jobs."""
+"""Generation jobs: rows, one by one. `queue.py` says which worker has them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_job(
     screened: bool,
     status: JobStatus = JobStatus.QUEUED,
 ) -> JobRow:
-    """Enter a job; the same id again returns the job as it is, so that it can be resumed.
+    """Record a job; the same id again returns the job as it is, so that it can be resumed.
 
     Raises:
         StateError: the model was withdrawn, or the id belongs to a job of another model or seed.

@@ -88,7 +88,7 @@ class _Images:
 
 
 def write_report(
-    bank: Bank, job_id: str, *, to: Path | None = None, stage_sec: Mapping[str, float] | None = None
+    bank: Bank, job_id: str, *, to: Path | None = None, stage_seconds: Mapping[str, float] | None = None
 ) -> Path:
     """Write a job's report; the same bank gives the same bytes, but for times.
 
@@ -96,7 +96,7 @@ def write_report(
         bank: where the job is.
         job_id: a generation job, evaluated or not.
         to: file to write; `None`: into the bank's object store.
-        stage_sec: seconds that each stage of the run took; `None`: what the catalogue knows.
+        stage_seconds: seconds that each stage of the run took; `None`: what the catalogue knows.
 
     Returns:
         Path of the written file; for a remote store, of the local copy in the bank's folder.
@@ -105,7 +105,7 @@ def write_report(
         UnknownNameError: no such job.
         StateError: the job holds no image.
     """
-    data = gather(bank, job_id, stage_sec=stage_sec)
+    data = gather(bank, job_id, stage_seconds=stage_seconds)
     page, card = render_report(data).encode(), scorecard(data).to_json()
     bank.store.put(layout.report_key(job_id, "scorecard.json"), json.dumps(card, indent=2).encode())
     _refresh_model_card(bank, data, card)
@@ -135,7 +135,7 @@ def job_scorecard(bank: Bank, job_id: str) -> Scorecard:
     return scorecard(gather(bank, job_id))
 
 
-def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = None) -> ReportData:
+def gather(bank: Bank, job_id: str, *, stage_seconds: Mapping[str, float] | None = None) -> ReportData:
     """Everything the report of a job shows. Arguments and errors as of `write_report`."""
     rows = _read_rows(bank, job_id)
     if not rows.accepted and not rows.rejected:
@@ -189,7 +189,7 @@ def gather(bank: Bank, job_id: str, *, stage_sec: Mapping[str, float] | None = N
         ),
         versions=_versions(rows),
         device=rows.run.device if rows.run else None,
-        stage_sec=_stages(rows, stage_sec),
+        stage_seconds=_stages(rows, stage_seconds),
     )
 
 
@@ -401,9 +401,9 @@ def _versions(rows: _Rows) -> tuple[tuple[str, str], ...]:
     return (*trained.items(), ("synthbank, this report", __version__), ("torch, this report", str(torch.__version__)))
 
 
-def _stages(rows: _Rows, stage_sec: Mapping[str, float] | None) -> tuple[tuple[str, float], ...]:
-    if stage_sec is not None:
-        return tuple(stage_sec.items())
+def _stages(rows: _Rows, stage_seconds: Mapping[str, float] | None) -> tuple[tuple[str, float], ...]:
+    if stage_seconds is not None:
+        return tuple(stage_seconds.items())
     train = [("train", rows.run.elapsed_sec)] if rows.run else []
     seconds = sum(s.seconds for s in rows.scores if not is_evidence(s.score()))
     scoring = [("evaluate (scores alone)", seconds)] if rows.scores else []

@@ -32,7 +32,7 @@ class GenerateReport:
     n_new: int
     """Accepted images made by this call."""
     seconds: float
-    stage_sec: dict[str, float]
+    stage_seconds: dict[str, float]
     """Time of each stage: forward, gate, select (where asked for), write, rows."""
 
 
@@ -65,7 +65,7 @@ def generate(
     model = load_model(bank, request.model, device=device)
     model.sampler.check(0, request.truncation)
     # before the job is entered: it may not be possible here
-    selection = selection_of(bank, model, request.facts(), seed=request.seed)
+    selection = selection_of(bank, model, request.job_request(), seed=request.seed)
     start, worker = time.perf_counter(), worker_name()
     job = _take(bank, request, model, worker)
     before = _counts(bank, job.id, Verdict.ACCEPTED)
@@ -75,7 +75,7 @@ def generate(
         try:
             while production.works and not should_stop():
                 production.step()
-            production.stop(JobStatus.CANCELLED, "stopped; the same request goes on from here")
+            production.stop(JobStatus.CANCELLED, "stopped; repeat the command to resume")
         except KeyboardInterrupt:
             production.stop(JobStatus.CANCELLED, "interrupted; the same command resumes")
             raise
@@ -84,8 +84,8 @@ def generate(
     accepted, rejected = (_counts(bank, job.id, verdict) for verdict in (Verdict.ACCEPTED, Verdict.REJECTED))
     n_new = sum(accepted.values()) - sum(before.values())
     seconds = time.perf_counter() - start
-    reasons, stage_sec = dict(production.reasons), dict(production.stages.seconds)
-    return GenerateReport(job, accepted, rejected, reasons, n_new, seconds, stage_sec)
+    reasons, stage_seconds = dict(production.reasons), dict(production.stages.seconds)
+    return GenerateReport(job, accepted, rejected, reasons, n_new, seconds, stage_seconds)
 
 
 def _take(bank: Bank, request: GenerateRequest, model: LoadedModel, worker: str) -> JobRow:
@@ -95,7 +95,7 @@ def _take(bank: Bank, request: GenerateRequest, model: LoadedModel, worker: str)
         job = queries.enqueue(
             identity,
             model_id=model.row.id,
-            request=request.facts(),
+            request=request.job_request().to_json(),
             seed=request.seed,
             screened=request.screen,
             targets=request.targets(model.row.class_names),

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,21 +20,20 @@ from sqlalchemy.orm import Session
 
 from synthbank.catalogue import JobRow, queries
 from synthbank.generation import ImageWriter, Recipe, WrittenImage
-from synthbank.records import JobStatus, UInt8Images, Verdict, Verdicts
+from synthbank.records import MAX_ATTEMPTS, JobRequest, JobStatus, UInt8Images, Verdict, Verdicts
 from synthbank.storage import layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.generation.selection import Selection, selection_of
 from synthbank.workflows.models.load import LoadedModel
 
-MAX_ATTEMPTS = 4.0
 _SPARE_SHARE = 8
 """In a shared block, one image more for each eight that are wanted, against those that the gate keeps out."""
 
 
 def recipe_of(job: JobRow) -> Recipe:
     """How a job's images are drawn, from its row."""
-    facts = job.request
-    return Recipe(job.seed, facts.get("truncation", 1.0), facts.get("towards"), facts.get("steps", 0))
+    request = JobRequest.from_json(job.request)
+    return Recipe(job.seed, request.truncation, request.towards, request.steps)
 
 
 @dataclass
@@ -160,20 +159,20 @@ class Production:
         Returns:
             `False`: another worker has taken the job over, and nothing of it was touched.
         """
-        selection = selection or selection_of(self.bank, self.model, job.request, seed=job.seed)
+        selection = selection or selection_of(self.bank, self.model, JobRequest.from_json(job.request), seed=job.seed)
         row = self.model.row
         with self.bank.catalogue.session() as session:
-            mine = queries.held(self.worker, [job.id], lease_sec=self.lease_sec, session=session)
+            mine = queries.renew(self.worker, [job.id], lease_sec=self.lease_sec, session=session)
             if job.id not in mine:
                 return False
             job = mine[job.id]
-            if "block" not in job.request:
-                request = {**job.request, "block": self.model.sampler.block}
-                if selection is not None:
-                    request[selection.option] = selection.to_json()
-                job = queries.update_job(job.id, request=request, session=session)
-            elif selection is not None:  # an earlier call of this job has set the limits
-                selection = selection.with_limits(job.request[selection.option])
+            request = JobRequest.from_json(job.request)
+            if request.block is None:
+                rule = None if selection is None else selection.rule()
+                request = replace(request, block=self.model.sampler.block, selection=rule)
+                job = queries.update_job(job.id, request=request.to_json(), session=session)
+            elif selection is not None and request.selection is not None:  # an earlier call has set the limits
+                selection = selection.with_limits(request.selection)
             counts = queries.count_images(job_id=job.id, session=session)
             total = Counter[str]()
             for of_class in counts.values():
@@ -216,7 +215,7 @@ class Production:
     def _drop_lost(self) -> None:
         """Renew the leases, and leave jobs that another worker took over: their files are its own by now."""
         with self.stages("rows"), self.bank.catalogue.session() as session:
-            mine = queries.held(self.worker, list(self.works), lease_sec=self.lease_sec, session=session)
+            mine = queries.renew(self.worker, list(self.works), lease_sec=self.lease_sec, session=session)
         self.works = {identity: work for identity, work in self.works.items() if identity in mine}
 
     def _commit_when_due(self) -> None:
@@ -230,7 +229,7 @@ class Production:
         A job that another worker took over meanwhile is dropped: none of its rows are entered here.
         """
         with self.stages("rows"), self.bank.catalogue.session() as session:
-            mine = queries.held(self.worker, list(self.works), session=session)
+            mine = queries.lock_claimed(self.worker, list(self.works), session=session)
             works = [self.works[identity] for identity in mine]
             queries.add_images([row for work in works for row in work.rows], session=session)
             changes = [_progress(work) for work in works]
@@ -247,7 +246,7 @@ class Production:
         """Enter what is stored and end every job with this status."""
         self.commit()
         with self.bank.catalogue.session() as session:
-            mine = queries.held(self.worker, list(self.works), session=session)
+            mine = queries.lock_claimed(self.worker, list(self.works), session=session)
             queries.end_jobs(list(mine), status, message=message, session=session)
         self.works.clear()
 

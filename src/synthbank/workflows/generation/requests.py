@@ -10,6 +10,7 @@ from typing import Any
 from synthbank.catalogue import ImageRow, JobRow, ModelRow, queries
 from synthbank.errors import OptionError, UnknownNameError
 from synthbank.fingerprint import set_fingerprint
+from synthbank.records import MAX_ATTEMPTS, JobRequest, SelectionRule
 from synthbank.workflows.bank import Bank
 
 MAX_SEED = 2**63 - 1
@@ -29,7 +30,7 @@ class GenerateRequest:
     truncation: float = 1.0
     screen: bool = True
     """`False`: nothing is kept out, and every row says that it was not screened."""
-    max_attempts: float = 4.0
+    max_attempts: float = MAX_ATTEMPTS
     """Attempts a class may take, as a multiple of `n` (of `n / share` with selection)."""
     select: float | None = None
     """Share of the images of each class to keep, those most typical of it (see `selection.py`); `None`: all."""
@@ -72,11 +73,15 @@ class GenerateRequest:
             parts += ("match", self.match)
         return "j" + set_fingerprint([repr(parts)])[:10]
 
-    def facts(self) -> dict[str, Any]:
-        """What the job's row keeps of the request, beside model and seed."""
-        walk = {} if self.towards is None else {"towards": self.towards, "steps": self.n}
-        chosen = {name: {"share": share} for name, share in self._shares().items()}
-        return {"truncation": self.truncation, "screen": self.screen, **walk, **chosen}
+    def job_request(self) -> JobRequest:
+        """The part of the request that the job's row keeps, beside model and seed."""
+        return JobRequest(
+            truncation=self.truncation,
+            screen=self.screen,
+            towards=self.towards,
+            steps=0 if self.towards is None else self.n,
+            selection=next((SelectionRule(option, share) for option, share in self._shares().items()), None),
+        )
 
     def _shares(self) -> dict[str, float]:
         return {k: v for k, v in (("select", self.select), ("match", self.match)) if v is not None}
@@ -110,7 +115,7 @@ def submit(
         job = queries.enqueue(
             request.job_id(),
             model_id=model.id,
-            request=request.facts(),
+            request=request.job_request().to_json(),
             seed=request.seed,
             screened=request.screen,
             targets=request.targets(model.class_names),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from synthbank.errors import StateError
 from synthbank.fingerprint import pixel_sha256, stable_seed
 from synthbank.metrics.utility import DensityRatio, Selector
 from synthbank.models import batched, load_feature_network, scoring_size
-from synthbank.records import LabelledImages, Split, UInt8Images, Verdicts
+from synthbank.records import JobRequest, LabelledImages, SelectionRule, Split, UInt8Images, Verdicts
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.models.load import LoadedModel
@@ -33,7 +33,7 @@ class Selection(ABC):
     """A calibrated rule for one job."""
 
     option: ClassVar[str]
-    """Of a request that asks for it, and its name in the job's row."""
+    """Option of a request that asks for it, and its key in the job's row."""
     share: float
     class_index: tuple[int, ...]
     """Of the rule, for each class of the model."""
@@ -57,13 +57,13 @@ class Selection(ABC):
         measured = [{name: float(values[i]) for name, values in measures.items()} for i in range(len(images))]
         return Verdicts(accepted, reasons, verdicts.nearest, verdicts.distance), measured
 
-    def to_json(self) -> dict[str, Any]:
-        """What the job records: the share asked for and the limits that it led to."""
-        return {"share": self.share, "network": NETWORK, "input_size": self.side, **self._limits()}
+    def rule(self) -> SelectionRule:
+        """The record of a job: the share asked for and the limits that it led to."""
+        return SelectionRule(self.option, self.share, {"network": NETWORK, "input_size": self.side, **self._limits()})
 
     @abstractmethod
-    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
-        """The limits that an earlier call of the same job recorded."""
+    def with_limits(self, recorded: SelectionRule) -> Self:
+        """This selection with the limits that an earlier call of the same job recorded."""
 
     @abstractmethod
     def _limits(self) -> dict[str, list[float]]: ...
@@ -82,9 +82,9 @@ class Typical(Selection):
     option = "select"
     selector: Selector
 
-    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
+    def with_limits(self, recorded: SelectionRule) -> Self:
         """See `Selection.with_limits`."""
-        limits = {k: np.array(recorded[k], np.float64) for k in ("least_confidence", "most_distance")}
+        limits = {k: np.array(recorded.limits[k], np.float64) for k in ("least_confidence", "most_distance")}
         return replace(self, selector=replace(self.selector, **limits))
 
     def _limits(self) -> dict[str, list[float]]:
@@ -110,9 +110,11 @@ class Matched(Selection):
     option = "match"
     ratio: DensityRatio
 
-    def with_limits(self, recorded: Mapping[str, Any]) -> Self:
+    def with_limits(self, recorded: SelectionRule) -> Self:
         """See `Selection.with_limits`."""
-        return replace(self, ratio=replace(self.ratio, always=np.array(recorded["always_kept_from"], np.float64)))
+        return replace(
+            self, ratio=replace(self.ratio, always=np.array(recorded.limits["always_kept_from"], np.float64))
+        )
 
     def _limits(self) -> dict[str, list[float]]:
         assert self.ratio.always is not None
@@ -129,7 +131,7 @@ class Matched(Selection):
         return reasons, {"log_density_ratio": log_ratio, "chance": chance}
 
 
-def selection_of(bank: Bank, model: LoadedModel, request: Mapping[str, Any], *, seed: int) -> Selection | None:
+def selection_of(bank: Bank, model: LoadedModel, request: JobRequest, *, seed: int) -> Selection | None:
     """The rule that a job's request asks for, its limits set anew; `None`: it asks for none.
 
     Args:
@@ -142,10 +144,10 @@ def selection_of(bank: Bank, model: LoadedModel, request: Mapping[str, Any], *, 
         StateError: the originals are not in this bank.
         OptionError: to select, they are of one class alone.
     """
-    for option, build in ((Typical.option, _typical), (Matched.option, _matched)):
-        if option in request:
-            return build(model, _originals(bank, model, option), request[option]["share"], seed)
-    return None
+    if request.selection is None:
+        return None
+    build = {Typical.option: _typical, Matched.option: _matched}[request.selection.option]
+    return build(model, _originals(bank, model, request.selection.option), request.selection.share, seed)
 
 
 def _originals(bank: Bank, model: LoadedModel, option: str) -> LabelledImages:

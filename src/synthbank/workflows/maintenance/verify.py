@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from synthbank.catalogue import ImageRow, ModelRow, queries
 from synthbank.errors import IntegrityError
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
-from synthbank.records import UInt8Images
+from synthbank.records import JobRequest, UInt8Images
 from synthbank.storage import decode_png, encode_png, layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.generation.generate import redraw
@@ -156,7 +156,7 @@ def regenerate(bank: Bank, image_id: str, *, device: str = "cpu") -> RegenerateR
         row = queries.get_image(image_id, session=session)
         job = queries.get_job(row.job_id, session=session)
     model = load_model(bank, row.model_id, device=device)
-    if job.request.get("block") != model.sampler.block:
+    if JobRequest.from_json(job.request).block != model.sampler.block:
         raise IntegrityError("The job used another forward block", got=job.request, allowed=model.sampler.block)
     pixels = redraw(model.sampler, recipe_of(job), class_index=row.class_index, index=row.index)
     return RegenerateReport(row, pixels, pixel_sha256(pixels[0]) == row.pixel_sha256)

@@ -1,4 +1,4 @@
-"""True copies made on purpose: the gate is calibrated with them and its catch rate is measured with them."""
+"""Simulated copies: transformed originals that calibrate the gate, and with which its catch rate is measured."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Pixels = NDArray[np.uint8]
 _MARGIN = 0.25
 
 
-def plant(images: UInt8Images, kind: str, rng: np.random.Generator) -> UInt8Images:
-    """A copy of each image that a careless eye would not call the same file.
+def simulate_copies(images: UInt8Images, kind: str, rng: np.random.Generator) -> UInt8Images:
+    """A transformed copy of each image, such as a careless eye would not call the same file.
 
     Args:
         images: `[N, C, S, S]`, uint8.
