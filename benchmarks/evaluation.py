@@ -94,26 +94,26 @@ def cached_seconds(cache: ArrayCache, network: FeatureNetwork, images: UInt8Imag
 def whole(tiles: UInt8Images, n: int, side: int) -> dict[str, float]:
     """Features and every metric of `n` originals and `n` synthetic images; seconds, and the peak memory in GB."""
     network = load_feature_network("lite1")
-    real, fake, train = (labelled(pictures(tiles, size, seed=seed)) for seed, size in ((1, n), (2, n), (3, n // 4)))
+    test, fake, train = (labelled(pictures(tiles, size, seed=seed)) for seed, size in ((1, n), (2, n), (3, n // 4)))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cache = ArrayCache(Path(folder) / "features.db")
-        features = [cached_features(cache, network, batched(s.images), input_size=side) for s in (real, fake, train)]
+        features = [cached_features(cache, network, batched(s.images), input_size=side) for s in (test, fake, train)]
     embedded = time.perf_counter()
     scores = evaluate_features(
-        real=features[0],
+        train=features[2],
+        test=features[0],
         fake=features[1],
-        floor_real=features[2],
-        real_labels=real.labels,
+        train_labels=train.labels,
+        test_labels=test.labels,
         fake_labels=fake.labels,
-        floor_labels=train.labels,
         class_names=CLASSES,
         network="lite1",
         input_size=side,
         rng=np.random.default_rng(0),
     )
     scored = time.perf_counter()
-    scores += evaluate_pixels(real=real, fake=fake, floor_real=train, rng=np.random.default_rng(0))
+    scores += evaluate_pixels(train=train, test=test, fake=fake, rng=np.random.default_rng(0))
     return {
         "features_sec": embedded - start,
         "feature_metrics_sec": scored - embedded,

@@ -3,11 +3,11 @@
     python benchmarks/sanity.py [--data FOLDER] [--images 120]
 
 FOLDER holds `train` and `test` with one sub-folder a class, such as `cytology3`, read at 64 pixels. `train` stands
-for what a model was trained on; one half of `test`, by field, is the held-out reference, and from the other half the
-sets to be judged are made, each of `--images` images:
+for what a model was trained on; one half of `test`, by field, is the test set, and from the other half the
+sets to be scored are made, each of `--images` images:
 
 - fresh: real images that nobody has seen; a perfect generator would score like this
-- identical: the held-out reference itself
+- identical: the test set itself
 - noise: uniform noise
 - blurred: fresh, blurred by two pixels
 - class missing: fresh without the last class
@@ -42,15 +42,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120)
     options = parser.parse_args()
     train = read(options.data / "train", options.group_by)[0]
-    test, groups = read(options.data / "test", options.group_by)
+    held_out, groups = read(options.data / "test", options.group_by)
     first = np.isin(groups, sorted(set(groups))[::2])
-    held_out, fresh = (test.take(np.flatnonzero(part)) for part in (first, ~first))
-    made = cases(train, held_out, fresh, options.images)
-    known = embed(held_out), embed(train)
+    test, fresh = (held_out.take(np.flatnonzero(part)) for part in (first, ~first))
+    made = cases(train, test, fresh, options.images)
+    features = embed(train), embed(test)
     table = {}
     for case in CASES:
-        print("judging", case, flush=True)
-        table[case] = {s.metric.rsplit("-", 2)[0]: s for s in judge(train, held_out, made[case], *known)}
+        print("scoring", case, flush=True)
+        table[case] = {s.metric.rsplit("-", 2)[0]: s for s in score(train, test, made[case], *features)}
     names = sorted(table["fresh"], key=lambda name: metrics.facts(name)["order"])
     show(table, names)
     wrong = [line for name in names for line in complaints(name, table)]
@@ -66,7 +66,7 @@ def read(folder: Path, group_by: str) -> tuple[LabelledImages, list[str]]:
     return LabelledImages(np.stack([o.pixels for o in found]), labels, classes), [o.group for o in found]
 
 
-def cases(train: LabelledImages, held_out: LabelledImages, fresh: LabelledImages, n: int) -> dict[str, LabelledImages]:
+def cases(train: LabelledImages, test: LabelledImages, fresh: LabelledImages, n: int) -> dict[str, LabelledImages]:
     """The sets by name; each of at most `n` images, of all classes where nothing else is said."""
     rng = np.random.default_rng(0)
     some = fresh.take(rng.permutation(len(fresh))[:n])
@@ -77,7 +77,7 @@ def cases(train: LabelledImages, held_out: LabelledImages, fresh: LabelledImages
     repeated = some.images[one_each].astype(np.int64) + rng.integers(-2, 3, some.images.shape)
     return {
         "fresh": some,
-        "identical": held_out.take(rng.permutation(len(held_out))[:n]),
+        "identical": test.take(rng.permutation(len(test))[:n]),
         "noise": LabelledImages(noise, some.labels, some.class_names),
         "blurred": LabelledImages(blurred, some.labels, some.class_names),
         "class missing": missing.take(rng.permutation(len(missing))[:n]),
@@ -90,28 +90,28 @@ def embed(images: LabelledImages) -> NDArray[np.float32]:
     return load_feature_network("lite1").embed(batched(images.images), input_size=scoring_size(64))
 
 
-def judge(
+def score(
     train: LabelledImages,
-    held_out: LabelledImages,
+    test: LabelledImages,
     fake: LabelledImages,
-    held_out_features: NDArray[np.float32],
     train_features: NDArray[np.float32],
+    test_features: NDArray[np.float32],
 ) -> list[Score]:
     """Every metric over all classes."""
     scores = evaluate_features(
-        real=held_out_features,
+        train=train_features,
+        test=test_features,
         fake=embed(fake),
-        floor_real=train_features,
-        real_labels=held_out.labels,
+        train_labels=train.labels,
+        test_labels=test.labels,
         fake_labels=fake.labels,
-        floor_labels=train.labels,
         class_names=train.class_names,
         network="lite1",
         input_size=scoring_size(64),
         rng=np.random.default_rng(0),
         n_resamples=4,
     )
-    scores += evaluate_pixels(real=held_out, fake=fake, floor_real=train, rng=np.random.default_rng(0), n_resamples=4)
+    scores += evaluate_pixels(train=train, test=test, fake=fake, rng=np.random.default_rng(0), n_resamples=4)
     return [s for s in scores if s.class_name is None]
 
 

@@ -163,6 +163,12 @@ class LabelledImages:
         return LabelledImages(self.images[index], self.labels[index], self.class_names, ids)
 
 
+MAX_IMAGES = 2048
+"""Images of a set that an evaluation looks at unless it is told otherwise."""
+FD_BIASED_BELOW = 2048
+"""Images of a set below which a Frechet distance is called biased."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """One measured value with everything needed to judge it; one row of the catalogue, one line of JSON."""

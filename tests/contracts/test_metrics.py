@@ -9,7 +9,7 @@ import pytest
 import synthbank.metrics as room
 from synthbank.errors import OptionError
 from synthbank.metrics import evaluate_features, evaluate_pixels, metrics
-from synthbank.metrics._products import products_of, trio_of
+from synthbank.metrics._gram import gram_matrices, three_way_gram
 from synthbank.metrics._registry import metrics_that_consume
 from synthbank.records import LabelledImages
 
@@ -30,13 +30,9 @@ FACTS = {
     "note",
 }
 PUBLIC = {name: getattr(room, name) for name in room.__all__ if inspect.isfunction(getattr(room, name))}
-TWO_SAMPLE = sorted(
-    name
-    for name, f in PUBLIC.items()
-    if {"real", "fake"} <= set(inspect.signature(f).parameters) and "floor_real" not in inspect.signature(f).parameters
-)
-every_metric = pytest.mark.parametrize("name", metrics_that_consume("products"))
-every_trio_metric = pytest.mark.parametrize("name", metrics_that_consume("trio"))
+TWO_SAMPLE = sorted(name for name, f in PUBLIC.items() if {"real", "fake"} <= set(inspect.signature(f).parameters))
+every_metric = pytest.mark.parametrize("name", metrics_that_consume("gram"))
+every_three_way_metric = pytest.mark.parametrize("name", metrics_that_consume("three_way_gram"))
 every_pixel_metric = pytest.mark.parametrize("name", metrics_that_consume("pixels"))
 every_kind = pytest.mark.parametrize("name", list(metrics))
 every_function = pytest.mark.parametrize("name", TWO_SAMPLE)
@@ -47,7 +43,7 @@ def mean_gap(*, real, fake):
 
 
 def value_of(name, real, fake):
-    return metrics.get(name)(products_of(real=np.asarray(real, np.float64), fake=np.asarray(fake, np.float64)))
+    return metrics.get(name)(gram_matrices(real=np.asarray(real, np.float64), fake=np.asarray(fake, np.float64)))
 
 
 def call(name, real, fake, seed=0):
@@ -64,14 +60,14 @@ def gaussians(n, m, seed=0, d=4):
     return rng.normal(size=(n, d)), rng.normal(size=(m, d))
 
 
-def scores_of(real, fake, train, seed=0):
+def scores_of(test, fake, train, seed=0):
     return evaluate_features(
-        real=real,
+        train=train,
+        test=test,
         fake=fake,
-        floor_real=train,
-        real_labels=np.zeros(len(real), np.int64),
+        train_labels=np.zeros(len(train), np.int64),
+        test_labels=np.zeros(len(test), np.int64),
         fake_labels=np.zeros(len(fake), np.int64),
-        floor_labels=np.zeros(len(train), np.int64),
         class_names=("all",),
         network="lite1",
         input_size=32,
@@ -80,13 +76,13 @@ def scores_of(real, fake, train, seed=0):
     )
 
 
-def score_of(name, real, fake, train, seed=0):
-    (score,) = [s for s in scores_of(real, fake, train, seed) if s.metric == f"{name}-lite1-32" and not s.class_name]
+def score_of(name, test, fake, train, seed=0):
+    (score,) = [s for s in scores_of(test, fake, train, seed) if s.metric == f"{name}-lite1-32" and not s.class_name]
     return score
 
 
-def trio_value(name, train, held_out, fake):
-    return metrics.get(name)(trio_of(train=train, held_out=held_out, fake=fake))
+def three_way_value(name, train, test, fake):
+    return metrics.get(name)(three_way_gram(train=train, test=test, fake=fake))
 
 
 def cells(n, seed=0, size=32, classes=("a", "b")):
@@ -124,7 +120,7 @@ def test_the_public_names_are_sorted_and_there():
 def test_facts_are_complete_and_fit_each_other(name):
     facts = metrics.facts(name)
     assert set(facts) == FACTS
-    assert facts["consumes"] in ("products", "trio", "pixels")
+    assert facts["consumes"] in ("gram", "three_way_gram", "pixels")
     assert facts["looks_at"] in ("both", "fake")
     assert facts["against"] in ("test", "train")
     assert facts["proportion_of"] in (None, "real", "fake")
@@ -144,7 +140,7 @@ def test_no_two_metrics_share_a_place_and_kid_is_first():
 
 @every_metric
 @pytest.mark.parametrize("seed", range(3))
-def test_a_set_against_itself_is_ideal_or_for_questions_of_copying_the_worst(name, seed):
+def test_a_set_against_itself_has_the_best_value_or_the_worst_for_copy_metrics(name, seed):
     facts = metrics.facts(name)
     real, _ = gaussians(40, 1, seed)
     if facts["looks_at"] == "fake":
@@ -280,25 +276,25 @@ def test_many_resamples_at_once_give_what_one_at_a_time_gives(name, n, m, d):
     resampled = metrics.facts(name)["resampled"]
     rng = np.random.default_rng(10)
     real, fake = gaussians(n, m, seed=11, d=d)
-    products = products_of(real=real, fake=1.2 * fake + 0.3)
-    kept_real = np.array([rng.permutation(n) < int(0.8 * n) for _ in range(12)])
-    kept_fake = np.array([rng.permutation(m) < int(0.8 * m) for _ in range(12)])
-    parts = [products.take(np.flatnonzero(i), np.flatnonzero(j)) for i, j in zip(kept_real, kept_fake, strict=True)]
+    gram = gram_matrices(real=real, fake=1.2 * fake + 0.3)
+    real_masks = np.array([rng.permutation(n) < int(0.8 * n) for _ in range(12)])
+    fake_masks = np.array([rng.permutation(m) < int(0.8 * m) for _ in range(12)])
+    parts = [gram.take(np.flatnonzero(i), np.flatnonzero(j)) for i, j in zip(real_masks, fake_masks, strict=True)]
     plain = np.array([metrics.get(name)(part) for part in parts])
-    direct = [value_of(name, real[i], (1.2 * fake + 0.3)[j]) for i, j in zip(kept_real, kept_fake, strict=True)]
+    direct = [value_of(name, real[i], (1.2 * fake + 0.3)[j]) for i, j in zip(real_masks, fake_masks, strict=True)]
     np.testing.assert_allclose(plain, direct, rtol=1e-9, atol=1e-12)
     if resampled is not None:
-        np.testing.assert_allclose(resampled(products, kept_real, kept_fake), plain, rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(resampled(gram, real_masks, fake_masks), plain, rtol=1e-5, atol=1e-9)
 
 
-@every_trio_metric
+@every_three_way_metric
 def test_three_sets_of_one_distribution_are_unremarkable_and_copies_are_not(name):
     honest, copied = [], []
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        train, held_out, fake = (rng.normal(size=(60, 4)) for _ in range(3))
-        honest.append(trio_value(name, train, held_out, fake).value)
-        copied.append(trio_value(name, train, held_out, train + 1e-3 * fake).value)
+        train, test, fake = (rng.normal(size=(60, 4)) for _ in range(3))
+        honest.append(three_way_value(name, train, test, fake).value)
+        copied.append(three_way_value(name, train, test, train + 1e-3 * fake).value)
     neutral = 0.0 if metrics.facts(name)["bounds"] == (None, None) else 0.5
     scale = 1.5 if neutral == 0.0 else 0.12
     assert abs(np.mean(honest) - neutral) < scale
@@ -306,33 +302,33 @@ def test_three_sets_of_one_distribution_are_unremarkable_and_copies_are_not(name
     assert (gaps > 0).all() if metrics.facts(name)["higher_is_better"] else (gaps < 0).all()
 
 
-@every_trio_metric
+@every_three_way_metric
 def test_three_sets_may_come_in_any_order_and_give_finite_bounded_values(name):
     rng = np.random.default_rng(1)
-    train, held_out, fake = rng.normal(size=(30, 4)), rng.normal(size=(20, 4)), rng.normal(size=(25, 4))
-    value = trio_value(name, train, held_out, fake).value
-    shuffled = trio_value(name, *(rng.permutation(x) for x in (train, held_out, fake))).value
+    train, test, fake = rng.normal(size=(30, 4)), rng.normal(size=(20, 4)), rng.normal(size=(25, 4))
+    value = three_way_value(name, train, test, fake).value
+    shuffled = three_way_value(name, *(rng.permutation(x) for x in (train, test, fake))).value
     assert shuffled == pytest.approx(value, rel=1e-9)
     for sets in (
         (train, train[:20], train),
-        (train, held_out, np.repeat(train[:1], 25, axis=0)),
-        (train, held_out, fake + 1e5),
+        (train, test, np.repeat(train[:1], 25, axis=0)),
+        (train, test, fake + 1e5),
     ):
-        answer = trio_value(name, *sets)
+        answer = three_way_value(name, *sets)
         smallest, largest = metrics.facts(name)["bounds"]
         assert math.isfinite(answer.value)
         assert smallest is None or smallest <= answer.low <= answer.value <= answer.high <= largest
 
 
-@every_trio_metric
-@pytest.mark.parametrize("short", ["train", "held_out", "fake"])
+@every_three_way_metric
+@pytest.mark.parametrize("short", ["train", "test", "fake"])
 def test_three_sets_below_the_minimum_give_a_reason(name, short):
-    sizes = {"train": 8, "held_out": 8, "fake": 8}
+    sizes = {"train": 8, "test": 8, "fake": 8}
     rng = np.random.default_rng(2)
     enough = {k: rng.normal(size=(n, 4)) for k, n in sizes.items()}
-    assert score_of(name, enough["held_out"], enough["fake"], enough["train"]).value is not None
+    assert score_of(name, enough["test"], enough["fake"], enough["train"]).value is not None
     few = enough | {short: enough[short][:7]}
-    score = score_of(name, few["held_out"], few["fake"], few["train"])
+    score = score_of(name, few["test"], few["fake"], few["train"])
     assert score.value is None
     assert score.note.startswith("not computed")
 
@@ -366,12 +362,12 @@ def test_pixels_are_described_image_by_image_whatever_the_batch(name):
 @every_pixel_metric
 def test_pixel_scores_have_interval_floor_and_reasons(name):
     real, fake, train = cells(24), cells(30, seed=1), cells(40, seed=2)
-    scores = evaluate_pixels(real=real, fake=fake, floor_real=train, rng=np.random.default_rng(0), n_resamples=20)
+    scores = evaluate_pixels(train=train, test=real, fake=fake, rng=np.random.default_rng(0), n_resamples=20)
     (score,) = [s for s in scores if s.metric == f"{name}-pixels-32" and s.class_name is None]
     assert score.low <= score.value <= score.high
     assert score.floor_low <= score.floor <= score.floor_high
     few = evaluate_pixels(
-        real=real.take(np.arange(1)), fake=fake, floor_real=train, rng=np.random.default_rng(0), n_resamples=3
+        train=train, test=real.take(np.arange(1)), fake=fake, rng=np.random.default_rng(0), n_resamples=3
     )
     (score,) = [s for s in few if s.metric == f"{name}-pixels-32" and s.class_name is None]
     assert score.value is None
@@ -381,12 +377,14 @@ def test_pixel_scores_have_interval_floor_and_reasons(name):
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_real_and_fake_go_by_name_and_randomness_is_an_argument(name):
     parameters = inspect.signature(PUBLIC[name]).parameters
-    for wanted in ("real", "fake", "rng", "query", "threshold", "floor_real"):
+    for wanted in ("real", "fake", "rng", "query", "threshold", "train", "test"):
         if wanted in parameters:
             assert parameters[wanted].kind is inspect.Parameter.KEYWORD_ONLY, wanted
     names = list(parameters)
     if "real" in names and "fake" in names:
         assert names.index("fake") == names.index("real") + 1
+    if "train" in names and "fake" in names:
+        assert names[names.index("train") :][:3] == ["train", "test", "fake"]
     if "rng" in parameters and name != "inception_score":
         assert parameters["rng"].default is inspect.Parameter.empty
 

@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from synthbank.errors import OptionError
 from synthbank.metrics import copy_rate, copy_threshold, metrics, nearest_neighbours
-from synthbank.metrics._products import products_of
+from synthbank.metrics._gram import gram_matrices
 
 
 @pytest.mark.parametrize(("q", "r", "d", "k"), [(7, 9, 3, 1), (1100, 40, 5, 3), (30, 30, 200, 30)])
@@ -96,7 +96,7 @@ def test_planted_copies_are_found_and_nothing_else():
     threshold = copy_threshold(originals)
     assert copy_rate(real=originals, fake=fake, threshold=threshold) == 0.25
     assert copy_rate(real=originals, fake=honest, threshold=threshold) == 0.0
-    assert metrics.get("copy-rate")(products_of(real=originals, fake=fake)) == 0.25
+    assert metrics.get("copy-rate")(gram_matrices(real=originals, fake=fake)) == 0.25
 
 
 def test_an_image_at_the_threshold_counts():
@@ -108,20 +108,20 @@ def test_exact_copies_count_even_where_originals_repeat():
     x = np.repeat(np.random.default_rng(3).normal(size=(10, 6)) + 3, 2, axis=0)
     assert copy_threshold(x) == 0.0
     assert copy_rate(real=x, fake=x[:5], threshold=0.0) == 1.0
-    assert metrics.get("copy-rate")(products_of(real=x, fake=x[:5])) == 1.0
-    assert metrics.get("copy-rate")(products_of(real=x, fake=x[:5] + 1e-3)) == 0.0
+    assert metrics.get("copy-rate")(gram_matrices(real=x, fake=x[:5])) == 1.0
+    assert metrics.get("copy-rate")(gram_matrices(real=x, fake=x[:5] + 1e-3)) == 0.0
 
 
 def test_what_rounding_leaves_between_equal_images_does_not_hide_a_copy():
     x = np.random.default_rng(6).normal(size=(37, 1280)) + 3
     x = np.concatenate([x, x[::-1]])  # every original twice: the threshold is zero
-    products = products_of(real=x, fake=x[5:20])
+    gram = gram_matrices(real=x, fake=x[5:20])
     # whether sums in another order differ is up to the processor: a last digit stands for it
-    products = replace(products, cross=products.cross * (1 - np.finfo(np.float64).eps))
-    lengths = np.diagonal(products.real)[:, None] + np.diagonal(products.fake)[None]
-    rounded = np.sort(np.abs(lengths - 2 * products.cross), axis=0)[:2]
+    gram = replace(gram, cross=gram.cross * (1 - np.finfo(np.float64).eps))
+    lengths = np.diagonal(gram.real)[:, None] + np.diagonal(gram.fake)[None]
+    rounded = np.sort(np.abs(lengths - 2 * gram.cross), axis=0)[:2]
     assert rounded.max() > 0  # there is something to forgive
-    assert metrics.get("copy-rate")(products) == 1.0
+    assert metrics.get("copy-rate")(gram) == 1.0
 
 
 def test_held_out_originals_have_about_the_rate_that_the_threshold_grants():

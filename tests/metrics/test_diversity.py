@@ -4,7 +4,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from synthbank.errors import OptionError
 from synthbank.metrics import density_coverage, diversity, metrics, pairwise_diversity, precision_recall
-from synthbank.metrics._products import products_of
+from synthbank.metrics._gram import gram_matrices
 
 
 def radii_by_sklearn(x, k):
@@ -106,8 +106,8 @@ def test_pairwise_diversity_by_hand():
 def test_diversity_ratio_of_a_shrunken_set_is_its_scale():
     real = np.random.default_rng(7).normal(size=(20, 4))
     ratio = metrics.get("diversity")
-    assert ratio(products_of(real=real, fake=0.25 * real + 9.0)) == pytest.approx(0.25)
-    assert ratio(products_of(real=np.zeros((4, 2)), fake=real[:5, :2])) == 0.0
+    assert ratio(gram_matrices(real=real, fake=0.25 * real + 9.0)) == pytest.approx(0.25)
+    assert ratio(gram_matrices(real=np.zeros((4, 2)), fake=real[:5, :2])) == 0.0
 
 
 @pytest.mark.parametrize("function", [precision_recall, density_coverage])
@@ -120,26 +120,26 @@ def test_k_and_the_number_of_images_are_checked(function):
         function(real=x, fake=x, k=4)
 
 
-def kept_of(n, kept, n_resamples, rng):
+def masks_of(n, size, n_resamples, rng):
     masks = np.zeros((n_resamples, n), np.bool_)
     for row in masks:
-        row[rng.choice(n, kept, replace=False)] = True
+        row[rng.choice(n, size, replace=False)] = True
     return masks
 
 
-@pytest.mark.parametrize("kept_share", [0.8, 0.2])
+@pytest.mark.parametrize("share", [0.8, 0.2])
 @pytest.mark.parametrize("name", ["precision", "recall", "density", "coverage"])
-def test_neighbour_lists_give_what_the_plain_metric_gives(name, kept_share):
-    """With a fifth kept, the lists of 24 are too short for some resamples and the plain count takes over."""
+def test_neighbour_lists_give_what_the_plain_metric_gives(name, share):
+    """With a fifth of the images, the lists of 24 are too short for some resamples and the plain count takes over."""
     rng = np.random.default_rng(8)
     real, fake = rng.normal(size=(90, 3)), 1.2 * rng.normal(size=(70, 3))
-    products = products_of(real=real, fake=fake)
-    kept_real = kept_of(90, int(90 * kept_share), 12, rng)
-    kept_fake = kept_of(70, int(70 * kept_share), 12, rng)
-    fast = metrics.facts(name)["resampled"](products, kept_real, kept_fake)
+    gram = gram_matrices(real=real, fake=fake)
+    real_masks = masks_of(90, int(90 * share), 12, rng)
+    fake_masks = masks_of(70, int(70 * share), 12, rng)
+    fast = metrics.facts(name)["resampled"](gram, real_masks, fake_masks)
     plain = [
-        metrics.get(name)(products.take(np.flatnonzero(i), np.flatnonzero(j)))
-        for i, j in zip(kept_real, kept_fake, strict=True)
+        metrics.get(name)(gram.take(np.flatnonzero(i), np.flatnonzero(j)))
+        for i, j in zip(real_masks, fake_masks, strict=True)
     ]
     np.testing.assert_allclose(fast, plain, rtol=1e-12)
     assert len(set(plain)) > 3
@@ -147,9 +147,9 @@ def test_neighbour_lists_give_what_the_plain_metric_gives(name, kept_share):
 
 def test_lists_that_are_too_short_for_every_resample_change_nothing(monkeypatch):
     rng = np.random.default_rng(9)
-    products = products_of(real=rng.normal(size=(40, 3)), fake=rng.normal(size=(30, 3)))
-    kept = kept_of(40, 32, 6, rng), kept_of(30, 24, 6, rng)
+    gram = gram_matrices(real=rng.normal(size=(40, 3)), fake=rng.normal(size=(30, 3)))
+    masks = masks_of(40, 32, 6, rng), masks_of(30, 24, 6, rng)
     resampled = metrics.facts("density")["resampled"]
-    expected = resampled(products, *kept)
+    expected = resampled(gram, *masks)
     monkeypatch.setattr(diversity, "_LISTED", 5)
-    np.testing.assert_array_equal(resampled(products, *kept), expected)
+    np.testing.assert_array_equal(resampled(gram, *masks), expected)

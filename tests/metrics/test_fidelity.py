@@ -4,7 +4,7 @@ from scipy.linalg import sqrtm
 
 from synthbank.errors import OptionError
 from synthbank.metrics import frechet_distance, inception_score, kernel_distance, metrics, subset_kernel_distance
-from synthbank.metrics._products import products_of
+from synthbank.metrics._gram import gram_matrices
 
 
 def sample_with(mean, covariance, n, rng):
@@ -89,7 +89,7 @@ def test_frechet_by_hand():
 def test_the_registered_frechet_is_the_public_one(n, m, d):
     rng = np.random.default_rng(n)
     real, fake = rng.normal(size=(n, d)) + 2, 1.5 * rng.normal(size=(m, d))
-    registered = metrics.get("fd")(products_of(real=real, fake=fake))
+    registered = metrics.get("fd")(gram_matrices(real=real, fake=fake))
     assert registered == pytest.approx(frechet_distance(real=real, fake=fake), rel=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_kid_agrees_with_a_double_loop(n, m, d):
     real, fake = rng.normal(size=(n, d)), rng.normal(size=(m, d)) + 0.3
     expected = kid_by_double_loop(real, fake)
     assert kernel_distance(real=real, fake=fake) == pytest.approx(expected, rel=1e-10)
-    assert metrics.get("kid")(products_of(real=real, fake=fake)) == pytest.approx(1000 * expected, rel=1e-10)
+    assert metrics.get("kid")(gram_matrices(real=real, fake=fake)) == pytest.approx(1000 * expected, rel=1e-10)
 
 
 def test_kid_is_unbiased_however_few_images():

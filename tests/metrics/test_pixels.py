@@ -7,7 +7,7 @@ from skimage.metrics import structural_similarity
 
 from synthbank.errors import OptionError
 from synthbank.metrics import evaluate_pixels, metrics, multi_scale_similarity
-from synthbank.metrics._pixels import standard_gap
+from synthbank.metrics._pixels import standardised_gap
 from synthbank.records import LabelledImages
 
 STAIN, SPECTRUM, NUCLEI, LIKENESS = (metrics.get(name) for name in ("stain", "spectrum", "nuclei", "ms-ssim"))
@@ -30,9 +30,9 @@ def test_the_gap_is_the_wasserstein_distance_in_standard_deviations():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 2)) * [1, 5], rng.normal(size=(45, 2)) + 1
     expected = np.mean([wasserstein_distance(a, b) / a.std() for a, b in zip(x.T, y.T, strict=True)])
-    assert standard_gap(real=x, fake=y) == pytest.approx(expected)
+    assert standardised_gap(real=x, fake=y) == pytest.approx(expected)
     holes = np.concatenate([y, [[np.nan, np.nan]]])
-    assert standard_gap(real=x, fake=holes) == pytest.approx(expected)
+    assert standardised_gap(real=x, fake=holes) == pytest.approx(expected)
 
 
 def test_stain_densities_are_skimages():
@@ -52,10 +52,10 @@ def test_a_fainter_stain_is_seen_and_a_fresh_sample_is_not():
 
 def test_stain_says_where_it_does_not_hold():
     grey = tissue(9)[:, :1]
-    assert "RGB" in STAIN.outside(STAIN.describe(grey))
-    assert "dark" in STAIN.outside(STAIN.describe(tissue(9) // 4))
-    assert "no stain" in STAIN.outside(STAIN.describe(np.full((9, 3, 32, 32), 250, np.uint8)))
-    assert STAIN.outside(STAIN.describe(tissue(9))) is None
+    assert "RGB" in STAIN.inapplicable_reason(STAIN.describe(grey))
+    assert "dark" in STAIN.inapplicable_reason(STAIN.describe(tissue(9) // 4))
+    assert "no stain" in STAIN.inapplicable_reason(STAIN.describe(np.full((9, 3, 32, 32), 250, np.uint8)))
+    assert STAIN.inapplicable_reason(STAIN.describe(tissue(9))) is None
 
 
 def test_blur_checkerboards_and_noise_change_the_spectrum_by_decibels():
@@ -84,7 +84,7 @@ def test_a_wave_stands_in_the_ring_of_its_frequency():
 
 
 def test_spectrum_of_blank_originals_is_not_computed():
-    assert "blank" in SPECTRUM.outside(SPECTRUM.describe(np.full((9, 3, 32, 32), 90, np.uint8)))
+    assert "blank" in SPECTRUM.inapplicable_reason(SPECTRUM.describe(np.full((9, 3, 32, 32), 90, np.uint8)))
 
 
 def discs(radii, size=48):
@@ -112,9 +112,9 @@ def test_larger_nuclei_are_a_difference_and_their_absence_is_out_of_range():
     real, fresh, grown = described(NUCLEI, small, same, large)
     assert NUCLEI.compare(real=real, fake=fresh) < 0.5
     assert NUCLEI.compare(real=real, fake=grown) > 1.0
-    assert NUCLEI.outside(real) is None
-    assert "80%" in NUCLEI.outside(NUCLEI.describe(np.full((9, 3, 48, 48), 200, np.uint8)))
-    assert "RGB" in NUCLEI.outside(NUCLEI.describe(small[:, :1]))
+    assert NUCLEI.inapplicable_reason(real) is None
+    assert "80%" in NUCLEI.inapplicable_reason(NUCLEI.describe(np.full((9, 3, 48, 48), 200, np.uint8)))
+    assert "RGB" in NUCLEI.inapplicable_reason(NUCLEI.describe(small[:, :1]))
 
 
 def test_one_scale_is_skimages_structural_similarity():
@@ -148,7 +148,7 @@ def test_a_collapsed_set_is_alike_and_pairs_stay_within_a_class():
     # two classes, each of one repeated picture: alike inside their class, though the set holds two pictures
     two = LabelledImages(np.repeat(images[:2], 10, axis=0), np.repeat([0, 1], 10), ("a", "b"))
     both = LabelledImages(tissue(20, seed=8), np.repeat([0, 1], 10), ("a", "b"))
-    scores = evaluate_pixels(real=both, fake=two, floor_real=both, rng=np.random.default_rng(0), n_resamples=5)
+    scores = evaluate_pixels(train=both, test=both, fake=two, rng=np.random.default_rng(0), n_resamples=5)
     (alike,) = [s for s in scores if s.metric.startswith("ms-ssim") and s.class_name is None]
     assert alike.value == pytest.approx(1.0)
     assert alike.floor < 0.9
@@ -167,13 +167,13 @@ def test_unlike_sets_are_refused(fault):
         "classes": lambda: make(fake, ("b",)),
     }[fault]()
     with pytest.raises(OptionError):
-        evaluate_pixels(real=real, fake=wrong, floor_real=real, rng=np.random.default_rng(0), n_resamples=2)
+        evaluate_pixels(train=real, test=real, fake=wrong, rng=np.random.default_rng(0), n_resamples=2)
 
 
 def test_constant_images_and_an_empty_class_have_scores_or_reasons_but_no_error():
     real = LabelledImages(tissue(20), np.repeat([0, 1], 10), ("a", "b"))
     flat = LabelledImages(np.full((12, 3, 32, 32), 128, np.uint8), np.zeros(12, np.int64), ("a", "b"))
-    scores = evaluate_pixels(real=real, fake=flat, floor_real=real, rng=np.random.default_rng(0), n_resamples=3)
+    scores = evaluate_pixels(train=real, test=real, fake=flat, rng=np.random.default_rng(0), n_resamples=3)
     assert all(np.isfinite(s.value) for s in scores if s.value is not None)
     of_b = [s for s in scores if s.class_name == "b"]
     assert of_b

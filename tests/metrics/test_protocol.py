@@ -17,14 +17,14 @@ def gaussian_classes(n, rng, d=6, shift=0.0, spread=1.0):
     return spread * rng.normal(size=(2 * n, d)) + 3.0 * labels[:, None] + shift, labels
 
 
-def run(real, fake, floor, *, class_names=CLASSES, seed=0, n_resamples=40):
+def run(test, fake, train, *, class_names=CLASSES, seed=0, n_resamples=40):
     scores = evaluate_features(
-        real=real[0],
+        train=train[0],
+        test=test[0],
         fake=fake[0],
-        floor_real=floor[0],
-        real_labels=real[1],
+        train_labels=train[1],
+        test_labels=test[1],
         fake_labels=fake[1],
-        floor_labels=floor[1],
         class_names=class_names,
         network="lite1",
         input_size=64,
@@ -98,7 +98,7 @@ def test_every_value_and_floor_lies_in_its_interval_and_bounds(good, bad):
             (score.floor_low, score.floor, score.floor_high),
         ):
             if low is None:  # too few images; or a score of three sets, which has no floor, and C_T no interval
-                three = metrics.facts(score.metric.removesuffix("-lite1-64"))["consumes"] == "trio"
+                three = metrics.facts(score.metric.removesuffix("-lite1-64"))["consumes"] == "three_way_gram"
                 assert three or value is None
                 continue
             assert low <= value <= high
@@ -110,7 +110,7 @@ def test_every_value_and_floor_lies_in_its_interval_and_bounds(good, bad):
 def test_three_set_scores_say_how_many_were_held_out_and_carry_their_test(good, sets):
     score = good[1]["closest-record", None]
     assert score.low < 0.5 < score.high
-    assert "60 held-out originals" in score.note
+    assert "60 test originals" in score.note
     assert "Mann-Whitney p" in score.note
     assert (score.n_real, score.n_fake, score.floor) == (180, 120, None)
     labels = sets["good"][1]
@@ -123,12 +123,12 @@ def test_three_set_scores_say_how_many_were_held_out_and_carry_their_test(good, 
 
 def test_a_space_that_the_discriminator_saw_is_marked_in_every_score(sets):
     scores = evaluate_features(
-        real=sets["test"][0],
+        train=sets["train"][0],
+        test=sets["test"][0],
         fake=sets["good"][0],
-        floor_real=sets["train"][0],
-        real_labels=sets["test"][1],
+        train_labels=sets["train"][1],
+        test_labels=sets["test"][1],
         fake_labels=sets["good"][1],
-        floor_labels=sets["train"][1],
         class_names=CLASSES,
         network="lite0",
         input_size=64,
@@ -193,7 +193,7 @@ def test_the_minimum_of_each_metric_is_kept_to_the_image(sets):
             name
             for name in protocol.ordered_metrics()
             if metrics.facts(name)["minimum_real"] <= n
-            or (metrics.facts(name)["against"] == "train" and metrics.facts(name)["consumes"] == "products")
+            or (metrics.facts(name)["against"] == "train" and metrics.facts(name)["consumes"] == "gram")
         }
 
 
@@ -240,7 +240,7 @@ def test_same_seed_same_scores(sets, good):
 
 
 def test_sets_beyond_the_limit_are_thinned_and_the_score_says_to_what(sets, monkeypatch):
-    monkeypatch.setattr(protocol, "_MOST_IMAGES", 50)
+    monkeypatch.setattr(protocol, "MAX_IMAGES", 50)
     _, scores = run(sets["test"], sets["good"], sets["train"])
     assert (scores["kid", None].n_real, scores["kid", None].n_fake) == (50, 50)
     assert (scores["kid", "negative"].n_real, scores["kid", "negative"].n_fake) == (30, 50)
@@ -252,8 +252,8 @@ def test_a_metric_that_was_added_elsewhere_is_scored_with_no_edit(sets, monkeypa
     facts = registry.facts("kid") | {"order": 99, "resampled": None, "note": "added", "bounds": (0.0, None)}
 
     @registry.register("gap", **facts)
-    def gap(products):
-        return float(abs(products.real.mean() - products.fake.mean()))
+    def gap(gram):
+        return float(abs(gram.real.mean() - gram.fake.mean()))
 
     _, scores = run(sets["test"], sets["bad"], sets["train"])
     score = scores["gap", None]
@@ -266,22 +266,22 @@ def test_a_metric_that_was_added_elsewhere_is_scored_with_no_edit(sets, monkeypa
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"real": np.full((60, 6), np.nan)}, "real features hold values that are not finite"),
+        ({"test": np.full((60, 6), np.nan)}, "test features hold values that are not finite"),
         ({"fake": np.zeros((120, 5))}, "different networks"),
-        ({"floor_real": np.zeros((180, 6, 1))}, "wrong shape"),
-        ({"real_labels": np.zeros(59, np.int64)}, "real labels do not fit"),
+        ({"train": np.zeros((180, 6, 1))}, "wrong shape"),
+        ({"test_labels": np.zeros(59, np.int64)}, "test labels do not fit"),
         ({"fake_labels": np.full(120, 2)}, "0 to 1 per image"),
-        ({"floor_labels": np.full(180, -1)}, "0 to 1 per image"),
+        ({"train_labels": np.full(180, -1)}, "0 to 1 per image"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_with_a_next_step(sets, change, words):
     arguments = {
-        "real": sets["test"][0],
+        "train": sets["train"][0],
+        "test": sets["test"][0],
         "fake": sets["good"][0],
-        "floor_real": sets["train"][0],
-        "real_labels": sets["test"][1],
+        "train_labels": sets["train"][1],
+        "test_labels": sets["test"][1],
         "fake_labels": sets["good"][1],
-        "floor_labels": sets["train"][1],
     }
     with pytest.raises(OptionError, match=words) as caught:
         evaluate_features(

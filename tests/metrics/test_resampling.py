@@ -13,7 +13,7 @@ from synthbank.metrics import (
     real_floor,
     wilson_interval,
 )
-from synthbank.metrics.resampling import interval_about, resamples, stand_ins, widening
+from synthbank.metrics.resampling import baseline_sample, interval_about, resamples, widening
 
 
 def mean_gap(*, real, fake):
@@ -166,20 +166,20 @@ def test_the_floor_is_real_against_other_real_at_the_number_of_synthetic_images(
 
     rng = np.random.default_rng(12)
     test, train = rng.normal(size=(30, 3)), rng.normal(size=(100, 3))
-    floor = real_floor(watch, real=test, other_real=train, n_fake=50, rng=rng, n_resamples=50)
+    floor = real_floor(watch, train=train, test=test, n_fake=50, rng=rng, n_resamples=50)
     assert sizes == {(30, 50), (24, 40)}
     assert floor.low < 0.0 < floor.high
-    shifted_floor = real_floor(watch, real=test, other_real=train + 2, n_fake=50, rng=rng, n_resamples=50)
+    shifted_floor = real_floor(watch, train=train + 2, test=test, n_fake=50, rng=rng, n_resamples=50)
     assert shifted_floor.low > 0.0
 
 
 def test_fewer_originals_than_synthetic_images_all_stand_in():
     rng = np.random.default_rng(13)
-    np.testing.assert_array_equal(stand_ins(5, 9, rng), np.arange(5))
-    chosen = stand_ins(9, 5, rng)
+    np.testing.assert_array_equal(baseline_sample(5, 9, rng), np.arange(5))
+    chosen = baseline_sample(9, 5, rng)
     assert (np.diff(chosen) > 0).all()
     assert len(chosen) == 5
-    assert len(stand_ins(0, 4, rng)) == 0
+    assert len(baseline_sample(0, 4, rng)) == 0
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synthbank.metrics import metrics, vendi_score
-from synthbank.metrics._products import products_of
+from synthbank.metrics._gram import gram_matrices
 from synthbank.metrics.fidelity import frechet_of
 
 
@@ -21,16 +21,16 @@ def test_unequal_groups_give_the_exponential_of_their_entropy():
 def test_of_large_sets_evenly_spaced_images_are_looked_at():
     x = np.random.default_rng(0).normal(size=(1200, 8))
     index = np.linspace(0, 1199, 512).astype(int)
-    assert metrics.get("vendi")(products_of(real=x[:5], fake=x)) == pytest.approx(vendi_score(x[index]))
+    assert metrics.get("vendi")(gram_matrices(real=x[:5], fake=x)) == pytest.approx(vendi_score(x[index]))
 
 
 def test_extrapolation_removes_most_of_the_bias_that_few_images_give():
     rng = np.random.default_rng(1)
     plain, extrapolated = [], []
     for _ in range(8):
-        products = products_of(real=rng.normal(size=(200, 40)), fake=rng.normal(size=(200, 40)))  # truth: 0
-        plain.append(frechet_of(products))
-        extrapolated.append(metrics.get("fd-inf")(products))
+        gram = gram_matrices(real=rng.normal(size=(200, 40)), fake=rng.normal(size=(200, 40)))  # truth: 0
+        plain.append(frechet_of(gram))
+        extrapolated.append(metrics.get("fd-inf")(gram))
     assert np.mean(plain) > 1.0
     assert abs(np.mean(extrapolated)) < 0.2 * np.mean(plain)
 
@@ -38,10 +38,12 @@ def test_extrapolation_removes_most_of_the_bias_that_few_images_give():
 def test_extrapolation_keeps_a_true_distance():
     rng = np.random.default_rng(2)
     fake = rng.normal(size=(300, 10)) + 1.0  # truth: 10
-    products = products_of(real=rng.normal(size=(300, 10)), fake=fake)
-    assert metrics.get("fd-inf")(products) == pytest.approx(10.0, abs=1.5)
+    gram = gram_matrices(real=rng.normal(size=(300, 10)), fake=fake)
+    assert metrics.get("fd-inf")(gram) == pytest.approx(10.0, abs=1.5)
 
 
 def test_extrapolation_does_not_hold_for_fewer_images_than_features():
     rng = np.random.default_rng(3)
-    assert np.isnan(metrics.get("fd-inf")(products_of(real=rng.normal(size=(70, 90)), fake=rng.normal(size=(80, 90)))))
+    assert np.isnan(
+        metrics.get("fd-inf")(gram_matrices(real=rng.normal(size=(70, 90)), fake=rng.normal(size=(80, 90))))
+    )

@@ -23,6 +23,7 @@ from synthbank.cli.output import (
     working,
     writable,
 )
+from synthbank.records import MAX_IMAGES
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     job: Annotated[str | None, typer.Argument(help="Id of a generation job (default: the newest).")] = None,
-    max_images: Annotated[int, typer.Option(help="Synthetic images looked at, all classes together.")] = 2048,
+    max_images: Annotated[int, typer.Option(help="Synthetic images looked at, all classes together.")] = MAX_IMAGES,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of subsets and resamples.")] = 0,
     encoder: Annotated[

@@ -3,7 +3,13 @@
 from synthbank.metrics._registry import metrics
 from synthbank.metrics.copying import copy_rate, copy_threshold, nearest_neighbours
 from synthbank.metrics.diversity import density_coverage, pairwise_diversity, precision_recall
-from synthbank.metrics.fidelity import frechet_distance, inception_score, kernel_distance, subset_kernel_distance
+from synthbank.metrics.fidelity import (
+    KID_SCALE,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    subset_kernel_distance,
+)
 from synthbank.metrics.pixel_protocol import evaluate_pixels
 from synthbank.metrics.privacy import (
     authenticity,
@@ -19,6 +25,7 @@ from synthbank.metrics.structural import multi_scale_similarity
 from synthbank.metrics.vendi import vendi_score
 
 __all__ = [
+    "KID_SCALE",
     "Answer",
     "Estimate",
     "ReaderScore",

@@ -24,19 +24,19 @@ def in_chunks(images: UInt8Images) -> list[UInt8Images]:
     return [images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK)]
 
 
-def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def without_nan(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The values that are not NaN."""
     return values[~np.isnan(values)]
 
 
-def standard_gap(*, real: Features, fake: Features) -> float:
+def standardised_gap(*, real: Features, fake: Features) -> float:
     """Mean over columns of the 1-Wasserstein distance between two samples, in standard deviations of the real one.
 
     A column that does not vary among the reals is measured in thousandths of its value; NaN rows are left out.
     """
     gaps = []
     for x, y in zip(real.T, fake.T, strict=True):
-        x, y = known(x), known(y)
+        x, y = without_nan(x), without_nan(y)
         if len(x) and len(y):
             unit = max(float(x.std()), 1e-3 * float(np.abs(x).max()), 1e-9)
             gaps.append(_wasserstein(x, y) / unit)

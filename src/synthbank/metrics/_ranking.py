@@ -14,17 +14,17 @@ _LEVEL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankComparison:
     """Chance that a value of the first sample lies below one of the second; ties count one half."""
 
-    share: float
+    probability: float
     low: float
     high: float
     p_value: float
     """One-sided Mann-Whitney: how likely a share as large is when both samples come from one distribution."""
 
 
-def below(first: NDArray[np.float64], second: NDArray[np.float64]) -> Ranked:
+def compare_ranks(first: NDArray[np.float64], second: NDArray[np.float64]) -> RankComparison:
     """How often `first` `[N]` lies below `second` `[M]`, with a 95% interval.
 
     The interval holds every share from which the one found is no further than chance allows; it stays inside 0..1 and
@@ -32,13 +32,13 @@ def below(first: NDArray[np.float64], second: NDArray[np.float64]) -> Ranked:
 
     Source: Newcombe 2006, Statistics in Medicine 25, part 2, method 5.
 
-    >>> below(np.array([1.0, 2.0]), np.array([3.0, 4.0])).share
+    >>> compare_ranks(np.array([1.0, 2.0]), np.array([3.0, 4.0])).probability
     1.0
     """
     n, m = len(first), len(second)
     test = mannwhitneyu(first, second, alternative="less")
     share = 1.0 - float(test.statistic) / (n * m)
-    return Ranked(share, _bound(share, n, m, -1.0), _bound(share, n, m, 1.0), float(test.pvalue))
+    return RankComparison(share, _bound(share, n, m, -1.0), _bound(share, n, m, 1.0), float(test.pvalue))
 
 
 def _bound(share: float, n: int, m: int, side: float) -> float:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from synthbank.metrics._checks import Features
-from synthbank.metrics._products import Kept, Products, Trio, Values
+from synthbank.metrics._gram import GramMatrices, ResampleMasks, ResampleValues, ThreeWayGram
 from synthbank.records import UInt8Images
 from synthbank.registry import Registry
 
-ProductsFunction = Callable[[Products], float]
+GramFunction = Callable[[GramMatrices], float]
 """NaN where the metric does not hold for these sets."""
-ResampledFunction = Callable[[Products, Kept, Kept], Values]
+ResampledFunction = Callable[[GramMatrices, ResampleMasks, ResampleMasks], ResampleValues]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a metric of three sets says; such a metric knows its own interval."""
+class ThreeWayResult:
+    """Value of a metric of three sets, which brings its own interval."""
 
     value: float
     low: float | None = None
@@ -26,7 +26,7 @@ class Answer:
     note: str | None = None
 
 
-TrioFunction = Callable[[Trio], Answer]
+ThreeWayFunction = Callable[[ThreeWayGram], ThreeWayResult]
 
 
 class PixelMetric(Protocol):
@@ -38,15 +38,15 @@ class PixelMetric(Protocol):
     def compare(self, *, real: Features, fake: Features) -> float:
         """One number from the descriptions `[N, D]` and `[M, D]`."""
 
-    def outside(self, real: Features) -> str | None:
+    def inapplicable_reason(self, real: Features) -> str | None:
         """Why this metric does not hold for these originals, in words; `None`: it holds."""
 
 
 metrics: Registry[Any] = Registry("metric", package="synthbank.metrics", entry_point_group="synthbank.metrics")
 """Metrics, each of the kind that its fact `consumes` names:
 
-- "products": a `ProductsFunction` of the inner products of two feature sets.
-- "trio": a `TrioFunction` of training, held-out and synthetic features.
+- "gram": a `GramFunction` of the inner products of two feature sets.
+- "three_way_gram": a `ThreeWayFunction` of training, test and synthetic features.
 - "pixels": a `PixelMetric`.
 
 Facts, all of them required:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features, check_pair
-from synthbank.metrics._products import Products
+from synthbank.metrics._gram import GramMatrices
 from synthbank.metrics._registry import metrics
 
 COPY_QUANTILE = 0.01
@@ -91,7 +91,7 @@ def copy_rate(*, real: NDArray[Any], fake: NDArray[Any], threshold: float) -> fl
     minimum_fake=1,
     bounds=(0.0, 1.0),
     symmetric=False,
-    consumes="products",
+    consumes="gram",
     looks_at="both",
     against="train",
     proportion_of="fake",
@@ -100,12 +100,12 @@ def copy_rate(*, real: NDArray[Any], fake: NDArray[Any], threshold: float) -> fl
     citation="1st percentile of real-to-real nearest distances; after Meehan et al. 2020, arXiv 2004.05675",
     note="against training originals; its floor is the held-out originals' rate",
 )
-def copy_rate_of(products: Products) -> float:
+def copy_rate_of(gram: GramMatrices) -> float:
     """Copy rate from inner products, `real` being the training originals; the threshold comes from them alone."""
-    among = products.real_distances.copy()
+    among = gram.real_distances.copy()
     np.fill_diagonal(among, np.inf)
     threshold = np.quantile(among.min(axis=1), COPY_QUANTILE)
-    return float((products.cross_distances.min(axis=0) <= threshold).mean())
+    return float((gram.cross_distances.min(axis=0) <= threshold).mean())
 
 
 def _nearest_of(x: Features, y: Features, k: int, first: int | None) -> tuple[Features, NDArray[np.int64]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features, check_pair
-from synthbank.metrics._products import Kept, Products, Values, products_of, subset_pair_means
+from synthbank.metrics._gram import GramMatrices, ResampleMasks, ResampleValues, gram_matrices, subset_pair_means
 from synthbank.metrics._registry import metrics
 
 _K_MANIFOLD = 3
@@ -36,8 +36,8 @@ def precision_recall(*, real: NDArray[Any], fake: NDArray[Any], k: int = _K_MANI
 
     Source: Kynkaanniemi et al. 2019, arXiv 1904.06991, equations 1 and 2.
     """
-    products = _checked(real, fake, k)
-    return _precision(products, k), _recall(products, k)
+    gram = _checked(real, fake, k)
+    return _precision(gram, k), _recall(gram, k)
 
 
 def density_coverage(*, real: NDArray[Any], fake: NDArray[Any], k: int = _K_DENSITY) -> tuple[float, float]:
@@ -56,8 +56,8 @@ def density_coverage(*, real: NDArray[Any], fake: NDArray[Any], k: int = _K_DENS
 
     Source: Naeem et al. 2020, arXiv 2002.09797, equations 4 and 5.
     """
-    products = _checked(real, fake, k)
-    return _density(products, k), _coverage(products, k)
+    gram = _checked(real, fake, k)
+    return _density(gram, k), _coverage(gram, k)
 
 
 def pairwise_diversity(features: NDArray[Any]) -> float:
@@ -73,14 +73,14 @@ def pairwise_diversity(features: NDArray[Any]) -> float:
     3.0
     """
     x = check_features(features, minimum=2)
-    return _mean_pair(products_of(real=x, fake=x[:0]).real_distances)
+    return _mean_pair(gram_matrices(real=x, fake=x[:0]).real_distances)
 
 
-def _checked(real: NDArray[Any], fake: NDArray[Any], k: int) -> Products:
+def _checked(real: NDArray[Any], fake: NDArray[Any], k: int) -> GramMatrices:
     if k < 1:
         raise OptionError("The neighbour number k is too small", got=k, allowed="1 or more")
     x, y = check_pair(real=real, fake=fake, minimum=k + 1)
-    return products_of(real=x, fake=y)
+    return gram_matrices(real=x, fake=y)
 
 
 def _radii(distances: Features, k: int) -> Features:
@@ -89,20 +89,20 @@ def _radii(distances: Features, k: int) -> Features:
     return radii
 
 
-def _precision(products: Products, k: int) -> float:
-    return _ball_counts(products.real_distances, products.cross_distances, k)[2] / len(products.cross.T)
+def _precision(gram: GramMatrices, k: int) -> float:
+    return _ball_counts(gram.real_distances, gram.cross_distances, k)[2] / len(gram.cross.T)
 
 
-def _recall(products: Products, k: int) -> float:
-    return _ball_counts(products.fake_distances, products.cross_distances.T, k)[2] / len(products.cross)
+def _recall(gram: GramMatrices, k: int) -> float:
+    return _ball_counts(gram.fake_distances, gram.cross_distances.T, k)[2] / len(gram.cross)
 
 
-def _density(products: Products, k: int) -> float:
-    return _ball_counts(products.real_distances, products.cross_distances, k)[0] / (k * len(products.cross.T))
+def _density(gram: GramMatrices, k: int) -> float:
+    return _ball_counts(gram.real_distances, gram.cross_distances, k)[0] / (k * len(gram.cross.T))
 
 
-def _coverage(products: Products, k: int) -> float:
-    return _ball_counts(products.real_distances, products.cross_distances, k)[1] / len(products.cross)
+def _coverage(gram: GramMatrices, k: int) -> float:
+    return _ball_counts(gram.real_distances, gram.cross_distances, k)[1] / len(gram.cross)
 
 
 def _mean_pair(distances: Features) -> float:
@@ -119,7 +119,7 @@ def _ball_counts(distances: Features, cross: Features, k: int) -> tuple[int, int
 
 
 def _resampled_ball_counts(
-    distances: Features, cross: Features, kept_centres: Kept, kept_points: Kept, k: int
+    distances: Features, cross: Features, centre_masks: ResampleMasks, point_masks: ResampleMasks, k: int
 ) -> NDArray[np.float64]:
     """`_ball_counts` on each resample, `[R, 3]`.
 
@@ -135,8 +135,8 @@ def _resampled_ball_counts(
     reach = np.take_along_axis(others, neighbours, axis=1)  # [N, listed], rising
     centre, point = np.nonzero(cross <= reach[:, -1:])
     gap = cross[centre, point]
-    counts = np.empty((len(kept_centres), 3))
-    for r, (centres, points) in enumerate(zip(kept_centres, kept_points, strict=True)):
+    counts = np.empty((len(centre_masks), 3))
+    for r, (centres, points) in enumerate(zip(centre_masks, point_masks, strict=True)):
         reached = centres[neighbours].cumsum(axis=1) >= k  # [N, listed]
         if not reached[centres, -1].all():
             counts[r] = _ball_counts(distances[np.ix_(centres, centres)], cross[np.ix_(centres, points)], k)
@@ -149,37 +149,35 @@ def _resampled_ball_counts(
     return counts
 
 
-def _precision_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
-    counts = _resampled_ball_counts(
-        products.real_distances, products.cross_distances, kept_real, kept_fake, _K_MANIFOLD
-    )
-    shares: Values = counts[:, 2] / kept_fake.sum(axis=1)
+def _precision_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks) -> ResampleValues:
+    counts = _resampled_ball_counts(gram.real_distances, gram.cross_distances, real_masks, fake_masks, _K_MANIFOLD)
+    shares: ResampleValues = counts[:, 2] / fake_masks.sum(axis=1)
     return shares
 
 
-def _recall_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
-    counts = _resampled_ball_counts(
-        products.fake_distances, products.cross_distances.T, kept_fake, kept_real, _K_MANIFOLD
-    )
-    shares: Values = counts[:, 2] / kept_real.sum(axis=1)
+def _recall_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks) -> ResampleValues:
+    counts = _resampled_ball_counts(gram.fake_distances, gram.cross_distances.T, fake_masks, real_masks, _K_MANIFOLD)
+    shares: ResampleValues = counts[:, 2] / real_masks.sum(axis=1)
     return shares
 
 
-def _density_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
-    counts = _resampled_ball_counts(products.real_distances, products.cross_distances, kept_real, kept_fake, _K_DENSITY)
-    shares: Values = counts[:, 0] / (_K_DENSITY * kept_fake.sum(axis=1))
+def _density_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks) -> ResampleValues:
+    counts = _resampled_ball_counts(gram.real_distances, gram.cross_distances, real_masks, fake_masks, _K_DENSITY)
+    shares: ResampleValues = counts[:, 0] / (_K_DENSITY * fake_masks.sum(axis=1))
     return shares
 
 
-def _coverage_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
-    counts = _resampled_ball_counts(products.real_distances, products.cross_distances, kept_real, kept_fake, _K_DENSITY)
-    shares: Values = counts[:, 1] / kept_real.sum(axis=1)
+def _coverage_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks) -> ResampleValues:
+    counts = _resampled_ball_counts(gram.real_distances, gram.cross_distances, real_masks, fake_masks, _K_DENSITY)
+    shares: ResampleValues = counts[:, 1] / real_masks.sum(axis=1)
     return shares
 
 
-def _diversity_ratio_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
-    real = subset_pair_means(products.real_distances, kept_real)
-    fake = subset_pair_means(products.fake_distances, kept_fake)
+def _diversity_ratio_of_resamples(
+    gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks
+) -> ResampleValues:
+    real = subset_pair_means(gram.real_distances, real_masks)
+    fake = subset_pair_means(gram.fake_distances, fake_masks)
     return np.divide(fake, real, out=np.zeros_like(fake), where=real > 0)
 
 
@@ -189,7 +187,7 @@ _MANIFOLD_FACTS: dict[str, Any] = {
     "minimum_fake": 6,
     "bounds": (0.0, 1.0),
     "symmetric": False,
-    "consumes": "products",
+    "consumes": "gram",
     "looks_at": "both",
     "against": "test",
     "biased": True,
@@ -205,15 +203,15 @@ _DENSITY_FACTS: dict[str, Any] = _MANIFOLD_FACTS | {
 
 
 @metrics.register("precision", order=2, proportion_of="fake", resampled=_precision_of_resamples, **_MANIFOLD_FACTS)
-def precision_of(products: Products) -> float:
+def precision_of(gram: GramMatrices) -> float:
     """Precision at k = 3 from inner products."""
-    return _precision(products, _K_MANIFOLD)
+    return _precision(gram, _K_MANIFOLD)
 
 
 @metrics.register("recall", order=3, proportion_of="real", resampled=_recall_of_resamples, **_MANIFOLD_FACTS)
-def recall_of(products: Products) -> float:
+def recall_of(gram: GramMatrices) -> float:
     """Recall at k = 3 from inner products."""
-    return _recall(products, _K_MANIFOLD)
+    return _recall(gram, _K_MANIFOLD)
 
 
 @metrics.register(
@@ -223,15 +221,15 @@ def recall_of(products: Products) -> float:
     resampled=_density_of_resamples,
     **(_DENSITY_FACTS | {"bounds": (0.0, None)}),
 )
-def density_of(products: Products) -> float:
+def density_of(gram: GramMatrices) -> float:
     """Density at k = 5 from inner products."""
-    return _density(products, _K_DENSITY)
+    return _density(gram, _K_DENSITY)
 
 
 @metrics.register("coverage", order=5, proportion_of="real", resampled=_coverage_of_resamples, **_DENSITY_FACTS)
-def coverage_of(products: Products) -> float:
+def coverage_of(gram: GramMatrices) -> float:
     """Coverage at k = 5 from inner products."""
-    return _coverage(products, _K_DENSITY)
+    return _coverage(gram, _K_DENSITY)
 
 
 @metrics.register(
@@ -242,7 +240,7 @@ def coverage_of(products: Products) -> float:
     minimum_fake=4,
     bounds=(0.0, None),
     symmetric=False,
-    consumes="products",
+    consumes="gram",
     looks_at="both",
     against="test",
     proportion_of=None,
@@ -251,7 +249,7 @@ def coverage_of(products: Products) -> float:
     citation="ratio of mean pairwise feature distances",
     note="fake over real; 1 is as varied as the originals",
 )
-def diversity_ratio_of(products: Products) -> float:
+def diversity_ratio_of(gram: GramMatrices) -> float:
     """Mean pairwise distance of the fakes over that of the reals; 0 where the reals are all alike."""
-    real = _mean_pair(products.real_distances)
-    return _mean_pair(products.fake_distances) / real if real > 0 else 0.0
+    real = _mean_pair(gram.real_distances)
+    return _mean_pair(gram.fake_distances) / real if real > 0 else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthbank.metrics._products import Kept, Products, Values
+from synthbank.metrics._gram import GramMatrices, ResampleMasks, ResampleValues
 from synthbank.metrics._registry import metrics
 from synthbank.metrics.fidelity import frechet_of
 
@@ -14,13 +14,15 @@ _FEWEST_DRAWS = 6
 _CHEAP_SIZE = 80
 
 
-def _frechet_infinity_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+def _frechet_infinity_of_resamples(
+    gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks
+) -> ResampleValues:
     """`frechet_infinity_of` on the first few resamples, as each costs ten decompositions."""
-    draws = np.full(len(kept_real), np.nan)
-    size = min(products.cross.shape)
+    draws = np.full(len(real_masks), np.nan)
+    size = min(gram.cross.shape)
     n_draws = min(len(draws), max(_FEWEST_DRAWS, int(len(draws) * min(_CHEAP_SIZE / size, 1.0) ** 3)))
     for r in range(n_draws):
-        part = products.take(np.flatnonzero(kept_real[r]), np.flatnonzero(kept_fake[r]))
+        part = gram.take(np.flatnonzero(real_masks[r]), np.flatnonzero(fake_masks[r]))
         draws[r] = frechet_infinity_of(part)
     return draws
 
@@ -28,7 +30,7 @@ def _frechet_infinity_of_resamples(products: Products, kept_real: Kept, kept_fak
 @metrics.register(
     "fd-inf",
     order=13,
-    consumes="products",
+    consumes="gram",
     higher_is_better=False,
     minimum_real=64,
     minimum_fake=64,
@@ -42,7 +44,7 @@ def _frechet_infinity_of_resamples(products: Products, kept_real: Kept, kept_fak
     citation="Chong and Forsyth 2020, arXiv 1911.07023",
     note=f"extrapolated over 1/n from at most {_MOST_IMAGES} images of each set",
 )
-def frechet_infinity_of(products: Products) -> float:
+def frechet_infinity_of(gram: GramMatrices) -> float:
     """FD of the whole sets and of their halves, thirds and quarters; least squares over 1 / n, at 1 / n = 0.
 
     Source: Chong and Forsyth 2020, section 4.1.
@@ -51,13 +53,13 @@ def frechet_infinity_of(products: Products) -> float:
     originals are few as well. NaN for no more images than feature values: bias is then no straight line in 1 / n, and
     on real images only a fifth of it went away.
     """
-    n, m = (min(size, _MOST_IMAGES) for size in products.cross.shape)
-    if min(n, m) <= products.dimensions:
+    n, m = (min(size, _MOST_IMAGES) for size in gram.cross.shape)
+    if min(n, m) <= gram.dimensions:
         return float("nan")
-    real, fake = (np.diagonal(inner).argsort(kind="stable") for inner in (products.real, products.fake))
+    real, fake = (np.diagonal(inner).argsort(kind="stable") for inner in (gram.real, gram.fake))
     real, fake = (order[np.linspace(0, len(order) - 1, k).astype(np.int64)] for order, k in ((real, n), (fake, m)))
     values = [
-        np.mean([frechet_of(products.take(real[first::parts], fake[first::parts])) for first in range(parts)])
+        np.mean([frechet_of(gram.take(real[first::parts], fake[first::parts])) for first in range(parts)])
         for parts in _PARTS
     ]
     return float(np.polyfit(_PARTS, values, 1)[1])

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features, check_pair
-from synthbank.metrics._products import Kept, Products, Values, products_of, subset_means, subset_pair_means
+from synthbank.metrics._gram import (
+    GramMatrices,
+    ResampleMasks,
+    ResampleValues,
+    gram_matrices,
+    subset_means,
+    subset_pair_means,
+)
 from synthbank.metrics._registry import metrics
 
 KID_SCALE = 1000.0
@@ -47,19 +54,19 @@ def frechet_distance(*, real: NDArray[Any], fake: NDArray[Any]) -> float:
     return max(float(shift @ shift + (x_root**2).sum() + (y_root**2).sum() - 2.0 * overlap), 0.0)
 
 
-def _frechet_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+def _frechet_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks) -> ResampleValues:
     """`frechet_of` on each resample; of large sets only the first few, as each costs a decomposition."""
-    draws = np.full(len(kept_real), np.nan)
-    size = min(products.cross.shape)
+    draws = np.full(len(real_masks), np.nan)
+    size = min(gram.cross.shape)
     n_draws = max(_FEWEST_DRAWS, int(len(draws) * min(_CHEAP_SIZE / size, 1.0) ** 3))
-    kept_real, kept_fake = kept_real[:n_draws], kept_fake[:n_draws]
-    n, m = int(kept_real[0].sum()), int(kept_fake[0].sum())
-    real, fake = subset_means(products.real, kept_real, kept_real), subset_means(products.fake, kept_fake, kept_fake)
-    cross = subset_means(products.cross, kept_real, kept_fake)
-    spread = (kept_real @ np.diagonal(products.real) - n * real) / (n - 1)
-    spread += (kept_fake @ np.diagonal(products.fake) - m * fake) / (m - 1)
-    pairs = zip(kept_real, kept_fake, strict=True)
-    overlap = np.array([_sum_of_singular_values(_centred(products.cross[np.ix_(i, j)])) for i, j in pairs])
+    real_masks, fake_masks = real_masks[:n_draws], fake_masks[:n_draws]
+    n, m = int(real_masks[0].sum()), int(fake_masks[0].sum())
+    real, fake = subset_means(gram.real, real_masks, real_masks), subset_means(gram.fake, fake_masks, fake_masks)
+    cross = subset_means(gram.cross, real_masks, fake_masks)
+    spread = (real_masks @ np.diagonal(gram.real) - n * real) / (n - 1)
+    spread += (fake_masks @ np.diagonal(gram.fake) - m * fake) / (m - 1)
+    pairs = zip(real_masks, fake_masks, strict=True)
+    overlap = np.array([_sum_of_singular_values(_centred(gram.cross[np.ix_(i, j)])) for i, j in pairs])
     draws[:n_draws] = np.maximum(real + fake - 2.0 * cross + spread - 2.0 * overlap / np.sqrt((n - 1) * (m - 1)), 0.0)
     return draws
 
@@ -72,7 +79,7 @@ def _frechet_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) 
     minimum_fake=4,
     bounds=(0.0, None),
     symmetric=True,
-    consumes="products",
+    consumes="gram",
     looks_at="both",
     against="test",
     proportion_of=None,
@@ -81,12 +88,12 @@ def _frechet_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) 
     citation="Heusel et al. 2017, arXiv 1706.08500",
     note=None,
 )
-def frechet_of(products: Products) -> float:
+def frechet_of(gram: GramMatrices) -> float:
     """`frechet_distance` from inner products."""
-    n, m = products.cross.shape
-    shift = products.real.mean() + products.fake.mean() - 2.0 * products.cross.mean()
-    spread = np.trace(_centred(products.real)) / (n - 1) + np.trace(_centred(products.fake)) / (m - 1)
-    singular = np.linalg.svd(_centred(products.cross), compute_uv=False)
+    n, m = gram.cross.shape
+    shift = gram.real.mean() + gram.fake.mean() - 2.0 * gram.cross.mean()
+    spread = np.trace(_centred(gram.real)) / (n - 1) + np.trace(_centred(gram.fake)) / (m - 1)
+    singular = np.linalg.svd(_centred(gram.cross), compute_uv=False)
     return max(float(shift + spread - 2.0 * singular.sum() / np.sqrt((n - 1) * (m - 1))), 0.0)
 
 
@@ -109,7 +116,7 @@ def kernel_distance(*, real: NDArray[Any], fake: NDArray[Any]) -> float:
     -3.5
     """
     x, y = check_pair(real=real, fake=fake, minimum=2)
-    return _unbiased_discrepancy(products_of(real=x, fake=y))
+    return _unbiased_discrepancy(gram_matrices(real=x, fake=y))
 
 
 def subset_kernel_distance(
@@ -149,15 +156,17 @@ def subset_kernel_distance(
     for _ in range(n_subsets):
         part_x = x[rng.choice(len(x), size, replace=False)]
         part_y = y[rng.choice(len(y), size, replace=False)]
-        values.append(_unbiased_discrepancy(products_of(real=part_x, fake=part_y)))
+        values.append(_unbiased_discrepancy(gram_matrices(real=part_x, fake=part_y)))
     return float(np.mean(values)), float(np.std(values))
 
 
-def _kernel_distance_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+def _kernel_distance_of_resamples(
+    gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks
+) -> ResampleValues:
     """`kernel_distance_of` on each resample."""
-    real, fake, cross = (_kernel(p, products.dimensions) for p in (products.real, products.fake, products.cross))
-    within = subset_pair_means(real, kept_real) + subset_pair_means(fake, kept_fake)
-    return KID_SCALE * (within - 2.0 * subset_means(cross, kept_real, kept_fake))
+    real, fake, cross = (_kernel(p, gram.dimensions) for p in (gram.real, gram.fake, gram.cross))
+    within = subset_pair_means(real, real_masks) + subset_pair_means(fake, fake_masks)
+    return KID_SCALE * (within - 2.0 * subset_means(cross, real_masks, fake_masks))
 
 
 @metrics.register(
@@ -168,7 +177,7 @@ def _kernel_distance_of_resamples(products: Products, kept_real: Kept, kept_fake
     minimum_fake=4,
     bounds=(None, None),
     symmetric=True,
-    consumes="products",
+    consumes="gram",
     looks_at="both",
     against="test",
     proportion_of=None,
@@ -177,9 +186,9 @@ def _kernel_distance_of_resamples(products: Products, kept_real: Kept, kept_fake
     citation="Binkowski et al. 2018, arXiv 1801.01401",
     note="times 1000",
 )
-def kernel_distance_of(products: Products) -> float:
+def kernel_distance_of(gram: GramMatrices) -> float:
     """`kernel_distance` from inner products, times 1000."""
-    return KID_SCALE * _unbiased_discrepancy(products)
+    return KID_SCALE * _unbiased_discrepancy(gram)
 
 
 def inception_score(
@@ -245,9 +254,9 @@ def _centred(inner: Features) -> Features:
     return centred
 
 
-def _unbiased_discrepancy(products: Products) -> float:
-    cross = _kernel(products.cross, products.dimensions).mean()
-    within = _mean_of_pairs(products.real, products.dimensions) + _mean_of_pairs(products.fake, products.dimensions)
+def _unbiased_discrepancy(gram: GramMatrices) -> float:
+    cross = _kernel(gram.cross, gram.dimensions).mean()
+    within = _mean_of_pairs(gram.real, gram.dimensions) + _mean_of_pairs(gram.fake, gram.dimensions)
     return float(within - 2.0 * cross)
 
 

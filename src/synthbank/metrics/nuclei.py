@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from synthbank.metrics._checks import Features
-from synthbank.metrics._pixels import standard_gap
+from synthbank.metrics._pixels import standardised_gap
 from synthbank.metrics._registry import metrics
 from synthbank.records import UInt8Images
 
@@ -35,9 +35,9 @@ class NucleiDistance:
 
     def compare(self, *, real: Features, fake: Features) -> float:
         """See the class; an image without bodies counts in the first column alone."""
-        return standard_gap(real=real[:, :3], fake=fake[:, :3])
+        return standardised_gap(real=real[:, :3], fake=fake[:, :3])
 
-    def outside(self, real: Features) -> str | None:
+    def inapplicable_reason(self, real: Features) -> str | None:
         """Holds where nearly every original shows compact dark bodies."""
         if np.isnan(real[:, 0]).any():
             return "holds for RGB images alone"

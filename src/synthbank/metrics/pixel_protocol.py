@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features
 from synthbank.metrics._registry import PixelMetric, metrics, metrics_that_consume
-from synthbank.metrics.protocol import interval_of, not_computed, with_note
-from synthbank.metrics.resampling import MINIMUM, resamples, stand_ins
+from synthbank.metrics.protocol import join_notes, metric_interval, not_computed_note
+from synthbank.metrics.resampling import MINIMUM, baseline_sample, resamples
 from synthbank.records import LabelledImages, Score
 
 
@@ -29,9 +29,9 @@ class _Described:
 
 def evaluate_pixels(
     *,
-    real: LabelledImages,
+    train: LabelledImages,
+    test: LabelledImages,
     fake: LabelledImages,
-    floor_real: LabelledImages,
     rng: np.random.Generator,
     n_resamples: int = 200,
 ) -> list[Score]:
@@ -41,18 +41,18 @@ def evaluate_pixels(
     originals, its score has no value and its note says why.
 
     Args:
-        real: test originals.
-        fake: synthetic images; classes, channels and size as of `real`.
-        floor_real: training originals.
-        rng: draws resamples and stand-ins.
+        train: training originals.
+        test: test originals; classes, channels and size as of `train`.
+        fake: synthetic images, alike.
+        rng: draws resamples and baseline samples.
         n_resamples: for each interval.
 
     Raises:
         OptionError: unlike sizes, channels or classes, or images that are not uint8.
     """
-    sets = {"real": real, "fake": fake, "floor": floor_real}
+    sets = {"train": train, "test": test, "fake": fake}
     _check_alike(sets)
-    class_names = real.class_names
+    class_names = test.class_names
     scores: list[Score] = []
     for name in metrics_that_consume("pixels"):
         start = time.perf_counter()
@@ -60,7 +60,7 @@ def evaluate_pixels(
         seconds = time.perf_counter() - start
         for label in (None, *range(len(class_names))):
             parts = {key: d.of(label) for key, d in described.items()}
-            score = _score(name, f"{name}-pixels-{real.images.shape[-1]}", parts, rng, n_resamples, seconds)
+            score = _score(name, f"{name}-pixels-{test.images.shape[-1]}", parts, rng, n_resamples, seconds)
             scores.append(score if label is None else replace(score, class_name=class_names[label]))
             seconds = 0.0
     return sorted(scores, key=lambda s: s.class_name is not None and class_names.index(s.class_name) + 1)
@@ -87,24 +87,24 @@ def _score(
     seconds: float,
 ) -> Score:
     facts, metric = metrics.facts(name), metrics.get(name)
-    n, m = len(parts["real"]), len(parts["fake"])
+    n, m = len(parts["test"]), len(parts["fake"])
     blank = Score(metric_id, None, n_real=n, n_fake=m, higher_is_better=facts["higher_is_better"], seconds=seconds)
     if n < facts["minimum_real"] or m < facts["minimum_fake"]:
-        return replace(blank, note=not_computed(facts, n, m))
-    reason = metric.outside(parts["real"])
+        return replace(blank, note=not_computed_note(facts, n, m))
+    reason = metric.inapplicable_reason(parts["test"])
     if reason is not None:
         return replace(blank, note=f"not computed: {reason}")
     start = time.perf_counter()
-    value, low, high = _estimate(name, parts["real"], parts["fake"], rng, n_resamples)
-    stand_in = parts["floor"][stand_ins(len(parts["floor"]), m, rng)]
+    value, low, high = _estimate(name, parts["test"], parts["fake"], rng, n_resamples)
+    baseline = parts["train"][baseline_sample(len(parts["train"]), m, rng)]
     floor: tuple[float | None, float | None, float | None] = (None, None, None)
     notes = [facts["note"]]
-    if len(stand_in) >= facts["minimum_fake"]:
-        floor = _estimate(name, parts["real"], stand_in, rng, n_resamples)
-        if facts["biased"] and len(stand_in) < m:
-            notes.append(f"floor with {len(stand_in)} originals in place of {m} images")
+    if len(baseline) >= facts["minimum_fake"]:
+        floor = _estimate(name, parts["test"], baseline, rng, n_resamples)
+        if facts["biased"] and len(baseline) < m:
+            notes.append(f"floor with {len(baseline)} originals in place of {m} images")
     else:
-        notes.append(f"no floor: only {len(stand_in)} originals to stand in for the synthetic images")
+        notes.append(f"no floor: only {len(baseline)} originals for a baseline sample")
     return replace(
         blank,
         value=value,
@@ -114,7 +114,7 @@ def _score(
         floor_low=floor[1],
         floor_high=floor[2],
         seconds=seconds + time.perf_counter() - start,
-        note=with_note(*notes),
+        note=join_notes(*notes),
     )
 
 
@@ -125,9 +125,9 @@ def _estimate(
     value = metric.compare(real=real, fake=fake)
     if min(len(real), len(fake)) < MINIMUM:
         return value, None, None
-    kept = resamples(len(real), len(fake), rng=rng, n_resamples=n_resamples)
-    draws = np.array([metric.compare(real=real[i], fake=fake[j]) for i, j in kept])
-    return value, *interval_of(name, value, draws, len(real), len(fake))
+    index_pairs = resamples(len(real), len(fake), rng=rng, n_resamples=n_resamples)
+    draws = np.array([metric.compare(real=real[i], fake=fake[j]) for i, j in index_pairs])
+    return value, *metric_interval(name, value, draws, len(real), len(fake))
 
 
 def _check_alike(sets: dict[str, LabelledImages]) -> None:

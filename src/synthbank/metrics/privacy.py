@@ -1,6 +1,6 @@
-"""Does the synthetic set give its training originals away? Three sets decide: training, held-out, synthetic.
+"""Does the synthetic set give its training originals away? Three sets decide: train, test, fake.
 
-Every question is asked of held-out originals as well: an image that is near a training original proves nothing where
+Every question is asked of test originals as well: an image that is near a training original proves nothing where
 new real images are as near.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthbank.metrics._checks import Features, check_features, check_pair
-from synthbank.metrics._products import Products, Trio, trio_of
-from synthbank.metrics._ranking import Ranked, below
-from synthbank.metrics._registry import Answer, metrics
+from synthbank.metrics._gram import GramMatrices, ThreeWayGram, three_way_gram
+from synthbank.metrics._ranking import RankComparison, compare_ranks
+from synthbank.metrics._registry import ThreeWayResult, metrics
 from synthbank.metrics.copying import COPY_QUANTILE, nearest_neighbours
 
 _IMAGES_A_CELL = 20
@@ -23,16 +23,16 @@ _LLOYD_STEPS = 20
 _FEWEST_IN_CELL = 0.01
 
 
-def distance_to_closest_record(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) -> Ranked:
-    """Are synthetic images closer to training originals than held-out originals are?
+def distance_to_closest_record(*, train: NDArray[Any], test: NDArray[Any], fake: NDArray[Any]) -> RankComparison:
+    """Are synthetic images closer to training originals than test originals are?
 
     Args:
         train: `[N, D]`, training originals.
-        held_out: `[H, D]`, originals that the model never saw.
+        test: `[H, D]`, test originals, which the model never saw.
         fake: `[M, D]`, synthetic images.
 
     Returns:
-        Chance that a synthetic image lies nearer to its nearest training original than a held-out original to its
+        Chance that a synthetic image lies nearer to its nearest training original than a test original to its
         own: 0.5 where they behave alike, towards 1 for copying. With an interval and a one-sided p-value.
 
     Raises:
@@ -41,18 +41,18 @@ def distance_to_closest_record(*, train: NDArray[Any], held_out: NDArray[Any], f
     Source: the "distance to closest record" of Park et al. 2018, arXiv 1806.03384, against a held-out baseline.
     """
     ours, _ = nearest_neighbours(query=fake, reference=train)
-    theirs, _ = nearest_neighbours(query=held_out, reference=train)
-    return below(ours[:, 0], theirs[:, 0])
+    theirs, _ = nearest_neighbours(query=test, reference=train)
+    return compare_ranks(ours[:, 0], theirs[:, 0])
 
 
-def membership_inference(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) -> Ranked:
+def membership_inference(*, train: NDArray[Any], test: NDArray[Any], fake: NDArray[Any]) -> RankComparison:
     """Can an attacker who holds only the synthetic set tell training originals from held-out ones?
 
     The attack guesses "was in training" for the originals that lie nearest to a synthetic image.
 
     Args:
         train: `[N, D]`, training originals.
-        held_out: `[H, D]`, originals that the model never saw.
+        test: `[H, D]`, test originals, which the model never saw.
         fake: `[M, D]`, synthetic images.
 
     Returns:
@@ -64,20 +64,20 @@ def membership_inference(*, train: NDArray[Any], held_out: NDArray[Any], fake: N
     Source: the distance attack of Chen et al. 2020, arXiv 1909.03935 (GAN-Leaks), section 4.1 (full black box).
     """
     members, _ = nearest_neighbours(query=train, reference=fake)
-    others, _ = nearest_neighbours(query=held_out, reference=fake)
-    return below(members[:, 0], others[:, 0])
+    others, _ = nearest_neighbours(query=test, reference=fake)
+    return compare_ranks(members[:, 0], others[:, 0])
 
 
-def copying_statistic(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) -> float:
+def copying_statistic(*, train: NDArray[Any], test: NDArray[Any], fake: NDArray[Any]) -> float:
     """C_T: a standard score that is negative where synthetic images are nearer to training originals than new ones.
 
-    Space is cut into cells about the training originals (k-means); in each, the distances of synthetic and of held-out
-    images to their nearest training original are compared by a Mann-Whitney score, and cells weigh as much as held-out
+    Space is cut into cells about the training originals (k-means); in each, the distances of synthetic and of test
+    images to their nearest training original are compared by a Mann-Whitney score, and cells weigh as much as test
     images fall into them. Cells with under a hundredth of the synthetic images are left out.
 
     Args:
         train: `[N, D]`.
-        held_out: `[H, D]`.
+        test: `[H, D]`.
         fake: `[M, D]`.
 
     Returns:
@@ -88,9 +88,9 @@ def copying_statistic(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDAr
 
     Source: Meehan, Chaudhuri and Dasgupta 2020, arXiv 2004.05675, section 3.2; p. 6 for the cells.
     """
-    x, h = check_pair(real=train, fake=held_out, minimum=1)
+    x, h = check_pair(real=train, fake=test, minimum=1)
     _, y = check_pair(real=train, fake=fake, minimum=1)
-    return _copying_statistic(trio_of(train=x, held_out=h, fake=y))
+    return _copying_statistic(three_way_gram(train=x, test=h, fake=y))
 
 
 def authenticity(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]:
@@ -115,12 +115,12 @@ def authenticity(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]
     return authentic
 
 
-def novelty(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) -> Features:
-    """How new each synthetic image is: the share of held-out originals that lie nearer to a training original.
+def novelty(*, train: NDArray[Any], test: NDArray[Any], fake: NDArray[Any]) -> Features:
+    """How new each synthetic image is: the share of test originals that lie nearer to a training original.
 
     Args:
         train: `[N, D]`.
-        held_out: `[H, D]`.
+        test: `[H, D]`.
         fake: `[M, D]`.
 
     Returns:
@@ -131,13 +131,13 @@ def novelty(*, train: NDArray[Any], held_out: NDArray[Any], fake: NDArray[Any]) 
         OptionError: as `distance_to_closest_record`.
     """
     ours, _ = nearest_neighbours(query=fake, reference=train)
-    theirs, _ = nearest_neighbours(query=held_out, reference=train)
+    theirs, _ = nearest_neighbours(query=test, reference=train)
     rank = np.searchsorted(np.sort(theirs[:, 0]), ours[:, 0], side="left")
     return np.asarray(rank / len(theirs), np.float64)
 
 
-_TRIO_FACTS: dict[str, Any] = {
-    "consumes": "trio",
+_THREE_WAY_FACTS: dict[str, Any] = {
+    "consumes": "three_way_gram",
     "higher_is_better": False,
     "minimum_real": 8,
     "minimum_fake": 8,
@@ -155,13 +155,13 @@ _TRIO_FACTS: dict[str, Any] = {
     "closest-record",
     order=9,
     citation="Park et al. 2018, arXiv 1806.03384, with a held-out baseline; Mann and Whitney 1947",
-    note="chance that a synthetic image is nearer to a training original than a held-out original is; 0.5 is alike",
-    **_TRIO_FACTS,
+    note="chance that a synthetic image is nearer to a training original than a test original is; 0.5 is alike",
+    **_THREE_WAY_FACTS,
 )
-def closest_record_of(trio: Trio) -> Answer:
+def closest_record_of(gram: ThreeWayGram) -> ThreeWayResult:
     """`distance_to_closest_record` from inner products."""
-    ours, theirs = (p.cross_distances.min(axis=0) for p in (trio.synthetic, trio.held_out))
-    return _answer(below(ours, theirs))
+    ours, theirs = (p.cross_distances.min(axis=0) for p in (gram.train_fake, gram.train_test))
+    return _three_way_result(compare_ranks(ours, theirs))
 
 
 @metrics.register(
@@ -169,30 +169,30 @@ def closest_record_of(trio: Trio) -> Answer:
     order=10,
     citation="Chen et al. 2020, arXiv 1909.03935",
     note="attack by distance to the nearest synthetic image; 0.5 is chance",
-    **(_TRIO_FACTS | {"biased": True}),
+    **(_THREE_WAY_FACTS | {"biased": True}),
 )
-def membership_of(trio: Trio) -> Answer:
+def membership_of(gram: ThreeWayGram) -> ThreeWayResult:
     """`membership_inference` from inner products."""
-    members, others = (p.cross_distances.min(axis=1) for p in (trio.synthetic, trio.audience))
-    return _answer(below(members, others))
+    members, others = (p.cross_distances.min(axis=1) for p in (gram.train_fake, gram.test_fake))
+    return _three_way_result(compare_ranks(members, others))
 
 
 @metrics.register(
     "copy-score",
     order=11,
     citation="Meehan et al. 2020, arXiv 2004.05675",
-    note="C_T, a standard score: below -3 is copying, near 0 is like held-out originals",
-    **(_TRIO_FACTS | {"higher_is_better": True, "bounds": (None, None), "biased": True}),
+    note="C_T, a standard score: below -3 is copying, near 0 is like test originals",
+    **(_THREE_WAY_FACTS | {"higher_is_better": True, "bounds": (None, None), "biased": True}),
 )
-def copying_statistic_of(trio: Trio) -> Answer:
+def copying_statistic_of(gram: ThreeWayGram) -> ThreeWayResult:
     """`copying_statistic` from inner products."""
-    return Answer(_copying_statistic(trio))
+    return ThreeWayResult(_copying_statistic(gram))
 
 
 @metrics.register(
     "authenticity",
     order=8,
-    consumes="products",
+    consumes="gram",
     higher_is_better=True,
     minimum_real=8,
     minimum_fake=1,
@@ -204,19 +204,19 @@ def copying_statistic_of(trio: Trio) -> Answer:
     biased=False,
     resampled=None,
     citation="Alaa et al. 2022, arXiv 2102.08921",
-    note="AuthPct as a share; its floor is the held-out originals' share",
+    note="AuthPct as a share; its floor is the test originals' share",
 )
-def authenticity_of(products: Products) -> float:
+def authenticity_of(gram: GramMatrices) -> float:
     """Share of `authenticity` from inner products, `real` being the training originals."""
-    among = _to_nearest_other(products.real_distances)
-    nearest = products.cross_distances.argmin(axis=0)
-    return float((products.cross_distances.min(axis=0) > among[nearest]).mean())
+    among = _to_nearest_other(gram.real_distances)
+    nearest = gram.cross_distances.argmin(axis=0)
+    return float((gram.cross_distances.min(axis=0) > among[nearest]).mean())
 
 
 @metrics.register(
     "duplicates",
     order=12,
-    consumes="products",
+    consumes="gram",
     higher_is_better=False,
     minimum_real=8,
     minimum_fake=8,
@@ -230,21 +230,21 @@ def authenticity_of(products: Products) -> float:
     citation="1st percentile of real-to-real nearest distances, within the synthetic set",
     note="share that would have a near duplicate in a synthetic set as large as the training set",
 )
-def duplicates_of(products: Products) -> float:
+def duplicates_of(gram: GramMatrices) -> float:
     """Share of fakes with another fake closer than nearly all originals are, for as many fakes as there are originals.
 
     A larger set has nearer neighbours even if nothing repeats. So each image's share of near duplicates among the
     others stands for the chance of one, and N - 1 others are asked whatever M is.
     """
-    n, m = products.cross.shape
-    threshold = np.quantile(_to_nearest_other(products.real_distances), COPY_QUANTILE)
-    near = (products.fake_distances <= threshold).sum(axis=1) - 1  # itself
+    n, m = gram.cross.shape
+    threshold = np.quantile(_to_nearest_other(gram.real_distances), COPY_QUANTILE)
+    near = (gram.fake_distances <= threshold).sum(axis=1) - 1  # itself
     return float((1.0 - (1.0 - near / (m - 1)) ** (n - 1)).mean())
 
 
-def _answer(ranked: Ranked) -> Answer:
+def _three_way_result(ranked: RankComparison) -> ThreeWayResult:
     p = "below 0.0001" if ranked.p_value < 1e-4 else f"{ranked.p_value:.4f}"
-    return Answer(ranked.share, ranked.low, ranked.high, f"one-sided Mann-Whitney p {p}")
+    return ThreeWayResult(ranked.probability, ranked.low, ranked.high, f"one-sided Mann-Whitney p {p}")
 
 
 def _to_nearest_other(distances: Features) -> Features:
@@ -253,18 +253,18 @@ def _to_nearest_other(distances: Features) -> Features:
     return np.asarray(others.min(axis=1), np.float64)
 
 
-def _copying_statistic(trio: Trio) -> float:
-    n_train, n_held_out, n_fake = trio.sizes
-    k = max(1, min(_MOST_CELLS, n_held_out // _IMAGES_A_CELL, n_train // _IMAGES_A_CELL))
-    members = _cells(trio.synthetic.real, k)  # [k, N]
-    held_out, fake = (_cell_of(p, members) for p in (trio.held_out, trio.synthetic))
-    theirs, ours = (p.cross_distances.min(axis=0) for p in (trio.held_out, trio.synthetic))
+def _copying_statistic(gram: ThreeWayGram) -> float:
+    n_train, n_test, n_fake = gram.sizes
+    k = max(1, min(_MOST_CELLS, n_test // _IMAGES_A_CELL, n_train // _IMAGES_A_CELL))
+    members = _cells(gram.train_fake.real, k)  # [k, N]
+    test, fake = (_cell_of(p, members) for p in (gram.train_test, gram.train_fake))
+    theirs, ours = (p.cross_distances.min(axis=0) for p in (gram.train_test, gram.train_fake))
     total = weight = 0.0
     for cell in range(len(members)):
-        a, b = ours[fake == cell], theirs[held_out == cell]
+        a, b = ours[fake == cell], theirs[test == cell]
         if not len(b) or len(a) < max(1.0, _FEWEST_IN_CELL * n_fake):
             continue
-        share = 1.0 - below(a, b).share  # of pairs in which the synthetic image is the farther one
+        share = 1.0 - compare_ranks(a, b).probability  # of pairs in which the synthetic image is the farther one
         deviation = np.sqrt((len(a) + len(b) + 1) / (12.0 * len(a) * len(b)))
         total += len(b) * (share - 0.5) / deviation
         weight += len(b)
@@ -294,8 +294,8 @@ def _indicators(owner: NDArray[np.int64]) -> Features:
     return np.asarray(members / members.sum(axis=1, keepdims=True), np.float64)
 
 
-def _cell_of(products: Products, members: Features) -> NDArray[np.int64]:
-    return _assign(products.real, members, products.cross)
+def _cell_of(gram: GramMatrices, members: Features) -> NDArray[np.int64]:
+    return _assign(gram.real, members, gram.cross)
 
 
 def _assign(inner: Features, members: Features, cross: Features) -> NDArray[np.int64]:

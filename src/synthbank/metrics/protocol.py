@@ -12,25 +12,31 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features
-from synthbank.metrics._products import Products, Trio
+from synthbank.metrics._gram import GramMatrices, ThreeWayGram
 from synthbank.metrics._registry import metrics, metrics_that_consume
-from synthbank.metrics.resampling import MINIMUM, interval_about, resamples, stand_ins, widening, wilson_interval
-from synthbank.records import INSIDE_DISCRIMINATOR, Score
+from synthbank.metrics.resampling import (
+    MINIMUM,
+    baseline_sample,
+    interval_about,
+    random_subset,
+    resamples,
+    widening,
+    wilson_interval,
+)
+from synthbank.records import FD_BIASED_BELOW, INSIDE_DISCRIMINATOR, MAX_IMAGES, Score
 
-FEW_IMAGES = 2048
-_MOST_IMAGES = 2048
 _LEVEL = 0.95
-_BIASED_NOTE = f"biased below {FEW_IMAGES} images; read KID first"
+_BIASED_NOTE = f"biased below {FD_BIASED_BELOW} images; read KID first"
 
 
 def evaluate_features(
     *,
-    real: NDArray[Any],
+    train: NDArray[Any],
+    test: NDArray[Any],
     fake: NDArray[Any],
-    floor_real: NDArray[Any],
-    real_labels: NDArray[np.int64],
+    train_labels: NDArray[np.int64],
+    test_labels: NDArray[np.int64],
     fake_labels: NDArray[np.int64],
-    floor_labels: NDArray[np.int64],
     class_names: Sequence[str],
     network: str,
     input_size: int,
@@ -42,20 +48,20 @@ def evaluate_features(
 
     The id of a score is `metric-network-size`, such as `kid-lite1-64`. KID is given times 1000. Intervals and floors
     are those of `metrics.resampling`; a share of images is never given a narrower interval than Wilson's. The copy rate
-    compares with `floor_real`, and its floor is the rate of `real`. Metrics of three sets know their own interval; what
+    compares with `train`, and its floor is the rate of `test`. Metrics of three sets know their own interval; what
     they compare with is inside them, so they have no floor. A set of more than 2048 images is thinned to that.
 
     Args:
-        real: `[N, D]`, features of the test originals.
+        train: `[T, D]`, features of the training originals, which share no image with `test`.
+        test: `[N, D]`, of the test originals.
         fake: `[M, D]`, of the synthetic images.
-        floor_real: `[T, D]`, of the training originals, which share no image with `real`.
-        real_labels: `[N]`, index into `class_names`; the next two alike.
+        train_labels: `[T]`, int64, index into `class_names`; the next two alike.
+        test_labels: `[N]`.
         fake_labels: `[M]`.
-        floor_labels: `[T]`.
         class_names: one score set for each.
         network: name of the feature network, for the id.
         input_size: image side in pixels, for the id.
-        rng: draws resamples and stand-ins.
+        rng: draws resamples and baseline samples.
         n_resamples: for each interval.
         inside_discriminator: the model that made `fake` was trained against this very network; every score says so.
 
@@ -66,37 +72,37 @@ def evaluate_features(
         OptionError: features that are not finite, unlike widths, or labels that do not fit them.
     """
     sets = (
-        _labelled("real", real, real_labels, len(class_names)),
+        _labelled("train", train, train_labels, len(class_names)),
+        _labelled("test", test, test_labels, len(class_names)),
         _labelled("fake", fake, fake_labels, len(class_names)),
-        _labelled("floor", floor_real, floor_labels, len(class_names)),
     )
     _check_widths([s[0] for s in sets])
     scores: list[Score] = []
     for label in (None, *range(len(class_names))):
         if label is None or len(class_names) > 1:  # all images and those of the only class are the same
-            test, synthetic, train = (f if label is None else f[labels == label] for f, labels in sets)
-            group = _Group(test, synthetic, train, rng, n_resamples)
+            of_class = [f if label is None else f[labels == label] for f, labels in sets]
+            scorer = _ClassScorer(*of_class, rng=rng, n_resamples=n_resamples)
         name = None if label is None else class_names[label]
-        scores += [group.score(metric, f"{metric}-{network}-{input_size}", name) for metric in ordered_metrics()]
+        scores += [scorer.score(metric, f"{metric}-{network}-{input_size}", name) for metric in ordered_metrics()]
     return (
-        [replace(s, note=with_note(INSIDE_DISCRIMINATOR, s.note)) for s in scores] if inside_discriminator else scores
+        [replace(s, note=join_notes(INSIDE_DISCRIMINATOR, s.note)) for s in scores] if inside_discriminator else scores
     )
 
 
 def ordered_metrics() -> list[str]:
     """Names of the registered metrics of features, in the order of tables."""
-    names = metrics_that_consume("products") + metrics_that_consume("trio")
+    names = metrics_that_consume("gram") + metrics_that_consume("three_way_gram")
     return sorted(names, key=lambda name: (metrics.facts(name)["order"], name))
 
 
-def with_note(*notes: str | None) -> str | None:
+def join_notes(*notes: str | None) -> str | None:
     """Notes joined by semicolons; `None` where there are none."""
     return "; ".join(note for note in notes if note) or None
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """One metric of one pair of sets."""
+class _Measurement:
+    """One metric of one pair of sets, or of three sets."""
 
     value: float | None
     low: float | None = None
@@ -107,36 +113,37 @@ class _Measured:
     note: str | None = None
 
 
-class _Group:
-    """The images of one class, or all: each pair of sets is multiplied and resampled once for all metrics."""
+class _ClassScorer:
+    """Scores of one class, or of all images: each pair of sets is multiplied and resampled once for all metrics."""
 
     def __init__(
-        self, test: Features, fake: Features, train: Features, rng: np.random.Generator, n_resamples: int
+        self, train: Features, test: Features, fake: Features, *, rng: np.random.Generator, n_resamples: int
     ) -> None:
+        # this order of draws is part of what a seed stands for
         test, fake, train = (_thinned(features, rng) for features in (test, fake, train))
         self.test, self.fake, self.train, self.n_resamples = test, fake, train, n_resamples
-        chosen = stand_ins(len(train), len(fake), rng)
-        self.stand_in = train[chosen]
+        chosen = baseline_sample(len(train), len(fake), rng)
+        self.baseline = train[chosen]
         within_test, within_fake, within_train = (features @ features.T for features in (test, fake, train))
         cross, width = test @ train.T, test.shape[1]
         pairs = {
-            ("test", "score"): Products(within_test, within_fake, test @ fake.T, width),
-            ("test", "floor"): Products(within_test, within_train[np.ix_(chosen, chosen)], cross[:, chosen], width),
-            ("train", "score"): Products(within_train, within_fake, train @ fake.T, width),
-            ("train", "floor"): Products(within_train, within_test, cross.T, width),
+            ("test", "score"): GramMatrices(within_test, within_fake, test @ fake.T, width),
+            ("test", "floor"): GramMatrices(within_test, within_train[np.ix_(chosen, chosen)], cross[:, chosen], width),
+            ("train", "score"): GramMatrices(within_train, within_fake, train @ fake.T, width),
+            ("train", "floor"): GramMatrices(within_train, within_test, cross.T, width),
         }
-        self._measured = {key: _measure(key[0], products, rng, n_resamples) for key, products in pairs.items()}
-        trio = Trio(pairs["train", "score"], pairs["train", "floor"], pairs["test", "score"])
-        self._answers = {name: _answer(name, trio) for name in metrics_that_consume("trio")}
+        self._two_sample = {key: _measure_pair(key[0], gram, rng, n_resamples) for key, gram in pairs.items()}
+        three_way = ThreeWayGram(pairs["train", "score"], pairs["train", "floor"], pairs["test", "score"])
+        self._three_way = {name: _measure_three_way(name, three_way) for name in metrics_that_consume("three_way_gram")}
 
     def score(self, metric: str, metric_id: str, class_name: str | None) -> Score:
         facts = metrics.facts(metric)
-        reference = self.test if facts["against"] == "test" else self.train
-        if facts["consumes"] == "trio":
-            ours, floor = self._answers[metric], _Measured(None)
+        real = self.test if facts["against"] == "test" else self.train
+        if facts["consumes"] == "three_way_gram":
+            ours, floor = self._three_way[metric], _Measurement(None)
         else:
-            ours = self._measured[facts["against"], "score"][metric]
-            floor = self._measured[facts["against"], "floor"][metric]
+            ours = self._two_sample[facts["against"], "score"][metric]
+            floor = self._two_sample[facts["against"], "floor"][metric]
         return Score(
             metric=metric_id,
             value=ours.value,
@@ -145,91 +152,95 @@ class _Group:
             floor=floor.value,
             floor_low=floor.low,
             floor_high=floor.high,
-            n_real=len(reference),
+            n_real=len(real),
             n_fake=len(self.fake),
             class_name=class_name,
             higher_is_better=facts["higher_is_better"],
             seconds=ours.seconds + floor.seconds,
-            note=self._note(metric, facts, len(reference), ours, floor),
+            note=self._note(metric, facts, len(real), ours, floor),
         )
 
-    def _note(self, metric: str, facts: dict[str, Any], n_real: int, ours: _Measured, floor: _Measured) -> str | None:
+    def _note(
+        self, metric: str, facts: dict[str, Any], n_real: int, ours: _Measurement, floor: _Measurement
+    ) -> str | None:
         if ours.value is None:
-            return not_computed(facts, n_real, len(self.fake), ours.note)
+            return not_computed_note(facts, n_real, len(self.fake), ours.note)
         notes = [note for note in (facts["note"], ours.note) if note]
-        if metric == "fd" and min(n_real, len(self.fake)) < FEW_IMAGES:
+        if metric == "fd" and min(n_real, len(self.fake)) < FD_BIASED_BELOW:
             notes.append(_BIASED_NOTE)
         if ours.n_draws is not None and ours.n_draws < self.n_resamples:
             notes.append(f"interval from {ours.n_draws} resamples")
-        if facts["consumes"] == "trio":
-            notes.append(f"{len(self.test)} held-out originals")
+        if facts["consumes"] == "three_way_gram":
+            notes.append(f"{len(self.test)} test originals")
         elif floor.value is None:
-            n_others = len(self.stand_in if facts["against"] == "test" else self.test)
-            notes.append(f"no floor: only {n_others} originals to stand in for the synthetic images")
-        elif facts["biased"] and len(self.stand_in) < len(self.fake):
-            notes.append(f"floor with {len(self.stand_in)} originals in place of {len(self.fake)} images")
+            n_others = len(self.baseline if facts["against"] == "test" else self.test)
+            notes.append(f"no floor: only {n_others} originals for a baseline sample")
+        elif facts["biased"] and len(self.baseline) < len(self.fake):
+            notes.append(f"floor with {len(self.baseline)} originals in place of {len(self.fake)} images")
         return "; ".join(notes) or None
 
 
-def not_computed(facts: dict[str, Any], n_real: int, n_fake: int, reason: str | None = None) -> str:
+def not_computed_note(facts: dict[str, Any], n_real: int, n_fake: int, reason: str | None = None) -> str:
     """Why a metric has no value: too few images, or a reason of its own."""
     return f"not computed: {n_real} {facts['against']} originals and {n_fake} synthetic images; " + (
         reason or f"needs at least {facts['minimum_real']} and {facts['minimum_fake']}"
     )
 
 
-def _answer(metric: str, trio: Trio) -> _Measured:
+def _measure_three_way(metric: str, gram: ThreeWayGram) -> _Measurement:
     facts = metrics.facts(metric)
-    n_train, n_held_out, n_fake = trio.sizes
+    n_train, n_test, n_fake = gram.sizes
     if not _enough(facts, n_train, n_fake):
-        return _Measured(None)
-    if n_held_out < facts["minimum_real"]:
-        return _Measured(None, note=f"needs at least {facts['minimum_real']} held-out originals, got {n_held_out}")
+        return _Measurement(None)
+    if n_test < facts["minimum_real"]:
+        return _Measurement(None, note=f"needs at least {facts['minimum_real']} held-out originals, got {n_test}")
     start = time.perf_counter()
-    answer = metrics.get(metric)(trio)
+    result = metrics.get(metric)(gram)
     seconds = time.perf_counter() - start
-    return _Measured(answer.value, answer.low, answer.high, seconds, note=answer.note)
+    return _Measurement(result.value, result.low, result.high, seconds, note=result.note)
 
 
-def _measure(against: str, products: Products, rng: np.random.Generator, n_resamples: int) -> dict[str, _Measured]:
+def _measure_pair(
+    against: str, gram: GramMatrices, rng: np.random.Generator, n_resamples: int
+) -> dict[str, _Measurement]:
     """Every metric of this pair of sets that is asked of it."""
-    names = [name for name in metrics_that_consume("products") if metrics.facts(name)["against"] == against]
-    enough = {name: _enough(metrics.facts(name), *products.cross.shape) for name in names}
-    measured = {name: _Measured(None) for name in names}
+    names = [name for name in metrics_that_consume("gram") if metrics.facts(name)["against"] == against]
+    enough = {name: _enough(metrics.facts(name), *gram.cross.shape) for name in names}
+    measured = {name: _Measurement(None) for name in names}
     if not any(enough.values()):
         return measured
     resampled = [name for name in names if enough[name] and against == "test"]
-    draws, seconds = _draw(resampled, products, rng, n_resamples)
+    draws, seconds = _draw(resampled, gram, rng, n_resamples)
     for name in (name for name in names if enough[name]):
         start = time.perf_counter()
-        value = metrics.get(name)(products)
+        value = metrics.get(name)(gram)
         if np.isnan(value) or (name in draws and np.isnan(draws[name]).all()):
-            measured[name] = _Measured(None, note=f"does not hold for so few images of {products.dimensions} features")
+            measured[name] = _Measurement(None, note=f"does not hold for so few images of {gram.dimensions} features")
             continue
-        low, high = interval_of(name, value, draws.get(name), *products.cross.shape)
+        low, high = metric_interval(name, value, draws.get(name), *gram.cross.shape)
         n_draws = int(np.isfinite(draws[name]).sum()) if name in draws else None
-        measured[name] = _Measured(value, low, high, seconds.get(name, 0.0) + time.perf_counter() - start, n_draws)
+        measured[name] = _Measurement(value, low, high, seconds.get(name, 0.0) + time.perf_counter() - start, n_draws)
     return measured
 
 
 def _draw(
-    names: Sequence[str], products: Products, rng: np.random.Generator, n_resamples: int
+    names: Sequence[str], gram: GramMatrices, rng: np.random.Generator, n_resamples: int
 ) -> tuple[dict[str, Features], dict[str, float]]:
-    """Values of each metric on each resample, NaN where it was left out to save time; and the seconds each took."""
+    """Values `[R]` of each metric, NaN where a resample was left out to save time, and the seconds each took."""
     draws: dict[str, Features] = {}
     seconds: dict[str, float] = {}
     if not names:
         return draws, seconds
-    n, m = products.cross.shape
-    kept = list(resamples(n, m, rng=rng, n_resamples=n_resamples))
-    kept_real, kept_fake = _masks([real for real, _ in kept], n), _masks([fake for _, fake in kept], m)
+    n, m = gram.cross.shape
+    index_pairs = list(resamples(n, m, rng=rng, n_resamples=n_resamples))
+    real_masks, fake_masks = _masks([real for real, _ in index_pairs], n), _masks([fake for _, fake in index_pairs], m)
     for name in names:
         start = time.perf_counter()
         resampled = metrics.facts(name)["resampled"]
         if resampled is not None:
-            draws[name] = resampled(products, kept_real, kept_fake)
+            draws[name] = resampled(gram, real_masks, fake_masks)
         else:
-            draws[name] = np.array([metrics.get(name)(products.take(real, fake)) for real, fake in kept])
+            draws[name] = np.array([metrics.get(name)(gram.take(real, fake)) for real, fake in index_pairs])
         seconds[name] = time.perf_counter() - start
     return draws, seconds
 
@@ -240,7 +251,7 @@ def _masks(indices: Sequence[NDArray[np.int64]], n: int) -> NDArray[np.bool_]:
     return masks
 
 
-def interval_of(name: str, value: float, draws: Features | None, n_real: int, n_fake: int) -> tuple[float, float]:
+def metric_interval(name: str, value: float, draws: Features | None, n_real: int, n_fake: int) -> tuple[float, float]:
     """Resampled where there are draws, at least as wide as Wilson's for shares, inside the metric's bounds."""
     facts = metrics.facts(name)
     low, high = value, value
@@ -264,7 +275,7 @@ def _enough(facts: dict[str, Any], n_real: int, n_fake: int) -> bool:
 
 
 def _thinned(features: Features, rng: np.random.Generator) -> Features:
-    return features[stand_ins(len(features), _MOST_IMAGES, rng)] if len(features) > _MOST_IMAGES else features
+    return features[random_subset(len(features), MAX_IMAGES, rng)] if len(features) > MAX_IMAGES else features
 
 
 def _labelled(

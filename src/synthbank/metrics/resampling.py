@@ -27,7 +27,7 @@ from scipy.stats import norm, t
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import check_pair
 
-KEPT_SHARE = 0.8
+RESAMPLED_SHARE = 0.8
 _FEW_DRAWS = 40
 MINIMUM = 4
 """Fewest images of a set that are resampled."""
@@ -75,8 +75,8 @@ def bootstrap_interval(
     """
     x, y = check_pair(real=real, fake=fake, minimum=MINIMUM)
     draws = [
-        statistic(real=x[kept_real], fake=y[kept_fake])
-        for kept_real, kept_fake in resamples(len(x), len(y), rng=rng, n_resamples=n_resamples)
+        statistic(real=x[real_index], fake=y[fake_index])
+        for real_index, fake_index in resamples(len(x), len(y), rng=rng, n_resamples=n_resamples)
     ]
     value = float(statistic(real=x, fake=y))
     low, high = interval_about(value, np.array(draws), widening(len(x), len(y)), level=level)
@@ -86,35 +86,40 @@ def bootstrap_interval(
 def real_floor(
     statistic: Statistic,
     *,
-    real: NDArray[Any],
-    other_real: NDArray[Any],
+    train: NDArray[Any],
+    test: NDArray[Any],
     n_fake: int,
     rng: np.random.Generator,
     n_resamples: int = 200,
     level: float = 0.95,
 ) -> Estimate:
-    """What a metric says of originals that play the part of the synthetic set: nobody should expect to do better.
+    """Floor of a metric: real against real, at the n of the synthetic set.
 
-    `real` stays the reference it is for the synthetic images. In the place of `n_fake` synthetic images stand
-    `min(n_fake, len(other_real))` other originals, drawn without replacement. Where there are fewer originals than
-    synthetic images, metrics that depend on n (FD, precision, recall, density, coverage) are not compared at equal n.
+    The test originals are `real`, as they are for the synthetic images. A baseline sample of `min(n_fake, T)` training
+    originals is `fake`. Where there are fewer training originals than synthetic images, metrics that depend on n (FD,
+    precision, recall, density, coverage) are not compared at equal n.
 
     Args:
         statistic: as for `bootstrap_interval`.
-        real: `[N, D]`, the reference (test originals).
-        other_real: `[M, D]`, originals that share no image with `real` (train originals).
+        train: `[T, D]`, training originals, which share no image with `test`.
+        test: `[N, D]`, test originals; `real` of the statistic.
         n_fake: size of the synthetic set whose score the floor stands beside.
         rng: draws the originals and the resamples.
         n_resamples: as for `bootstrap_interval`.
         level: as for `bootstrap_interval`.
     """
-    stand_in = np.asarray(other_real)[stand_ins(len(other_real), n_fake, rng)]
-    return bootstrap_interval(statistic, real=real, fake=stand_in, rng=rng, n_resamples=n_resamples, level=level)
+    baseline = np.asarray(train)[baseline_sample(len(train), n_fake, rng)]
+    return bootstrap_interval(statistic, real=test, fake=baseline, rng=rng, n_resamples=n_resamples, level=level)
 
 
-def stand_ins(n_other: int, n_fake: int, rng: np.random.Generator) -> Index:
-    """Which other originals stand in for `n_fake` synthetic images, in rising order."""
-    return np.sort(rng.choice(n_other, min(n_other, n_fake), replace=False)).astype(np.int64)
+def baseline_sample(n_train: int, n_fake: int, rng: np.random.Generator) -> Index:
+    """Positions of `min(n_train, n_fake)` training originals drawn without replacement, rising."""
+    return random_subset(n_train, n_fake, rng)
+
+
+def random_subset(n: int, size: int, rng: np.random.Generator) -> Index:
+    """Positions of `min(n, size)` of n images drawn without replacement, rising."""
+    return np.sort(rng.choice(n, min(n, size), replace=False)).astype(np.int64)
 
 
 def resamples(n_real: int, n_fake: int, *, rng: np.random.Generator, n_resamples: int) -> Iterator[tuple[Index, Index]]:
@@ -123,14 +128,14 @@ def resamples(n_real: int, n_fake: int, *, rng: np.random.Generator, n_resamples
         raise OptionError("An interval needs resamples", got=n_resamples, allowed="at least 2; 200 is usual")
     for _ in range(n_resamples):
         yield (
-            np.sort(rng.choice(n_real, _kept(n_real), replace=False)).astype(np.int64),
-            np.sort(rng.choice(n_fake, _kept(n_fake), replace=False)).astype(np.int64),
+            np.sort(rng.choice(n_real, _resample_size(n_real), replace=False)).astype(np.int64),
+            np.sort(rng.choice(n_fake, _resample_size(n_fake), replace=False)).astype(np.int64),
         )
 
 
 def widening(n_real: int, n_fake: int) -> float:
     """Factor from the spread of resamples to the spread of fresh samples; 2 but for rounding."""
-    return sqrt(sum(_kept(n) / (n - _kept(n)) for n in (n_real, n_fake)) / 2.0)
+    return sqrt(sum(_resample_size(n) / (n - _resample_size(n)) for n in (n_real, n_fake)) / 2.0)
 
 
 def interval_about(value: float, draws: NDArray[np.float64], factor: float, *, level: float) -> tuple[float, float]:
@@ -163,5 +168,5 @@ def wilson_interval(share: float, n: int, *, level: float = 0.95) -> tuple[float
     return max(min(middle - half, share), 0.0), min(max(middle + half, share), 1.0)
 
 
-def _kept(n: int) -> int:
-    return min(max(int(KEPT_SHARE * n), 2), n - 1)
+def _resample_size(n: int) -> int:
+    return min(max(int(RESAMPLED_SHARE * n), 2), n - 1)

@@ -32,7 +32,7 @@ class SpectrumDistance:
         """See the class."""
         return float(np.sqrt(np.mean((real.mean(axis=0) - fake.mean(axis=0)) ** 2)))
 
-    def outside(self, real: Features) -> str | None:
+    def inapplicable_reason(self, real: Features) -> str | None:
         """Holds for images of any kind that are not blank."""
         return "holds for images that are not blank" if real.max() <= 10.0 * np.log10(_FLAT) + 1.0 else None
 

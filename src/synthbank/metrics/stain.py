@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from synthbank.metrics._checks import Features
-from synthbank.metrics._pixels import in_chunks, standard_gap
+from synthbank.metrics._pixels import in_chunks, standardised_gap
 from synthbank.metrics._registry import metrics
 from synthbank.records import UInt8Images
 
@@ -34,9 +34,9 @@ class StainDistance:
 
     def compare(self, *, real: Features, fake: Features) -> float:
         """See the class."""
-        return standard_gap(real=real[:, :6], fake=fake[:, :6])
+        return standardised_gap(real=real[:, :6], fake=fake[:, :6])
 
-    def outside(self, real: Features) -> str | None:
+    def inapplicable_reason(self, real: Features) -> str | None:
         """Holds for stained colour images on a bright ground."""
         if np.isnan(real).any():
             return "holds for RGB images alone"

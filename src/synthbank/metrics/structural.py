@@ -76,7 +76,7 @@ class StructuralSimilarity:
         """Mean over the synthetic images; 1 where all look alike."""
         return float(np.nanmean(fake)) if np.isfinite(fake).any() else 1.0
 
-    def outside(self, real: Features) -> str | None:
+    def inapplicable_reason(self, real: Features) -> str | None:
         """Holds for images of any kind."""
         return None
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthbank.metrics._checks import Features, check_features
-from synthbank.metrics._products import Kept, Products, Values
+from synthbank.metrics._gram import GramMatrices, ResampleMasks, ResampleValues
 from synthbank.metrics._registry import metrics
 
 MOST_IMAGES = 512
@@ -37,21 +37,21 @@ def vendi_score(features: NDArray[Any]) -> float:
     return _vendi(x @ x.T)
 
 
-def _vendi_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) -> Values:
+def _vendi_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks) -> ResampleValues:
     """`vendi_of` on each resample; of large sets only the first few, as each costs a decomposition."""
-    draws = np.full(len(kept_fake), np.nan)
-    size = min(int(kept_fake[0].sum()), MOST_IMAGES)
+    draws = np.full(len(fake_masks), np.nan)
+    size = min(int(fake_masks[0].sum()), MOST_IMAGES)
     n_draws = min(len(draws), max(_FEWEST_DRAWS, int(len(draws) * min(_CHEAP_SIZE / size, 1.0) ** 3)))
-    for r, kept in enumerate(kept_fake[:n_draws]):
+    for r, kept in enumerate(fake_masks[:n_draws]):
         index = np.flatnonzero(kept)
-        draws[r] = _vendi(_thinned(products.fake[np.ix_(index, index)]))
+        draws[r] = _vendi(_thinned(gram.fake[np.ix_(index, index)]))
     return draws
 
 
 @metrics.register(
     "vendi",
     order=14,
-    consumes="products",
+    consumes="gram",
     higher_is_better=True,
     minimum_real=4,
     minimum_fake=4,
@@ -65,9 +65,9 @@ def _vendi_of_resamples(products: Products, kept_real: Kept, kept_fake: Kept) ->
     citation="Friedman and Dieng 2023, arXiv 2210.02410",
     note=f"effective number of different images, of at most {MOST_IMAGES}; read beside its floor",
 )
-def vendi_of(products: Products) -> float:
+def vendi_of(gram: GramMatrices) -> float:
     """`vendi_score` of the fakes from inner products, of at most 512 evenly spaced ones."""
-    return _vendi(_thinned(products.fake))
+    return _vendi(_thinned(gram.fake))
 
 
 def _thinned(inner: Features) -> Features:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synthbank.errors import InputError, OptionError, UnknownNameError
-from synthbank.metrics.utility import Fold, UtilityPlan, each_group_out, run_trials, split_folds, utility_scores
+from synthbank.metrics.utility import Fold, UtilityPlan, leave_one_group_out, run_trials, split_folds, utility_scores
 from synthbank.metrics.utility.experiment import Cell, selected_index, training_set
 
 from .conftest import column_means, make_fold, squares
@@ -16,28 +16,28 @@ def by_id(scores, metric, class_name=None):
     return next(s for s in scores if s.metric == metric and s.class_name == class_name and s.group_name is None)
 
 
-def judged(folds, plan=PROBE, **options):
+def scored(folds, plan=PROBE, **options):
     trials = run_trials(folds, plan, column_means)
     return utility_scores(trials, folds, plan, n_resamples=200, **options)
 
 
 def test_good_synthetic_images_help_where_originals_are_scarce():
-    scores, (judgement,) = judged([make_fold(n_train=2, noise=220, n_synthetic=200, n_test=60)])
-    assert judgement.word == "helps"
-    assert judgement.gain.low > 0
+    scores, (conclusion,) = scored([make_fold(n_train=2, noise=220, n_synthetic=200, n_test=60)])
+    assert conclusion.outcome == "helps"
+    assert conclusion.gain.low > 0
     gain = by_id(scores, "gain-macro-f1-probe-both")
-    assert (gain.value, gain.low, gain.high) == (judgement.gain.value, judgement.gain.low, judgement.gain.high)
+    assert (gain.value, gain.low, gain.high) == (conclusion.gain.value, conclusion.gain.low, conclusion.gain.high)
     assert gain.details["verdict"] == "helps"
-    assert "helps" in judgement.sentence
+    assert "helps" in conclusion.sentence
 
 
 def test_mislabelled_synthetic_images_harm():
-    _, (judgement,) = judged([make_fold(n_train=20, noise=50, wrong=0.95, n_test=60)])
-    assert judgement.word == "harms"
+    _, (conclusion,) = scored([make_fold(n_train=20, noise=50, wrong=0.95, n_test=60)])
+    assert conclusion.outcome == "harms"
 
 
 def test_every_regime_has_every_score_and_gains_agree_with_values():
-    scores, _ = judged([make_fold()])
+    scores, _ = scored([make_fold()])
     for regime in ("real", "affine", "synthetic", "both", "only"):
         for name in ("macro-f1", "balanced-accuracy", "accuracy", "auc", "ece"):
             score = by_id(scores, f"utility-{name}-probe-{regime}")
@@ -51,17 +51,17 @@ def test_every_regime_has_every_score_and_gains_agree_with_values():
 
 def test_a_handful_of_test_groups_still_gives_an_interval_and_a_caution():
     fold = dataclasses.replace(make_fold(noise=220, n_test=40), test_groups=np.full(80, 10_000))
-    scores, (judgement,) = judged([fold])
+    scores, (conclusion,) = scored([fold])
     gain = by_id(scores, "gain-macro-f1-probe-both")
     assert gain.low < gain.value < gain.high
     assert "too few test groups" in gain.details["method"]
-    assert "1 group(s) alone" in judgement.sentence
-    assert "alone" not in judged([make_fold()])[1][0].sentence
+    assert "1 group(s) alone" in conclusion.sentence
+    assert "alone" not in scored([make_fold()])[1][0].sentence
 
 
 def test_curves_and_ratios_become_cells_of_their_own():
     plan = dataclasses.replace(PROBE, n_seeds=1, real_shares=(0.5, 1.0), ratios=(1.0,))
-    scores, _ = judged([make_fold(n_train=8)], plan)
+    scores, _ = scored([make_fold(n_train=8)], plan)
     half = by_id(scores, "utility-macro-f1-probe-both@50%")
     assert half.details["training_originals"] == 8
     assert "all training originals" in half.note
@@ -89,13 +89,13 @@ def test_selection_keeps_well_labelled_images_as_a_regime_of_its_own():
     truth = np.repeat([0, 1], 100)
     assert (fold.synthetic.labels != truth).mean() > 0.3
     assert (fold.synthetic.labels != truth)[kept].mean() < 0.1
-    scores, _ = judged([fold], plan)
+    scores, _ = scored([fold], plan)
     assert by_id(scores, "gain-macro-f1-probe-selected").details["training_synthetic"] == len(kept)
 
 
 def test_shifted_test_images_are_scored_as_well():
     plan = dataclasses.replace(PROBE, n_seeds=1, shifts=("brightness", "blur"))
-    scores, _ = judged([make_fold()], plan)
+    scores, _ = scored([make_fold()], plan)
     assert by_id(scores, "utility-macro-f1@blur-probe-both").value is not None
     assert by_id(scores, "gain-macro-f1@brightness-probe-only").details["control"] == "affine"
 
@@ -104,7 +104,7 @@ def test_groups_with_enough_images_get_their_accuracy():
     fold = make_fold()
     groups = np.repeat([100, 101, 102], 20)
     names = tuple(f"slide {i}" for i in range(103))
-    scores, _ = judged([dataclasses.replace(fold, test_groups=groups)], group_names=names)
+    scores, _ = scored([dataclasses.replace(fold, test_groups=groups)], group_names=names)
     of_groups = [s for s in scores if s.group_name]
     assert {s.group_name for s in of_groups} == {"slide 100", "slide 101", "slide 102"}
     assert all(s.n_real == 20 and s.low <= s.value <= s.high for s in of_groups)
@@ -123,14 +123,14 @@ def crossed(n_folds=3):
 
 def test_cross_validation_uses_the_corrected_test_and_pools_answers():
     folds = crossed()
-    scores, (judgement,) = judged(folds, dataclasses.replace(PROBE, n_seeds=2))
+    scores, (conclusion,) = scored(folds, dataclasses.replace(PROBE, n_seeds=2))
     gain = by_id(scores, "gain-macro-f1-probe-both")
     assert "Nadeau" in gain.details["method"]
     assert gain.details["folds"] == 3
     assert gain.n_real == 60  # every original was tested once
     pooled = by_id(scores, "utility-pooled-macro-f1-probe-real")
     assert pooled.low <= pooled.value <= pooled.high
-    assert judgement.method == gain.details["method"]
+    assert conclusion.method == gain.details["method"]
     values = [s for s in scores if s.metric.startswith("utility-") and s.value is not None]
     assert all(0.0 <= s.low <= s.value <= s.high <= 1.0 for s in values)  # shares, whatever the t-interval says
 
@@ -148,11 +148,11 @@ def test_folds_keep_groups_whole_and_classes_everywhere():
 
 def test_each_group_out_wants_few_groups_and_classes_in_several():
     labels = np.array([0, 1, 0, 1, 0, 1])
-    assert [m.sum() for m in each_group_out(np.array([5, 5, 6, 6, 7, 7]), labels)] == [2, 2, 2]
+    assert [m.sum() for m in leave_one_group_out(np.array([5, 5, 6, 6, 7, 7]), labels)] == [2, 2, 2]
     with pytest.raises(OptionError, match="30 groups"):
-        each_group_out(np.arange(30), np.tile([0, 1], 15))
+        leave_one_group_out(np.arange(30), np.tile([0, 1], 15))
     with pytest.raises(OptionError, match="one group alone"):
-        each_group_out(np.array([5, 6, 5, 6, 5, 6]), labels)
+        leave_one_group_out(np.array([5, 6, 5, 6, 5, 6]), labels)
 
 
 def test_a_budget_keeps_whole_seeds_and_says_what_was_left_out():
@@ -160,10 +160,10 @@ def test_a_budget_keeps_whole_seeds_and_says_what_was_left_out():
     trials = run_trials([make_fold()], PROBE, column_means, deadline=lambda: next(calls))
     assert trials.n_seeds == {"probe": 1}
     assert trials.left_out == ("probe: 2 of 3 seeds, as the time budget was used up",)
-    assert len(trials.found) == 5
-    scores, judgements = utility_scores(trials, [make_fold()], PROBE, n_resamples=50)
+    assert len(trials.finished) == 5
+    scores, conclusions = utility_scores(trials, [make_fold()], PROBE, n_resamples=50)
     assert scores[0].details["seeds"] == 1
-    assert len(judgements) == 1
+    assert len(conclusions) == 1
 
 
 def test_leaks_and_missing_classes_are_refused():
@@ -217,7 +217,7 @@ def test_more_regimes_are_added_to_finished_trials_without_training_those_again(
     assert memory.missed == len(memory) == 10
     more = run_trials(folds, dataclasses.replace(plan, select=0.5, ratios=(1.0,)), column_means, memory=memory)
     assert memory.missed == len(memory) == 14
-    again = {(t.cell, t.seed): t.answers.tobytes() for t in more.found}
-    assert all(again[t.cell, t.seed] == t.answers.tobytes() for t in first.found)
+    again = {(t.cell, t.seed): t.probabilities.tobytes() for t in more.finished}
+    assert all(again[t.cell, t.seed] == t.probabilities.tobytes() for t in first.finished)
     run_trials(folds, dataclasses.replace(plan, select=0.25), column_means, memory=memory)
     assert memory.missed == 16

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from synthbank.errors import OptionError
-from synthbank.metrics.utility import corrected_t, resampled
+from synthbank.metrics.utility import bootstrap_difference, corrected_t
 
 
 def test_without_shared_training_images_it_is_the_usual_t_test():
@@ -20,7 +20,7 @@ def test_the_correction_by_hand():
     found = corrected_t(values, test_share=1 / 3)
     half = 3.182446 * np.sqrt(0.1**2 * 5 / 3) * np.sqrt(1 / 4 + 1 / 3)  # t of 3 degrees of freedom
     assert found.high - found.value == pytest.approx(half, rel=1e-6)
-    assert found.words == "no difference shown"
+    assert found.outcome == "no difference shown"
 
 
 def test_the_correction_keeps_its_promise_where_the_plain_test_does_not():
@@ -49,10 +49,10 @@ def test_the_bootstrap_covers_a_mean_and_names_its_sign():
         images = rng.normal(0.3, 1.0, 60)
         weights = rng.multinomial(60, np.full(60, 1 / 60), size=300)
         drawn = (weights @ images / 60)[None].repeat(3, axis=0)
-        found = resampled(np.full(3, images.mean()), drawn, rng=rng)
+        found = bootstrap_difference(np.full(3, images.mean()), drawn, rng=rng)
         covered += found.low <= 0.3 <= found.high
     assert 0.9 <= covered / 200 <= 0.99
-    sure = resampled(np.array([0.5]), rng.normal(0.5, 0.05, (1, 500)), rng=rng)
-    assert sure.words == "helps"
+    sure = bootstrap_difference(np.array([0.5]), rng.normal(0.5, 0.05, (1, 500)), rng=rng)
+    assert sure.outcome == "helps"
     assert sure.p_value < 0.01
-    assert resampled(np.array([-0.5]), rng.normal(-0.5, 0.05, (1, 500)), rng=rng).words == "harms"
+    assert bootstrap_difference(np.array([-0.5]), rng.normal(-0.5, 0.05, (1, 500)), rng=rng).outcome == "harms"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synthbank.errors import OptionError
-from synthbank.metrics.utility import agreement_scores, covered, find_modes, mode_scores
+from synthbank.metrics.utility import agreement_scores, coverage_mask, find_modes, mode_scores
 
 from .conftest import column_means, squares
 
@@ -18,19 +18,19 @@ def world():
     return draw(80, 5), draw(40, 4), draw
 
 
-def scores_for(real, held_out, fake, groups=None):
-    groups = ["g"] * len(real) if groups is None else groups
-    found = mode_scores(real=real, fake=fake, held_out=held_out, groups=groups, protocol="lite1-128", seed=0)
+def scores_for(train, test, fake, groups=None):
+    groups = ["g"] * len(train) if groups is None else groups
+    found = mode_scores(train=train, test=test, fake=fake, groups=groups, protocol="lite1-128", seed=0)
     return {(s.metric.split("-lite1")[0], s.group_name): s for s in found}
 
 
 def test_the_island_is_found_and_its_absence_is_seen(world):
-    real, held_out, draw = world
-    modes = find_modes(real, seed=0)
+    train, test, draw = world
+    modes = find_modes(train, seed=0)
     assert modes.rare[-5:].all()
     assert sum(modes.sizes) == 85
-    without = scores_for(real, held_out, draw(300, 0))
-    with_it = scores_for(real, held_out, draw(300, 25))
+    without = scores_for(train, test, draw(300, 0))
+    with_it = scores_for(train, test, draw(300, 25))
     assert without["common-coverage", None].value > 0.9
     assert with_it["rare-coverage", None].value > without["rare-coverage", None].value + 0.3
     island = without["rare-coverage", None]
@@ -39,19 +39,19 @@ def test_the_island_is_found_and_its_absence_is_seen(world):
 
 
 def test_a_group_that_nothing_resembles_stands_out(world):
-    real, held_out, draw = world
+    train, test, draw = world
     groups = ["main"] * 80 + ["island"] * 5
-    found = scores_for(real, held_out, draw(300, 0), groups)
+    found = scores_for(train, test, draw(300, 0), groups)
     assert found["group-coverage", "island"].value == 0.0
     assert found["group-coverage", "main"].value > 0.9
     assert found["group-coverage", "island"].n_real == 5
-    assert set(scores_for(real, held_out, draw(9, 0), ["a"] * 82 + ["b"] * 3)) >= {("group-coverage", "a")}
+    assert set(scores_for(train, test, draw(9, 0), ["a"] * 82 + ["b"] * 3)) >= {("group-coverage", "a")}
 
 
 def test_coverage_by_hand():
     real = np.arange(10.0)[:, None]  # the fifth neighbour lies 3 away in the middle, 5 at the ends: 3 typically
-    assert covered(real=real, fake=np.array([[11.5]])).tolist() == [False] * 9 + [True]
-    assert not covered(real=real, fake=np.array([[13.5]])).any()
+    assert coverage_mask(real=real, fake=np.array([[11.5]])).tolist() == [False] * 9 + [True]
+    assert not coverage_mask(real=real, fake=np.array([[13.5]])).any()
     with pytest.raises(OptionError, match="too few originals"):
         find_modes(real[:5], seed=0)
 
@@ -63,9 +63,9 @@ def test_agreement_is_high_for_right_labels_and_low_for_wrong_ones():
         made = squares(60, seed=2, wrong=wrong)
         scores = agreement_scores(
             train=train,
-            train_groups=np.arange(50),
             test=test,
-            synthetic=made,
+            fake=made,
+            train_groups=np.arange(50),
             embed=column_means,
             protocol="lite1-128",
             seed=0,

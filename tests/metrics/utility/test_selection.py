@@ -28,9 +28,9 @@ def test_wrong_labels_and_strange_images_go_first(selector):
     features = column_means(made.images)
     kept = selector.calibrated(features, made.labels, 0.6).accepts(features, made.labels)
     assert (made.labels != truth)[kept].mean() < 0.1
-    confidence, distance = selector.judge(features, made.labels)
+    confidence, distance = selector.score(features, made.labels)
     assert confidence[made.labels == truth].mean() > confidence[made.labels != truth].mean() + 0.05
-    strange = selector.judge(features + 200.0, made.labels)[1]
+    strange = selector.score(features + 200.0, made.labels)[1]
     assert strange.min() > distance.max()
 
 
@@ -38,7 +38,7 @@ def test_the_reason_is_given(selector):
     made = squares(50, seed=3, classes=3)
     features = column_means(made.images)
     ready = selector.calibrated(features, made.labels, 0.5)
-    reasons = ready.reasons(*ready.judge(features, made.labels), made.labels)
+    reasons = ready.reasons(*ready.score(features, made.labels), made.labels)
     assert set(reasons) == {None, "low_confidence", "far_from_class"}
     assert [r is None for r in reasons] == ready.accepts(features, made.labels).tolist()
 
@@ -51,7 +51,7 @@ def test_two_classes_give_the_same_confidence_as_the_library():
     selector = Selector.fit(x, real.labels)
     scaled = (x - selector.centre) / selector.spread
     model = LogisticRegression(C=1e-3, max_iter=2000, tol=1e-3, class_weight="balanced").fit(scaled, real.labels)
-    ours = selector.judge(x, np.zeros(40, np.int64))[0]
+    ours = selector.score(x, np.zeros(40, np.int64))[0]
     assert ours == pytest.approx(model.predict_proba(scaled)[:, 0], abs=1e-9)
 
 

@@ -14,14 +14,14 @@ from synthbank.metrics.utility.experiment import (
     Trial,
     Trials,
     UtilityPlan,
-    each_group_out,
+    leave_one_group_out,
     run_trials,
     split_folds,
 )
-from synthbank.metrics.utility.intervals import Difference, corrected_t, resampled
-from synthbank.metrics.utility.modes import Modes, agreement_scores, covered, find_modes, mode_scores
+from synthbank.metrics.utility.intervals import Difference, bootstrap_difference, corrected_t
+from synthbank.metrics.utility.modes import Modes, agreement_scores, coverage_mask, find_modes, mode_scores
 from synthbank.metrics.utility.rejection import DensityRatio
-from synthbank.metrics.utility.results import LEAD, Judgement, utility_scores
+from synthbank.metrics.utility.results import LEAD, UtilityConclusion, utility_scores
 from synthbank.metrics.utility.scores import class_scores, overall_scores
 from synthbank.metrics.utility.selection import Selector
 from synthbank.metrics.utility.shifts import shifts
@@ -36,24 +36,24 @@ __all__ = [
     "DensityRatio",
     "Difference",
     "Fold",
-    "Judgement",
     "Modes",
     "Selector",
     "TrainingSet",
     "Trial",
     "Trials",
+    "UtilityConclusion",
     "UtilityPlan",
     "agreement_scores",
     "balanced_weights",
+    "bootstrap_difference",
     "class_scores",
     "classifiers",
     "corrected_t",
-    "covered",
-    "each_group_out",
+    "coverage_mask",
     "find_modes",
+    "leave_one_group_out",
     "mode_scores",
     "overall_scores",
-    "resampled",
     "run_trials",
     "shifts",
     "split_folds",

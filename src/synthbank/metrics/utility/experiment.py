@@ -158,14 +158,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trained classifier and its answers."""
+    """One trained classifier and its predictions."""
 
     classifier: str
     cell: str
     fold: int
     seed: int
-    answers: Floats
-    """`[M, K]`, probabilities of the fold's test images."""
+    probabilities: Floats
+    """`[M, K]`, of the fold's test images."""
     shifted: Mapping[str, Floats]
     """The same for each shift of the test images."""
     n_real: int
@@ -177,7 +177,7 @@ class Trial:
 class Trials:
     """Everything that was trained, and what was left out."""
 
-    found: tuple[Trial, ...]
+    finished: tuple[Trial, ...]
     n_seeds: Mapping[str, int]
     """Classifier to complete seeds: those in which every cell of every fold was trained."""
     left_out: tuple[str, ...]
@@ -185,7 +185,7 @@ class Trials:
 
     def of(self, classifier: str, cell: str) -> list[list[Trial]]:
         """`[seed][fold]`, complete seeds only."""
-        chosen = [t for t in self.found if t.classifier == classifier and t.cell == cell]
+        chosen = [t for t in self.finished if t.classifier == classifier and t.cell == cell]
         seeds = range(self.n_seeds.get(classifier, 0))
         return [sorted((t for t in chosen if t.seed == seed), key=lambda t: t.fold) for seed in seeds]
 
@@ -222,13 +222,13 @@ def run_trials(
     if len(folds[0].train.class_names) < 2:
         raise InputError("A classifier needs two classes", got=folds[0].train.class_names, allowed="2 or more")
     cells = plan.cells()
-    work = [(s, name) for s in range(plan.n_seeds) for name in plan.classifiers]
+    seeds_and_classifiers = [(s, name) for s in range(plan.n_seeds) for name in plan.classifiers]
     prints = [fold.fingerprint() for fold in folds] if memory is not None else []
-    found: list[Trial] = []
+    finished: list[Trial] = []
     complete = dict.fromkeys(plan.classifiers, 0)
     stopped = False
-    for seed, name in work:
-        done: list[Trial] = []
+    for seed, name in seeds_and_classifiers:
+        of_seed: list[Trial] = []
         for fold_index, fold in enumerate(folds):
             for cell in cells:
                 stopped = stopped or (seed > 0 and deadline())
@@ -237,40 +237,40 @@ def run_trials(
                 on_trial(
                     f"{name}, seed {seed + 1} of {plan.n_seeds}, fold {fold_index + 1} of {len(folds)}, {cell.name}"
                 )
-                key = _key(prints[fold_index], name, cell, fold_index, seed, plan) if memory is not None else ""
-                known = memory.recall(key) if memory is not None else None
-                done.append(known or _trial(name, cell, fold, fold_index, seed, plan, embed))
-                if memory is not None and known is None:
-                    memory.keep(key, done[-1])
+                key = _trial_key(prints[fold_index], name, cell, fold_index, seed, plan) if memory is not None else ""
+                stored = memory.recall(key) if memory is not None else None
+                of_seed.append(stored or _run_trial(name, cell, fold, fold_index, seed, plan, embed))
+                if memory is not None and stored is None:
+                    memory.keep(key, of_seed[-1])
         if stopped:
             break
-        found += done
+        finished += of_seed
         complete[name] += 1
     left_out = tuple(
         f"{name}: {plan.n_seeds - n} of {plan.n_seeds} seeds, as the time budget was used up"
         for name, n in complete.items()
         if n < plan.n_seeds
     )
-    return Trials(tuple(found), complete, left_out)
+    return Trials(tuple(finished), complete, left_out)
 
 
-def _key(fingerprint: str, name: str, cell: Cell, fold_index: int, seed: int, plan: UtilityPlan) -> str:
+def _trial_key(fingerprint: str, name: str, cell: Cell, fold_index: int, seed: int, plan: UtilityPlan) -> str:
     """Everything that a trial depends on, hashed."""
     select = plan.select if cell.regime == "selected" else None
     choices = (plan.affine, plan.ratio, select, plan.shifts, plan.seed)
     return set_fingerprint([fingerprint, repr((name, cell, fold_index, seed)), repr(choices)])
 
 
-def _trial(name: str, cell: Cell, fold: Fold, fold_index: int, seed: int, plan: UtilityPlan, embed: Embed) -> Trial:
+def _run_trial(name: str, cell: Cell, fold: Fold, fold_index: int, seed: int, plan: UtilityPlan, embed: Embed) -> Trial:
     start = time.perf_counter()
     rng_seed = stable_seed(plan.seed, "utility", fold_index, seed)  # shared by the regimes: differences are paired
     train = training_set(fold, cell, plan, embed, seed=rng_seed)
     predict = classifiers.get(name)(embed).fit(train, seed=rng_seed % 2**31)
     shifted = {s: predict(all_shifts.get(s)(fold.test.images)) for s in plan.shifts}
     n_real = int(train.real.sum())
-    answers = predict(fold.test.images)
+    probabilities = predict(fold.test.images)
     seconds = time.perf_counter() - start
-    return Trial(name, cell.name, fold_index, seed, answers, shifted, n_real, len(train.labels) - n_real, seconds)
+    return Trial(name, cell.name, fold_index, seed, probabilities, shifted, n_real, len(train.labels) - n_real, seconds)
 
 
 def training_set(fold: Fold, cell: Cell, plan: UtilityPlan, embed: Embed, *, seed: int) -> TrainingSet:
@@ -368,7 +368,7 @@ def split_folds(
 MOST_GROUPS_OUT = 12
 
 
-def each_group_out(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
+def leave_one_group_out(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
     """One fold a group (centre, scanner): how does a classifier do where it has never been?
 
     Raises:

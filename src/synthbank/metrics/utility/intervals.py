@@ -39,7 +39,7 @@ class Difference:
     """Two-sided."""
 
     @property
-    def words(self) -> str:
+    def outcome(self) -> str:
         """What the interval allows to be said of a gain: helps, harms or no difference."""
         if self.low > 0.0:
             return "helps"
@@ -72,7 +72,7 @@ def corrected_t(of_folds: Floats, *, test_share: float) -> Difference:
     return Difference(mean, mean - half, mean + half, float(2.0 * t.sf(abs(mean) / error, k - 1)))
 
 
-def resampled(of_seeds: Floats, drawn: Floats, *, rng: np.random.Generator) -> Difference:
+def bootstrap_difference(of_seeds: Floats, drawn: Floats, *, rng: np.random.Generator) -> Difference:
     """Percentile interval over test groups and seeds.
 
     Args:

@@ -55,7 +55,7 @@ def find_modes(features: NDArray[Any], *, seed: int) -> Modes:
     return Modes(cluster, rare[cluster], tuple(sorted(sizes.tolist())))
 
 
-def covered(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]:
+def coverage_mask(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]:
     """Which originals have a synthetic image as near as originals typically have their fifth neighbour.
 
     One radius for all: a radius of each original's own, as in the usual coverage, is widest for the lonely ones, and
@@ -79,9 +79,9 @@ def covered(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]:
 
 def mode_scores(
     *,
-    real: NDArray[Any],
+    train: NDArray[Any],
+    test: NDArray[Any],
     fake: NDArray[Any],
-    held_out: NDArray[Any],
     groups: Sequence[str],
     protocol: str,
     seed: int,
@@ -89,23 +89,23 @@ def mode_scores(
     """Coverage of rare and of common modes, and of each group with enough originals.
 
     Args:
-        real: `[N, D]`, features of the training originals.
+        train: `[N, D]`, features of the training originals.
+        test: `[T, D]`, of the test originals; in the place of `fake` they give the floor.
         fake: `[M, D]`, of synthetic images.
-        held_out: `[T, D]`, of the test originals; in the place of `fake` they give the floor.
         groups: `[N]`, patient, slide or source of each training original.
         protocol: network and side, such as "lite1-128".
-        seed: of the clustering and of the synthetic images that match the held-out number.
+        seed: of the clustering and of the synthetic images that match the number of test originals.
     """
-    if len(real) < 8 or not len(fake):
-        note = f"not computed: {len(real)} training originals and {len(fake)} synthetic images; needs 8 and 1"
-        return [Score(f"rare-coverage-{protocol}", None, n_real=len(real), n_fake=len(fake), note=note)]
-    modes = find_modes(real, seed=seed)
-    ours = covered(real=real, fake=fake)
-    floor = covered(real=real, fake=held_out) if len(held_out) else None
+    if len(train) < 8 or not len(fake):
+        note = f"not computed: {len(train)} training originals and {len(fake)} synthetic images; needs 8 and 1"
+        return [Score(f"rare-coverage-{protocol}", None, n_real=len(train), n_fake=len(fake), note=note)]
+    modes = find_modes(train, seed=seed)
+    ours = coverage_mask(real=train, fake=fake)
+    floor = coverage_mask(real=train, fake=test) if len(test) else None
     details = {"clusters": len(modes.sizes), "sizes": list(modes.sizes), "neighbours": NEIGHBOURS}
     scores = []
     for name, members in (("rare", modes.rare), ("common", ~modes.rare)):
-        scores.append(_share(f"{name}-coverage-{protocol}", ours, floor, members, len(fake), len(held_out), details))
+        scores.append(_share(f"{name}-coverage-{protocol}", ours, floor, members, len(fake), len(test), details))
     names, counts = np.unique(np.array(groups), return_counts=True)
     for group in [n for n, c in zip(names, counts, strict=True) if c >= FEWEST_OF_GROUP][:_MOST_GROUPS]:
         members = np.array(groups) == group
@@ -116,23 +116,23 @@ def mode_scores(
 def agreement_scores(
     *,
     train: LabelledImages,
-    train_groups: NDArray[np.int64],
     test: LabelledImages,
-    synthetic: LabelledImages,
+    fake: LabelledImages,
+    train_groups: NDArray[np.int64],
     embed: Any,
     protocol: str,
     seed: int,
 ) -> list[Score]:
     """How often a classifier trained on originals gives a synthetic image the label it was made for.
 
-    The floor is how often it is right about held-out originals: no synthetic image can be asked for more. A value far
+    The floor is how often it is right about test originals: no synthetic image can be asked for more. A value far
     above the floor is no triumph: it says that the synthetic images are easier than real ones.
 
     Args:
         train: originals to learn from.
-        train_groups: `[N]`.
-        test: held-out originals.
-        synthetic: with the labels they were made for.
+        test: test originals.
+        fake: synthetic images with the labels they were made for.
+        train_groups: `[N]`, patient, slide or source of each training original.
         embed: frozen features, as the linear probe takes them.
         protocol: network and side, for the id.
         seed: of the choice of regularisation.
@@ -142,11 +142,11 @@ def agreement_scores(
     weights = balanced_weights(train.labels, np.ones(len(train), np.bool_))
     learned = TrainingSet(train.images, train.labels, weights, train_groups, len(train.class_names))
     predict = classifiers.get("probe")(embed).fit(learned, seed=seed % 2**31)
-    ours = predict(synthetic.images).argmax(axis=1) == synthetic.labels
+    ours = predict(fake.images).argmax(axis=1) == fake.labels
     theirs = predict(test.images).argmax(axis=1) == test.labels
     scores = []
     for label in (None, *range(len(train.class_names))):
-        here = np.ones(len(ours), np.bool_) if label is None else synthetic.labels == label
+        here = np.ones(len(ours), np.bool_) if label is None else fake.labels == label
         there = np.ones(len(theirs), np.bool_) if label is None else test.labels == label
         score = _share(f"label-agreement-{protocol}", ours, None, here, 0, 0, None)
         floor = float(theirs[there].mean()) if there.any() else None
@@ -164,7 +164,7 @@ def agreement_scores(
                 n_fake=int(here.sum()),
                 class_name=None if label is None else train.class_names[label],
                 higher_is_better=True,
-                note="floor: how often the same classifier is right about held-out originals",
+                note="floor: how often the same classifier is right about test originals",
             )
         )
     return scores
@@ -176,7 +176,7 @@ def _share(
     floor: NDArray[np.bool_] | None,
     members: NDArray[np.bool_],
     n_fake: int,
-    n_held_out: int,
+    n_test: int,
     details: dict[str, Any] | None,
     group: str | None = None,
 ) -> Score:
@@ -202,7 +202,7 @@ def _share(
         n_real=n,
         n_fake=n_fake,
         higher_is_better=True,
-        note=f"floor with {n_held_out} held-out originals in place of {n_fake} images" if floor is not None else None,
+        note=f"floor with {n_test} test originals in place of {n_fake} images" if floor is not None else None,
         group_name=group,
         details=details,
     )

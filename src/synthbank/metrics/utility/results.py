@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from synthbank.metrics.resampling import wilson_interval
 from synthbank.metrics.utility.experiment import CONTROL, PRIMARY, Fold, Trial, Trials, UtilityPlan
-from synthbank.metrics.utility.intervals import Difference, corrected_t, resampled
+from synthbank.metrics.utility.intervals import Difference, bootstrap_difference, corrected_t
 from synthbank.metrics.utility.scores import CLASS_SCORES, SCORES, class_scores, group_weights, overall_scores
 from synthbank.records import Score
 
@@ -35,11 +35,11 @@ _KNOWS_ALL = "the generator was trained on all training originals, not on this s
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The answer to the one question: does adding the synthetic images to the augmented originals help?"""
+class UtilityConclusion:
+    """Answer to the one question of a utility plan: does adding synthetic images to the augmented originals help?"""
 
     classifier: str
-    word: str
+    outcome: str
     """helps, no difference shown or harms."""
     gain: Difference
     method: str
@@ -50,12 +50,12 @@ class Judgement:
     def sentence(self) -> str:
         """The answer with its numbers.
 
-        >>> Judgement("cnn", "helps", Difference(0.05, 0.01, 0.09, 0.02), "test").sentence
+        >>> UtilityConclusion("cnn", "helps", Difference(0.05, 0.01, 0.09, 0.02), "test").sentence
         'cnn: helps. Macro-F1 changes by +0.050 (95% interval +0.010 to +0.090, p = 0.02) over the affine control.'
         """
         g = self.gain
         return (
-            f"{self.classifier}: {self.word}. Macro-F1 changes by {g.value:+.3f} (95% interval {g.low:+.3f} to "
+            f"{self.classifier}: {self.outcome}. Macro-F1 changes by {g.value:+.3f} (95% interval {g.low:+.3f} to "
             f"{g.high:+.3f}, p = {g.p_value:.2g}) over the affine control.{self.caution}"
         )
 
@@ -67,7 +67,7 @@ def utility_scores(
     *,
     group_names: Sequence[str] = (),
     n_resamples: int = 1000,
-) -> tuple[list[Score], list[Judgement]]:
+) -> tuple[list[Score], list[UtilityConclusion]]:
     """Every score of every cell that was trained, and the verdict of each classifier.
 
     Args:
@@ -78,17 +78,17 @@ def utility_scores(
         n_resamples: of the bootstrap.
     """
     scores: list[Score] = []
-    judgements: list[Judgement] = []
+    conclusions: list[UtilityConclusion] = []
     for classifier in plan.classifiers:
         if not trials.n_seeds.get(classifier):
             continue
         table = _Table(trials, folds, classifier, plan, n_resamples)
         scores += table.scores()
         scores += _of_groups(trials, folds, classifier, group_names)
-        judgement = table.judgement()
-        if judgement is not None:
-            judgements.append(judgement)
-    return scores, judgements
+        conclusion = table.conclusion()
+        if conclusion is not None:
+            conclusions.append(conclusion)
+    return scores, conclusions
 
 
 class _Table:
@@ -128,13 +128,13 @@ class _Table:
             out += [self._pooled(cell, gain=True)] if self.crossed else []
         return out
 
-    def judgement(self) -> Judgement | None:
+    def conclusion(self) -> UtilityConclusion | None:
         if PRIMARY not in self.cells:
             return None
         gain = self._difference(LEAD, PRIMARY, gain=True)
         few = self.method == _IMAGES
         caution = f" The test images are of {self.n_groups} group(s) alone: nothing is said of others." if few else ""
-        return None if gain is None else Judgement(self.classifier, gain.words, gain, self.method, caution)
+        return None if gain is None else UtilityConclusion(self.classifier, gain.outcome, gain, self.method, caution)
 
     def _score(self, kind: str, name: str, cell: str, better: bool, label: int | None = None) -> Score:
         found = self._difference(name, cell, gain=kind == "gain", label=label)
@@ -166,7 +166,7 @@ class _Table:
             "method": method or self.method,
         }
         if gain and found is not None:
-            word = found.words if better else {"helps": "harms", "harms": "helps"}.get(found.words, found.words)
+            word = found.outcome if better else {"helps": "harms", "harms": "helps"}.get(found.outcome, found.outcome)
             details |= {"p_value": found.p_value, "control": CONTROL, "verdict": word}
         n_test = len(self.labels) if label is None else int((self.labels == label).sum())
         return Score(
@@ -196,7 +196,7 @@ class _Table:
 
     def _resampled(self, of_seeds: Floats, drawn: Floats) -> Difference:
         """The same seeds are drawn for every score, so that a number is the same wherever it stands."""
-        return resampled(of_seeds, drawn, rng=np.random.default_rng(self.plan.seed))
+        return bootstrap_difference(of_seeds, drawn, rng=np.random.default_rng(self.plan.seed))
 
     def _of(self, name: str, cell: str, label: int | None) -> tuple[Floats, Floats]:
         """Values by seed and fold, and (for one test set) by seed and draw."""
@@ -211,10 +211,10 @@ class _Table:
         for overall, measure in ((True, overall_scores), (False, class_scores)):
 
             def tested(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
-                return measure(_answers(trial, shift), self.folds[trial.fold].test.labels, None)
+                return measure(_probabilities(trial, shift), self.folds[trial.fold].test.labels, None)
 
             def redrawn(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
-                return measure(_answers(trial, shift), self.labels, self.draws)
+                return measure(_probabilities(trial, shift), self.labels, self.draws)
 
             values = _stacked(trials, tested)
             draws = values if self.crossed else _stacked(trials, redrawn)
@@ -223,7 +223,7 @@ class _Table:
 
     def _pooled_draws(self, cell: str, *, minus_control: bool) -> tuple[Floats, Floats]:
         def drawn(name: str) -> tuple[Floats, Floats]:
-            pooled = [np.concatenate([t.answers for t in seed]) for seed in self.trials.of(self.classifier, name)]
+            pooled = [np.concatenate([t.probabilities for t in seed]) for seed in self.trials.of(self.classifier, name)]
             once = np.array([overall_scores(p, self.labels)[LEAD][0] for p in pooled])
             return once, np.stack([overall_scores(p, self.labels, self.draws)[LEAD] for p in pooled])
 
@@ -237,8 +237,8 @@ class _Table:
         return float(np.mean([len(fold.test) / len(fold.train) for fold in self.folds]))
 
 
-def _answers(trial: Trial, shift: str) -> Floats:
-    return trial.shifted[shift] if shift else trial.answers
+def _probabilities(trial: Trial, shift: str) -> Floats:
+    return trial.shifted[shift] if shift else trial.probabilities
 
 
 def _stacked(trials: Sequence[Sequence[Trial]], measure: Callable[[Trial], Mapping[str, Floats]]) -> dict[str, Floats]:
@@ -264,7 +264,7 @@ def _of_groups(trials: Trials, folds: Sequence[Fold], classifier: str, names: Se
         seeds = trials.of(classifier, cell)
         if not seeds or not seeds[0]:
             continue
-        right = np.mean([np.concatenate([t.answers for t in s]).argmax(axis=1) == labels for s in seeds], axis=0)
+        right = np.mean([np.concatenate([t.probabilities for t in s]).argmax(axis=1) == labels for s in seeds], axis=0)
         for group in large:
             share, n = float(right[groups == group].mean()), counts[group]
             low, high = wilson_interval(share, n)

@@ -75,7 +75,7 @@ class Selector:
         radius = np.array([own[labels == c].mean() if counts[c] > 1 else typical for c in range(k)])
         return cls(centre, spread, weights, bias, centroids, radius)
 
-    def judge(self, features: NDArray[Any], labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def score(self, features: NDArray[Any], labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Confidence in the image's own label (0..1) and distance to its class's centroid (1: as far as originals).
 
         Args:
@@ -105,14 +105,14 @@ class Selector:
             OptionError: a share outside 0..1, or a class without an image.
         """
         check_share(share)
-        confidence, distance = self.judge(features, labels)
+        confidence, distance = self.score(features, labels)
         limits = [_limits(confidence[labels == c], distance[labels == c], share) for c in range(len(self.bias))]
         least, most = np.array(limits).T
         return replace(self, least_confidence=least, most_distance=most)
 
     def accepts(self, features: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`[N]`, which images pass both limits."""
-        return np.array([reason is None for reason in self.reasons(*self.judge(features, labels), labels)], np.bool_)
+        return np.array([reason is None for reason in self.reasons(*self.score(features, labels), labels)], np.bool_)
 
     def reasons(self, confidence: Floats, distance: Floats, labels: NDArray[np.int64]) -> list[str | None]:
         """Why each image is left out: "low_confidence", "far_from_class", or `None` where it is kept."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from synthbank.catalogue import JobRow, queries
 from synthbank.metrics.utility import agreement_scores, mode_scores
 from synthbank.models import scoring_size
-from synthbank.records import Score, Split
+from synthbank.records import MAX_IMAGES, Score, Split
 from synthbank.workflows.bank import Bank
-from synthbank.workflows.evaluation.utility import MOST_SYNTHETIC, PROBE_NETWORK, fold_of
+from synthbank.workflows.evaluation.utility import PROBE_NETWORK, fold_of
 from synthbank.workflows.frozen import Embedder
 from synthbank.workflows.models.load import origin_of
 
@@ -22,7 +22,7 @@ class BiasReport:
     scores: tuple[Score, ...]
 
 
-def bias(bank: Bank, job_id: str, *, max_synthetic: int = MOST_SYNTHETIC, seed: int = 0) -> BiasReport:
+def bias(bank: Bank, job_id: str, *, max_synthetic: int = MAX_IMAGES, seed: int = 0) -> BiasReport:
     """Coverage of rare modes and of groups, and agreement of a real-trained classifier with the labels.
 
     Args:
@@ -39,18 +39,18 @@ def bias(bank: Bank, job_id: str, *, max_synthetic: int = MOST_SYNTHETIC, seed: 
     embed = Embedder(PROBE_NETWORK)
     protocol = f"{PROBE_NETWORK}-{scoring_size(dataset.size)}"
     scores = mode_scores(
-        real=embed(fold.train.images),
+        train=embed(fold.train.images),
+        test=embed(fold.test.images),
         fake=embed(fold.synthetic.images),
-        held_out=embed(fold.test.images),
         groups=[names[g] for g in fold.train_groups],
         protocol=protocol,
         seed=seed,
     )
     scores += agreement_scores(
         train=fold.train,
-        train_groups=fold.train_groups,
         test=fold.test,
-        synthetic=fold.synthetic,
+        fake=fold.synthetic,
+        train_groups=fold.train_groups,
         embed=embed,
         protocol=protocol,
         seed=seed,

@@ -19,8 +19,8 @@ from synthbank.config import TrainConfig
 from synthbank.data import assign_splits
 from synthbank.errors import OptionError
 from synthbank.fingerprint import set_fingerprint
-from synthbank.metrics.utility import Fold, Judgement, UtilityPlan, each_group_out, split_folds
-from synthbank.records import ImageSpec, Score, Split
+from synthbank.metrics.utility import Fold, UtilityConclusion, UtilityPlan, leave_one_group_out, split_folds
+from synthbank.records import MAX_IMAGES, ImageSpec, Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import require_dataset
 from synthbank.workflows.evaluation.utility import control_draws, fold_of, judge_folds
@@ -42,7 +42,7 @@ class CrossReport:
     folds: tuple[str, ...]
     """Names of the folds' data sets."""
     jobs: tuple[str, ...]
-    judgements: tuple[Judgement, ...]
+    conclusions: tuple[UtilityConclusion, ...]
     scores: tuple[Score, ...]
     left_out: tuple[str, ...]
     seconds: float
@@ -50,7 +50,7 @@ class CrossReport:
     @property
     def verdict(self) -> tuple[str, ...]:
         """One sentence a classifier."""
-        return tuple(j.sentence for j in self.judgements)
+        return tuple(c.sentence for c in self.conclusions)
 
 
 def cross_utility(
@@ -60,7 +60,7 @@ def cross_utility(
     *,
     n_folds: int | None,
     plan: UtilityPlan | None = None,
-    max_synthetic: int = 2048,
+    max_synthetic: int = MAX_IMAGES,
     budget_sec: float | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -97,7 +97,7 @@ def cross_utility(
                 queries.get_model(queries.get_job(jobs[-1], session=session).model_id, session=session)
             )
     plan = replace(plan or UtilityPlan(), affine=affine)
-    scores, judgements, left_out = judge_folds(
+    scores, conclusions, left_out = judge_folds(
         folds,
         plan,
         names,
@@ -116,7 +116,7 @@ def cross_utility(
         )
     folds_named = tuple(p.name for p in parts)
     seconds = time.perf_counter() - start
-    return CrossReport(dataset, folds_named, tuple(jobs), tuple(judgements), tuple(scores), left_out, seconds)
+    return CrossReport(dataset, folds_named, tuple(jobs), tuple(conclusions), tuple(scores), left_out, seconds)
 
 
 def cross_utility_of_job(
@@ -179,7 +179,9 @@ def fold_datasets(bank: Bank, dataset: DatasetRow, n_folds: int | None, *, seed:
     groups = [row.group_id or row.name for row in rows]
     numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     labels = np.array([dataset.class_names.index(row.class_name or "") for row in rows], np.int64)
-    masks = each_group_out(numbers, labels) if n_folds is None else split_folds(labels, numbers, n_folds, seed=seed)
+    masks = (
+        leave_one_group_out(numbers, labels) if n_folds is None else split_folds(labels, numbers, n_folds, seed=seed)
+    )
     kind = "group-out" if n_folds is None else f"fold-of-{n_folds}"
     return [_fold_dataset(bank, dataset, rows, mask, f"{kind}-s{seed}-{i}", seed) for i, mask in enumerate(masks)]
 

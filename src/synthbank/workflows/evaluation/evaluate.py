@@ -24,7 +24,7 @@ from synthbank.models import (
     networks_inside,
     scoring_size,
 )
-from synthbank.records import LabelledImages, Score, Split
+from synthbank.records import MAX_IMAGES, LabelledImages, Score, Split
 from synthbank.storage import decode_png
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
@@ -60,7 +60,7 @@ def evaluate(
     bank: Bank,
     job_id: str,
     *,
-    max_images: int = 2048,
+    max_images: int = MAX_IMAGES,
     n_resamples: int = 200,
     seed: int = 0,
     encoder: Path | None = None,
@@ -103,7 +103,7 @@ def evaluate(
         scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed, embed=embed)
     on_stage("pixels")
     rng = np.random.default_rng(stable_seed(seed, "pixels"))
-    scores += evaluate_pixels(real=test, fake=fake, floor_real=floor, rng=rng, n_resamples=n_resamples)
+    scores += evaluate_pixels(train=floor, test=test, fake=fake, rng=rng, n_resamples=n_resamples)
     on_stage("Inception")
     scores += inception_scores(bank.settings.inception, real=test.images, fake=fake.images)
     with bank.catalogue.session() as session:
@@ -139,7 +139,7 @@ def _in_space(
         for images in (sets.test, sets.fake, sets.floor)
     )
     if network.name == SCORING_NETWORK and len(train):
-        new = novelty(train=train, held_out=real, fake=synthetic)
+        new = novelty(train=train, test=real, fake=synthetic)
         by_image = {i: {"novelty": float(v)} for i, v in zip(sets.fake.ids, new, strict=True)}
         with bank.catalogue.session() as session:
             queries.add_image_scores(by_image, session=session)
@@ -148,12 +148,12 @@ def _in_space(
             bank, sets.job_id, network.name, features, {"train": sets.floor, "test": sets.test, "synthetic": sets.fake}
         )
     return evaluate_features(
-        real=real,
+        train=train,
+        test=real,
         fake=synthetic,
-        floor_real=train,
-        real_labels=sets.test.labels,
+        train_labels=sets.floor.labels,
+        test_labels=sets.test.labels,
         fake_labels=sets.fake.labels,
-        floor_labels=sets.floor.labels,
         class_names=sets.test.class_names,
         network=network.name,
         input_size=side,

@@ -11,10 +11,10 @@ import numpy as np
 
 from synthbank.metrics import frechet_distance, inception_score
 from synthbank.models.features.inception import load_inception
-from synthbank.records import Score, UInt8Images
+from synthbank.records import FD_BIASED_BELOW, Score, UInt8Images
 
 _MISSING = "not computed: Inception weights missing (set SYNTHBANK_INCEPTION to inception-2015-12-05.pt)"
-_BIASED = "biased below 2048 images: read KID first"
+_BIASED = f"biased below {FD_BIASED_BELOW} images: read KID first"
 
 
 def inception_scores(weights: Path | None, *, real: UInt8Images, fake: UInt8Images) -> Sequence[Score]:
@@ -35,7 +35,7 @@ def inception_scores(weights: Path | None, *, real: UInt8Images, fake: UInt8Imag
     network = load_inception(weights)
     real_features, _ = network(real)
     fake_features, probabilities = network(fake)
-    note = _BIASED if min(len(real), len(fake)) < 2048 else None
+    note = _BIASED if min(len(real), len(fake)) < FD_BIASED_BELOW else None
     seconds = time.perf_counter() - start
     fid = frechet_distance(real=real_features, fake=fake_features)
     mean, deviation = inception_score(

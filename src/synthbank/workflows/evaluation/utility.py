@@ -20,14 +20,14 @@ from synthbank.errors import InputError, StateError
 from synthbank.metrics.utility import (
     AffineDraws,
     Fold,
-    Judgement,
     Trial,
+    UtilityConclusion,
     UtilityPlan,
     run_trials,
     utility_scores,
 )
 from synthbank.metrics.utility import shifts as all_shifts
-from synthbank.records import LabelledImages, Score, Split
+from synthbank.records import MAX_IMAGES, LabelledImages, Score, Split
 from synthbank.reports import regime_groups
 from synthbank.storage import write_atomic
 from synthbank.workflows.bank import Bank
@@ -38,7 +38,6 @@ from synthbank.workflows.models.load import origin_of
 
 PROBE_NETWORK = "lite1"
 """Not the network that `projected` looks through, nor the one that selects."""
-MOST_SYNTHETIC = 2048
 CURVE_SHARES = (0.1, 0.25, 0.5, 1.0)
 CURVE_RATIOS = (0.5, 1.0, 2.0, 4.0)
 
@@ -49,7 +48,7 @@ class UtilityReport:
 
     job: JobRow
     dataset: DatasetRow
-    judgements: tuple[Judgement, ...]
+    conclusions: tuple[UtilityConclusion, ...]
     scores: tuple[Score, ...]
     left_out: tuple[str, ...]
     """What the budget did not allow."""
@@ -61,7 +60,7 @@ class UtilityReport:
     @property
     def verdict(self) -> tuple[str, ...]:
         """One sentence a classifier."""
-        return tuple(j.sentence for j in self.judgements)
+        return tuple(c.sentence for c in self.conclusions)
 
 
 def utility(
@@ -70,7 +69,7 @@ def utility(
     *,
     plan: UtilityPlan | None = None,
     budget_sec: float | None = None,
-    max_synthetic: int = MOST_SYNTHETIC,
+    max_synthetic: int = MAX_IMAGES,
     n_resamples: int = 1000,
     on_stage: Callable[[str], None] = lambda text: None,
 ) -> UtilityReport:
@@ -93,7 +92,7 @@ def utility(
     job, model, dataset = origin_of(bank, job_id)
     fold, names = fold_of(bank, dataset, [job_id], max_synthetic=max_synthetic)
     plan = replace(plan or UtilityPlan(), affine=control_draws(model))
-    scores, judgements, left_out = judge_folds(
+    scores, conclusions, left_out = judge_folds(
         [fold],
         plan,
         names,
@@ -111,7 +110,7 @@ def utility(
             session=session,
         )
     sizes = (len(fold.train), len(fold.test), len(fold.synthetic))
-    return UtilityReport(job, dataset, tuple(judgements), tuple(scores), left_out, *sizes, time.perf_counter() - start)
+    return UtilityReport(job, dataset, tuple(conclusions), tuple(scores), left_out, *sizes, time.perf_counter() - start)
 
 
 def utility_plan(
@@ -159,7 +158,7 @@ def judge_folds(
     n_resamples: int = 1000,
     memory: Path | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
-) -> tuple[list[Score], list[Judgement], tuple[str, ...]]:
+) -> tuple[list[Score], list[UtilityConclusion], tuple[str, ...]]:
     """The whole protocol on folds that are in memory: scores, verdicts, and what the budget left out.
 
     `memory` is a folder in which answers of finished classifiers are kept, so that the same call goes on from there.
@@ -173,8 +172,8 @@ def judge_folds(
         deadline=lambda: budget_sec is not None and time.perf_counter() - start > budget_sec,
         on_trial=on_stage,
     )
-    scores, judgements = utility_scores(trials, folds, plan, group_names=group_names, n_resamples=n_resamples)
-    return scores, judgements, trials.left_out
+    scores, conclusions = utility_scores(trials, folds, plan, group_names=group_names, n_resamples=n_resamples)
+    return scores, conclusions, trials.left_out
 
 
 class StoredTrials:
@@ -192,7 +191,7 @@ class StoredTrials:
         try:
             with np.load(self._folder / f"{key}.npz", allow_pickle=False) as file:
                 shifted = {name.removeprefix("shift-"): file[name] for name in file.files if name.startswith("shift-")}
-                return Trial(**json.loads(str(file["facts"])), answers=file["answers"], shifted=shifted)
+                return Trial(**json.loads(str(file["facts"])), probabilities=file["answers"], shifted=shifted)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
 
@@ -203,12 +202,12 @@ class StoredTrials:
         facts = json.dumps({name: getattr(trial, name) for name in names})
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {f"shift-{name}": answers for name, answers in trial.shifted.items()}
-        np.savez_compressed(buffer, facts=np.array(facts), answers=trial.answers, **arrays)
+        np.savez_compressed(buffer, facts=np.array(facts), answers=trial.probabilities, **arrays)
         write_atomic(self._folder / f"{key}.npz", buffer.getvalue())
 
 
 def fold_of(
-    bank: Bank, dataset: DatasetRow, job_ids: Sequence[str], *, max_synthetic: int = MOST_SYNTHETIC
+    bank: Bank, dataset: DatasetRow, job_ids: Sequence[str], *, max_synthetic: int = MAX_IMAGES
 ) -> tuple[Fold, tuple[str, ...]]:
     """The catalogued split with the accepted images of some jobs, and the names behind its group numbers.
 

@@ -98,7 +98,7 @@ class Typical(Selection):
     def _look(
         self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
     ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
-        confidence, distance = self.selector.judge(features, labels)
+        confidence, distance = self.selector.score(features, labels)
         reasons = self.selector.reasons(confidence, distance, labels)
         return reasons, {"confidence": confidence, "centroid_distance": distance}
 

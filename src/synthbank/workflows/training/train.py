@@ -25,7 +25,7 @@ from synthbank.errors import OptionError, StateError
 from synthbank.export import model_card_markdown
 from synthbank.fingerprint import bytes_sha256, set_fingerprint
 from synthbank.generation import build_gate
-from synthbank.metrics import kernel_distance, pairwise_diversity
+from synthbank.metrics import KID_SCALE, kernel_distance, pairwise_diversity
 from synthbank.models import (
     SCORING_NETWORK,
     ModelSpec,
@@ -219,7 +219,7 @@ def snapshot_scorer(reference: LabelledImages) -> Callable[[UInt8Images], Mappin
     def score(images: UInt8Images) -> Mapping[str, float]:
         fake = network.embed(batched(images), input_size=side)
         return {
-            "kid": 1000.0 * kernel_distance(real=real, fake=fake),
+            "kid": KID_SCALE * kernel_distance(real=real, fake=fake),
             "real_diversity": pairwise_diversity(real),
             "fake_diversity": pairwise_diversity(fake),
         }

@@ -66,11 +66,11 @@ class LinearProbe:
     ) -> float:
         """Weighted log-loss on the held-out parts; each part is `[N]`, true where held out."""
         total = 0.0
-        for held_out in folds:
-            model = _fitted(features[~held_out], train.labels[~held_out], train.weights[~held_out], strength)
-            found = _probabilities(model, features[held_out], train.n_classes)
-            own = found[np.arange(len(found)), train.labels[held_out]]
-            total -= float((train.weights[held_out] * np.log(np.maximum(own, 1e-12))).sum())
+        for validation in folds:
+            model = _fitted(features[~validation], train.labels[~validation], train.weights[~validation], strength)
+            found = _probabilities(model, features[validation], train.n_classes)
+            own = found[np.arange(len(found)), train.labels[validation]]
+            total -= float((train.weights[validation] * np.log(np.maximum(own, 1e-12))).sum())
         return total
 
 
