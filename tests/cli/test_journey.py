@@ -55,7 +55,7 @@ def test_run_walks_the_whole_way(whole_run):
     _, result, talk = whole_run
     assert result["counts"]["accepted"] == {"left": 6, "right": 6}
     assert sum(result["counts"]["originals"]["left"].values()) == 30
-    assert list(result["seconds"]) == ["ingest", "augment", "train", "generate", "evaluate", "report"]
+    assert list(result["seconds"]) == ["ingest", "expand", "train", "generate", "evaluate", "report"]
     assert "Traceback" not in talk
     page = Path(result["report"]).read_text()
     assert page.lower().startswith("<!doctype html>")

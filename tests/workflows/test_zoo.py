@@ -15,6 +15,7 @@ from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.evaluation.evaluate import evaluate
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.models.transfer import initial_weights, pull, push, read_package, zoo_names
+from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
 
 from .conftest import DATASET, MODEL, small_config
@@ -91,9 +92,9 @@ def test_a_folder_whose_card_records_no_gate_is_no_whole_model(pushed):
 
 
 def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, pushed):
-    cold = train(trained, DATASET, small_config(steps=4, seed=9), device="cpu")
-    warm = train(trained, DATASET, small_config(steps=4, seed=9, init=MODEL), device="cpu")
-    same = train(trained, DATASET, small_config(steps=4, seed=9, init=str(pushed)), device="cpu")
+    cold = train(trained, TrainRequest(DATASET, config=small_config(steps=4, seed=9), device="cpu"))
+    warm = train(trained, TrainRequest(DATASET, config=small_config(steps=4, seed=9, init=MODEL), device="cpu"))
+    same = train(trained, TrainRequest(DATASET, config=small_config(steps=4, seed=9, init=str(pushed)), device="cpu"))
     assert warm.run_id != cold.run_id
     assert warm.model.sha256 != cold.model.sha256
     assert warm.model.sha256 == same.model.sha256
@@ -111,7 +112,7 @@ def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, p
 
 def test_start_weights_of_another_architecture_are_refused(trained):
     with pytest.raises(OptionError, match="another architecture"):
-        train(trained, DATASET, small_config(architecture="sagan", init=MODEL), device="cpu")
+        train(trained, TrainRequest(DATASET, config=small_config(architecture="sagan", init=MODEL), device="cpu"))
     with trained.catalogue.session() as session:
         assert [r.architecture for r in queries.list_runs(session=session)] == ["projected"]  # none was begun
 
@@ -120,7 +121,12 @@ def test_an_original_takes_the_models_that_started_from_its_model_with_it(traine
     """What shaped the start weights shaped the model, whether they came from the bank or from elsewhere."""
     ingest(trained, "sample:ihc", name="other", options=IngestOptions(size=64))
     for name, init in (("child", MODEL), ("guest", str(pushed)), ("stranger", "none")):
-        train(trained, "other", small_config(steps=2, snapshot_every=2, init=init), device="cpu", model_name=name)
+        train(
+            trained,
+            TrainRequest(
+                "other", config=small_config(steps=2, snapshot_every=2, init=init), device="cpu", model_name=name
+            ),
+        )
     with trained.catalogue.session() as session:
         shaped = queries.model_originals(MODEL, session=session)
         assert set(shaped) <= set(queries.model_originals("child", session=session))

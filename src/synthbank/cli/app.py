@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from synthbank import __version__
-from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service
+from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service, train
 from synthbank.cli.output import at_bank, escaped, talk
 from synthbank.errors import SetupError, SynthBankError
 
@@ -24,7 +24,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            talk("interrupted; the same command goes on from here")
+            talk("interrupted; repeat the command to resume")
             raise typer.Exit(_INTERRUPTED) from None
 
 
@@ -56,7 +56,7 @@ def _root(
         check_system()
 
 
-for module in (run, data, models, images, judge, reader, bank, service, cloud, doctor):
+for module in (run, data, train, models, images, judge, reader, bank, service, cloud, doctor):
     module.register(app)
 
 
