@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from synthbank.catalogue import queries
 from synthbank.errors import BusyError, OptionError
 from synthbank.service import ServiceSettings
-from synthbank.service.access import RateLimiter, sign
+from synthbank.service.access import sign
+from synthbank.service.rate_limit import RateLimiter
 from synthbank.service.settings import resolve
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
