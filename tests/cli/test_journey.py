@@ -98,7 +98,7 @@ def test_every_reporting_command_prints_one_json_object(whole_run, cli, tmp_path
         ["evaluate", "--resamples", 2],
         ["report", "--to", tmp_path / "r.html"],
         ["generate", result["model"], "-n", 3, "--seed", 5],
-        ["augment", "tiles", "--preview", tmp_path / "sheet.png"],
+        ["expand", "tiles", "--preview", tmp_path / "sheet.png"],
         ["export", "--job", result["job"], "--to", tmp_path / "set.npz", "--format", "npz"],
     ):
         ran = cli(*words, "--bank", bank, "--json")

@@ -66,7 +66,7 @@ def demo(
         device=device,
     )
     request = RunRequest("sample:ihc", n, training, seed=seed, trained_model="zoo:ihc-64" if from_zoo else None)
-    _run(request, bank_path, json)
+    _run_all(request, bank_path, json)
 
 
 def run(
@@ -118,7 +118,7 @@ def run(
         seed=seed,
     )
     if not dry_run:
-        _run(request, bank_path, json)
+        _run_all(request, bank_path, json)
         return
     planned = plan(request)
     if json:
@@ -145,12 +145,12 @@ class _Talker:
         return self._line
 
 
-def _run(request: RunRequest, bank_path: Path | None, json: bool) -> None:
-    from synthbank.workflows.run import run as run_all
+def _run_all(request: RunRequest, bank_path: Path | None, json: bool) -> None:
+    from synthbank.workflows.run import run
 
     talker = _Talker()
     with opened(bank_path) as bank:
-        result = run_all(
+        result = run(
             bank,
             request,
             on_stage=talker.stage,

@@ -64,8 +64,8 @@ def get_dataset(name: Name, service: ServiceDep, caller: Viewer) -> DatasetOut:
         return DatasetOut.of(row, queries.split_counts(row.id, session=session))
 
 
-@router.get("/datasets/{name}/augmentation", response_class=Response, responses=PNG)
-def get_augmentation(
+@router.get("/datasets/{name}/expansion", response_class=Response, responses=PNG)
+def get_expansion_sheet(
     name: Name,
     service: ServiceDep,
     caller: Viewer,
@@ -78,7 +78,7 @@ def get_augmentation(
         known = queries.list_expansions(row.id, session=session)
     if not known:
         raise NotFoundError(
-            "This data set was not expanded", got=name, next_step=f"synthbank augment {name} --preview sheet.png"
+            "This data set was not expanded", got=name, next_step=f"synthbank expand {name} --preview sheet.png"
         )
     return Response(expansion_sheet(service.bank, row), media_type="image/png", headers=KEEP)
 
