@@ -90,11 +90,11 @@ def models_pull(
     bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Enter a model into the bank, ready to generate; every file is checked against its hash."""
-    from synthbank.workflows.models.transfer import pull
+    """Import a model into the bank, ready to generate; every file is checked against its hash."""
+    from synthbank.workflows.models.transfer import import_model
 
     with opened(bank_path) as bank:
-        row = pull(bank, source, name=name)
+        row = import_model(bank, source, name=name)
     if json:
         say_json(row)
         return

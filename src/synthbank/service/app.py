@@ -25,7 +25,6 @@ from synthbank.service.state import Service
 from synthbank.service.supervisor import Supervisor
 from synthbank.service.watch import JobWatch
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.models.adopt import adopt_model
 
 _DESCRIPTION = """\
 Makes synthetic biomedical images on request, and keeps every one of them in a catalogue. Synthetic images are not
@@ -66,7 +65,9 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, metrics: ServiceMet
     secret = settings.signing_secret()
     with open_bank(settings) as bank:
         if settings.vertex.storage_uri is not None:
-            adopt_model(bank, settings.vertex.storage_uri)
+            from synthbank.workflows.models.transfer import import_model  # which loads torch
+
+            import_model(bank, settings.vertex.storage_uri)
         service = Service(
             settings=settings,
             bank=bank,

@@ -27,7 +27,7 @@ from synthbank.workflows.evaluation.bias import bias
 from synthbank.workflows.evaluation.evaluate import EvaluateReport, check_test_originals, evaluate
 from synthbank.workflows.evaluation.report import write_report
 from synthbank.workflows.generation.generate import GenerateReport, GenerateRequest, generate
-from synthbank.workflows.models.transfer import pull
+from synthbank.workflows.models.transfer import import_model
 from synthbank.workflows.training.configure import Resolved, configure
 from synthbank.workflows.training.launch import processes
 from synthbank.workflows.training.requests import TrainReport, TrainRequest
@@ -139,7 +139,7 @@ def run(
         assert model is not None
     else:
         with stage("pull"):
-            model = pull(bank, request.trained_model)
+            model = import_model(bank, request.trained_model)
     with stage("generate"):
         generated = generate(bank, GenerateRequest(model.id, request.n, seed=request.seed))
     with stage("evaluate"):
