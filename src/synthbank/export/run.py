@@ -106,8 +106,8 @@ def _facts(
     model = queries.get_model(name, session=session)
     if class_name is not None and class_name not in model.class_names:
         raise OptionError(f"Model '{name}' has no such class", got=class_name, allowed=model.class_names)
-    found = queries.count_images(session=session, job_id=job_id, model_id=model_id)
-    wanted = {key: of_class for key, of_class in found.items() if class_name in (None, key)}
+    counts_by_class = queries.count_images(session=session, job_id=job_id, model_id=model_id)
+    wanted = {key: of_class for key, of_class in counts_by_class.items() if class_name in (None, key)}
     accepted = {key: of_class.get(Verdict.ACCEPTED, 0) for key, of_class in wanted.items()}
     counts = {key: n if limit is None else min(n, limit) for key, n in accepted.items() if n}
     withdrawn = sum(of_class.get(Verdict.WITHDRAWN, 0) for of_class in wanted.values())
