@@ -10,7 +10,7 @@ from synthbank.settings import Settings
 from synthbank.storage import encode_png
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import IngestOptions, default_name, ingest
-from synthbank.workflows.delivery.export import deliver
+from synthbank.workflows.delivery.export import ExportRequest, export
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.maintenance.verify import verify
 from synthbank.workflows.models.transfer import import_model
@@ -47,7 +47,7 @@ def test_a_bank_in_a_bucket(bucket, tmp_path):
         assert report.accepted == {"dab_negative": 5, "dab_positive": 5}
         assert verify(bank).sound
         for target in (f"{bucket}/out", f"{bucket}/out.zip"):
-            deliver(bank, target, job_id=report.job.id)
+            export(bank, ExportRequest(target=target, job_id=report.job.id))
         names = {path.rsplit("/", 1)[1] for path in files.find(f"{bucket}/out")}
         assert {"README.md", "metadata.csv"} <= names
         assert sum(name.endswith(".png") for name in names) == 10

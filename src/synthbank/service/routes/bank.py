@@ -27,7 +27,7 @@ from synthbank.service.schemas import (
 )
 from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.data.preview import expansion_sheet
-from synthbank.workflows.delivery.export import deliver_to_store, stored_key
+from synthbank.workflows.delivery.export import ExportRequest, export_to_store, stored_key
 from synthbank.workflows.delivery.image_files import original_file
 
 router = APIRouter(prefix="/v1", tags=["bank"], responses=ERRORS)
@@ -124,14 +124,14 @@ def evaluation_progress(
 @router.post("/exports", status_code=201)
 def create_export(body: ExportBody, service: ServiceDep, caller: Maker) -> ExportOut:
     """Pack the accepted images of a model or job as one file, with metadata and card."""
-    result = deliver_to_store(
-        service.bank,
+    request = ExportRequest(
         fmt=body.format,
         job_id=body.job,
         model_id=body.model,
         class_name=body.class_name,
         limit=body.limit or service.settings.max_images,
     )
+    result = export_to_store(service.bank, request)
     with service.bank.catalogue.session() as session:
         row = next(row for row in queries.list_exports(session=session) if row.target == result.target)
         queries.add_audit("export", actor=caller.actor, subject_kind="export", subject_id=str(row.id), session=session)
