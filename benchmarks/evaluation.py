@@ -28,7 +28,7 @@ from synthbank.models import FeatureNetwork, batched, load_feature_network, scor
 from synthbank.models.features.base import to_input
 from synthbank.records import LabelledImages, UInt8Images
 from synthbank.storage import ArrayCache
-from synthbank.workflows.features import cached_features
+from synthbank.workflows.features import Embedder
 
 CLASSES = ("a", "b")
 
@@ -87,7 +87,7 @@ def bare_seconds(network: FeatureNetwork, images: UInt8Images, side: int) -> flo
 
 def cached_seconds(cache: ArrayCache, network: FeatureNetwork, images: UInt8Images, side: int) -> float:
     start = time.perf_counter()
-    cached_features(cache, network, batched(images), input_size=side)
+    Embedder(network, cache=cache, input_size=side)(images)
     return time.perf_counter() - start
 
 
@@ -98,7 +98,7 @@ def whole(tiles: UInt8Images, n: int, side: int) -> dict[str, float]:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cache = ArrayCache(Path(folder) / "features.db")
-        features = [cached_features(cache, network, batched(s.images), input_size=side) for s in (test, fake, train)]
+        features = [Embedder(network, cache=cache, input_size=side)(s.images) for s in (test, fake, train)]
     embedded = time.perf_counter()
     scores = evaluate_features(
         train=features[2],

@@ -169,6 +169,57 @@ def test_the_table_allows_nothing_that_no_file_needs():
     assert not needless
 
 
+# a sub-room of workflows imports itself, the files below the sub-rooms, and what stands left of it
+SUB_ROOMS = ("data", "models", "training", "generation", "evaluation", "delivery", "maintenance")
+BELOW_SUB_ROOMS = {"bank", "lease", "devices", "features"}
+
+
+def _allowed_inside_workflows(part: str) -> set[str]:
+    if part in SUB_ROOMS:
+        return BELOW_SUB_ROOMS | set(SUB_ROOMS[: SUB_ROOMS.index(part) + 1])
+    return BELOW_SUB_ROOMS if part in BELOW_SUB_ROOMS else BELOW_SUB_ROOMS | set(SUB_ROOMS)
+
+
+@pytest.mark.parametrize("part", [*SUB_ROOMS, *sorted(BELOW_SUB_ROOMS), "run"])
+def test_a_sub_room_of_workflows_imports_only_what_stands_below_or_left_of_it(part):
+    folder = PACKAGE / "workflows"
+    files = sorted((folder / part).rglob("*.py")) if part in SUB_ROOMS else [folder / f"{part}.py"]
+    assert all(path.exists() for path in files)
+    assert files
+    wrong = [
+        (path.name, name)
+        for path in files
+        for target, name in _own_imports(path)
+        if target.startswith("workflows.") and target.removeprefix("workflows.") not in _allowed_inside_workflows(part)
+    ]
+    assert not wrong, f"workflows.{part} may not import {wrong}"
+
+
+def test_every_part_of_workflows_has_its_place():
+    parts = {p.stem for p in (PACKAGE / "workflows").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert parts - {"__init__"} == {*SUB_ROOMS, *BELOW_SUB_ROOMS, "run"}
+
+
+def test_one_place_alone_runs_a_frozen_network():
+    callers = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES
+        if _room(path) != "models"  # there `embed` is a layer, or the method itself
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "embed"
+    ]
+    assert callers == ["workflows/features.py"]
+
+
+@pytest.mark.parametrize("module", ["models.load", "evaluation.report", "evaluation.evaluate", "generation.selection"])
+def test_loading_a_model_a_report_and_an_evaluation_need_nothing_of_training(module):
+    code = f"import sys, synthbank.workflows.{module}\nprint(*sys.modules, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    barred = ("synthbank.training", "synthbank.workflows.training", "lightning_fabric")
+    assert f"synthbank.workflows.{module}" in loaded
+    assert not [name for name in loaded if name.startswith(barred)]
+
+
 def test_every_room_is_a_package_that_says_what_it_holds():
     assert set(MAY_IMPORT) >= ROOMS
     for room in sorted(ROOMS):
@@ -184,32 +235,6 @@ def test_rooms_form_no_cycle():
             graph[_room(path)] |= {t.split(".")[0] for t, _ in _own_imports(path)} & ROOMS - {_room(path)}
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
     assert order.index("models") < order.index("training") < order.index("workflows") < order.index("cli")
-
-
-def _module_imports(tree: ast.AST) -> Iterator[str]:
-    """Like `_imports`, without what is imported for type checkers alone: nothing runs it."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield from _imports(node)
-        else:
-            yield from _module_imports(node)
-
-
-def _modules() -> dict[str, Path]:
-    parts = {f: f.relative_to(PACKAGE.parent).with_suffix("").parts for f in FILES}
-    return {".".join(names).removesuffix(".__init__"): file for file, names in parts.items()}
-
-
-def test_modules_form_no_cycle_even_through_imports_inside_functions():
-    modules = _modules()
-    graph = {}
-    for name, path in modules.items():
-        targets = {t if t in modules else t.rpartition(".")[0] for t in _module_imports(ast.parse(path.read_text()))}
-        graph[name] = targets & modules.keys() - {name}
-    order = list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
-    assert order.index("synthbank.service.state") < order.index("synthbank.service.access")
 
 
 def test_the_first_row_needs_only_the_standard_library_numpy_pydantic_and_yaml():

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-SAID = "interrupted; repeat the command to resume"
+SAID = "interrupted; the same command goes on from here"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from synthbank.reports.measures import leading_network, measure_of, parts_of
 from synthbank.storage import ArrayCache
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.evaluation.evaluate import evaluate, load_synthetic
-from synthbank.workflows.features import cached_features, clear_features
+from synthbank.workflows.features import Embedder, clear_features
 from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
 
 from .conftest import DATASET, MODEL
@@ -141,18 +141,18 @@ def test_features_come_from_the_cache_and_broken_entries_do_not(trained, monkeyp
     images = load_split(trained, dataset, Split.TEST).images.images[:6]
     cache = ArrayCache(trained.settings.feature_cache)
     plain = network.embed([images], input_size=128)
-    np.testing.assert_allclose(cached_features(cache, network, [images], input_size=128), plain, atol=1e-4)
+
+    def embed(some):
+        return Embedder(network, cache=cache, input_size=128)(some)
+
+    np.testing.assert_allclose(embed(images), plain, atol=1e-4)
     asked = []
     monkeypatch.setattr(
         FeatureNetwork, "embed", lambda self, batches, **_: asked.extend(len(b) for b in batches) or plain
     )
-    np.testing.assert_allclose(
-        cached_features(cache, network, [images[:2], images[2:]], input_size=128), plain, atol=1e-4
-    )
+    np.testing.assert_allclose(embed(images[[1, 0, 2, 3, 4, 5]])[[1, 0, 2, 3, 4, 5]], plain, atol=1e-4)
     assert asked == []
     monkeypatch.undo()
     assert clear_features(trained) > 0
     cache.path.write_bytes(b"broken" * 1000)
-    np.testing.assert_allclose(
-        cached_features(cache, network, [images, images[:1]], input_size=128)[:6], plain, atol=1e-4
-    )
+    np.testing.assert_allclose(embed(np.concatenate([images, images[:1]]))[:6], plain, atol=1e-4)

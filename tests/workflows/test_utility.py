@@ -5,10 +5,11 @@ from synthbank.catalogue import queries
 from synthbank.errors import OptionError, StateError
 from synthbank.metrics.utility import UtilityPlan
 from synthbank.records import Split
+from synthbank.workflows import features
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.evaluation.cross_validation import cross_utility, fold_datasets, fold_number
 from synthbank.workflows.evaluation.utility import fold_of, regime_table, utility
-from synthbank.workflows.frozen import Embedder
+from synthbank.workflows.features import Embedder
 from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
 
 from .conftest import DATASET, MODEL
@@ -25,7 +26,7 @@ def thumbnails(monkeypatch):
         n, channels, side, _ = images.shape
         return images.reshape(n, channels, 8, side // 8, 8, side // 8).mean(axis=(3, 5)).reshape(n, -1)
 
-    monkeypatch.setattr("synthbank.workflows.evaluation.utility.Embedder", lambda network: embed)
+    monkeypatch.setattr("synthbank.workflows.evaluation.utility.Embedder", lambda network, cache: embed)
 
 
 def test_utility_becomes_rows_with_groups_details_and_a_verdict(trained):
@@ -86,8 +87,6 @@ def test_cross_validation_asks_for_a_generator_of_each_fold(trained, thumbnails)
 
 
 def test_embedding_twice_computes_once(monkeypatch):
-    from synthbank.workflows import frozen
-
     calls = []
 
     class Network:
@@ -98,7 +97,7 @@ def test_embedding_twice_computes_once(monkeypatch):
             calls.append(len(found))
             return np.pad(found, ((0, 0), (0, 1))).astype(np.float32)
 
-    monkeypatch.setattr(frozen, "load_feature_network", lambda name: Network())
+    monkeypatch.setattr(features, "load_feature_network", lambda name: Network())
     images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
     embed = Embedder("any")
     first = embed(images[[0, 1, 1]])

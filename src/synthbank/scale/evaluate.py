@@ -16,7 +16,7 @@ from synthbank.scale.cluster import check_version, cluster, task, width
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.evaluation.evaluate import EvaluateReport
 from synthbank.workflows.evaluation.evaluate import evaluate as evaluate_here
-from synthbank.workflows.features import Embedder, embed_here
+from synthbank.workflows.features import Backend, embed_batches
 
 _AHEAD = 2
 
@@ -33,23 +33,23 @@ def evaluate(bank: Bank, job_id: str, *, on: str, **options: Any) -> EvaluateRep
         **options: as in `workflows.evaluation.evaluate.evaluate`.
     """
     with cluster(on, storage_url=None) as ray:
-        return evaluate_here(bank, job_id, embed=embedder(ray), **options)
+        return evaluate_here(bank, job_id, backend=backend(ray), **options)
 
 
-def embedder(ray: Any) -> Embedder:
-    """Computes the features of packaged networks on the cluster, some batches ahead of who asks for them."""
+def backend(ray: Any) -> Backend:
+    """The features of registered networks, computed on the cluster some batches ahead; others are computed here."""
     remote, ahead = task(ray, embed), _AHEAD * width(ray)
 
-    def spread(
+    def compute(
         network: FeatureNetwork, batches: Iterable[UInt8Images], input_size: int
     ) -> Iterator[NDArray[np.float32]]:
         if network.name not in feature_networks:
-            return embed_here(network, batches, input_size)
+            return embed_batches(network, batches, input_size)
         return _in_order(
             ray, lambda batch: remote(__version__, network.name, network.fingerprint, batch, input_size), batches, ahead
         )
 
-    return spread
+    return compute
 
 
 def embed(version: str, network: str, fingerprint: str, batch: UInt8Images, input_size: int) -> NDArray[np.float32]:
@@ -57,7 +57,7 @@ def embed(version: str, network: str, fingerprint: str, batch: UInt8Images, inpu
     check_version(version)
     loaded = load_feature_network(network)
     assert loaded.fingerprint == fingerprint, f"other weights of {network} on this worker"
-    return loaded.embed([batch], input_size=input_size)
+    return next(embed_batches(loaded, [batch], input_size))
 
 
 def _in_order(

@@ -1,20 +1,22 @@
-"""The parts of one running service, handed to every route."""
+"""What one running service holds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
-from synthbank.service.evaluations import EvaluationQueue
-from synthbank.service.monitoring import ServiceMetrics
-from synthbank.service.rate_limit import RateLimiter
-from synthbank.service.regeneration import Regenerator
 from synthbank.service.settings import ServiceSettings
-from synthbank.service.supervisor import Supervisor
-from synthbank.service.watch import JobWatch
 from synthbank.workflows.bank import Bank
+
+if TYPE_CHECKING:
+    from synthbank.service.access import RateLimiter
+    from synthbank.service.helper import Helper
+    from synthbank.service.judge import Judge
+    from synthbank.service.measures import Measures
+    from synthbank.service.supervisor import Supervisor
+    from synthbank.service.watch import JobWatch
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,16 @@ class Service:
     bank: Bank
     secret: bytes
     limiter: RateLimiter
-    metrics: ServiceMetrics
+    measures: Measures
     supervisor: Supervisor
     watch: JobWatch
-    regenerator: Regenerator
-    evaluations: EvaluationQueue
+    helper: Helper
+    judge: Judge
 
 
 def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+    found: Service = request.app.state.service
+    return found
 
 
 ServiceDep = Annotated[Service, Depends(_service)]

@@ -10,7 +10,7 @@ from synthbank.models import scoring_size
 from synthbank.records import MAX_IMAGES, Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.evaluation.utility import PROBE_NETWORK, fold_of
-from synthbank.workflows.frozen import Embedder
+from synthbank.workflows.features import Embedder, feature_cache
 from synthbank.workflows.models.load import origin_of
 
 
@@ -36,7 +36,7 @@ def bias(bank: Bank, job_id: str, *, max_synthetic: int = MAX_IMAGES, seed: int 
     """
     job, _, dataset = origin_of(bank, job_id)
     fold, names = fold_of(bank, dataset, [job_id], max_synthetic=max_synthetic)
-    embed = Embedder(PROBE_NETWORK)
+    embed = Embedder(PROBE_NETWORK, cache=feature_cache(bank))
     protocol = f"{PROBE_NETWORK}-{scoring_size(dataset.size)}"
     scores = mode_scores(
         train=embed(fold.train.images),

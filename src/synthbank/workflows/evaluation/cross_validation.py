@@ -23,10 +23,9 @@ from synthbank.metrics.utility import Fold, UtilityConclusion, UtilityPlan, leav
 from synthbank.records import MAX_IMAGES, ImageSpec, Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import require_dataset
-from synthbank.workflows.evaluation.utility import control_draws, fold_of, judge_folds
+from synthbank.workflows.evaluation.utility import control_draws, fold_of, score_folds
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.models.load import origin_of
-from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
 
 JobOfFold = Callable[[DatasetRow], str]
@@ -98,14 +97,8 @@ def cross_utility(
                 queries.get_model(queries.get_job(jobs[-1], session=session).model_id, session=session)
             )
     plan = replace(plan or UtilityPlan(), affine=affine)
-    scores, conclusions, left_out = judge_folds(
-        folds,
-        plan,
-        names,
-        budget_sec=budget_sec,
-        n_resamples=n_resamples,
-        memory=bank.runs_dir / "utility",
-        on_stage=on_stage,
+    scores, conclusions, left_out = score_folds(
+        bank, folds, plan, names, budget_sec=budget_sec, n_resamples=n_resamples, on_stage=on_stage
     )
     with bank.catalogue.session() as session:
         queries.add_scores(
@@ -165,7 +158,7 @@ def trained_job(bank: Bank, config: TrainConfig, *, n: int, device: str = "auto"
     """The usual generator of a fold: trained with `config`, then `n` accepted images of each class."""
 
     def make(part: DatasetRow) -> str:
-        report = train(bank, TrainRequest(part.name, config=config, device=device))
+        report = train(bank, part.name, config, device=device)
         if report.model is None:
             raise OptionError("The training of a fold was stopped", got=part.name, next_step="run the same again")
         return generate(bank, GenerateRequest(report.model.id, n, seed=seed), device="cpu").job.id

@@ -17,7 +17,6 @@ from synthbank.models import (
     SCORING_NETWORK,
     FeatureNetwork,
     ModelSpec,
-    batched,
     feature_networks,
     load_encoder,
     load_feature_network,
@@ -30,7 +29,7 @@ from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.evaluation.feature_map import store_map
 from synthbank.workflows.evaluation.inception import inception_scores
-from synthbank.workflows.features import Embedder, cached_features, embed_here, feature_cache
+from synthbank.workflows.features import Backend, Embedder, embed_batches, feature_cache
 from synthbank.workflows.models.load import origin_of
 
 
@@ -65,7 +64,7 @@ def evaluate(
     seed: int = 0,
     encoder: Path | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
-    embed: Embedder = embed_here,
+    backend: Backend = embed_batches,
 ) -> EvaluateReport:
     """Score the accepted images of a job against the test originals of the data set its model was trained on.
 
@@ -79,7 +78,7 @@ def evaluate(
         seed: of every random subset.
         encoder: a frozen encoder of the user's own as one more feature space; `None`: the setting's, if any.
         on_stage: told what is going on.
-        embed: who computes features, here or elsewhere.
+        backend: computes features, here or elsewhere.
 
     Raises:
         StateError: nothing was accepted, or the data set has no test originals.
@@ -100,7 +99,7 @@ def evaluate(
     scores: list[Score] = []
     for network, inside in _spaces(model, encoder or bank.settings.encoder):
         on_stage(f"features and scores in {network.name}")
-        scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed, embed=embed)
+        scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed, backend=backend)
     on_stage("pixels")
     rng = np.random.default_rng(stable_seed(seed, "pixels"))
     scores += evaluate_pixels(train=floor, test=test, fake=fake, rng=rng, n_resamples=n_resamples)
@@ -129,15 +128,12 @@ def check_test_originals(dataset_name: str, n: int) -> None:
 
 
 def _in_space(
-    bank: Bank, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int, embed: Embedder
+    bank: Bank, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int, backend: Backend
 ) -> list[Score]:
     """Scores in one feature space; in the judge's own, a map is kept and every synthetic image learns how new it is."""
-    cache = feature_cache(bank)
     side = getattr(network, "input_size", scoring_size(sets.test.images.shape[-1]))
-    real, synthetic, train = (
-        cached_features(cache, network, batched(images.images), input_size=side, embed=embed)
-        for images in (sets.test, sets.fake, sets.floor)
-    )
+    embed = Embedder(network, cache=feature_cache(bank), input_size=side, backend=backend)
+    real, synthetic, train = (embed(images.images) for images in (sets.test, sets.fake, sets.floor))
     if network.name == SCORING_NETWORK and len(train):
         new = novelty(train=train, test=real, fake=synthetic)
         by_image = {i: {"novelty": float(v)} for i, v in zip(sets.fake.ids, new, strict=True)}

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from synthbank import __version__
 from synthbank.catalogue import DatasetRow, EvaluationRow, ImageRow, JobRow, ModelRow, OriginalRow, RunRow, queries
@@ -21,11 +20,8 @@ from synthbank.models import (
     SCORING_NETWORK,
     ModelSpec,
     architectures,
-    batched,
     count_parameters,
-    load_feature_network,
     read_header,
-    scoring_size,
 )
 from synthbank.records import LabelledImages, Score, Split, TrainEvent, UInt8Images, Verdict
 from synthbank.reports import (
@@ -50,6 +46,7 @@ from synthbank.reports import (
 from synthbank.storage import History, decode_png, layout, write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
+from synthbank.workflows.features import embed_images
 
 _SHOWN = 96
 """Synthetic images beside real ones, all classes together."""
@@ -305,7 +302,7 @@ def _nearest_by_judge(images: _Images, flat: Sequence[ImageRow]) -> NearestPart 
     if train is None or not len(train) or not flat:
         return None
     synthetic = np.stack([images.of_key[row.key] for row in flat])
-    real, fake = _embed(train.images), _embed(synthetic)
+    real, fake = embed_images(SCORING_NETWORK, train.images), embed_images(SCORING_NETWORK, synthetic)
     distance = np.stack([np.linalg.norm(real - one, axis=1) for one in fake])  # [N, M]
     nearest = distance.argmin(axis=1)
     pairs = [
@@ -341,7 +338,9 @@ def _map(rows: _Rows, images: _Images) -> MapPart | None:
                 of_class = real.of_class(real.class_names.index(name)).images
                 sets[kind, name] = of_class[: max(1, _ON_MAP // len(rows.model.class_names))]
         sets["synthetic", name] = _stack([images.of_key[r.key] for r in accepted if r.class_name == name])
-    features = {f"{kind}/{name}": _embed(some) for (kind, name), some in sets.items() if len(some)}
+    features = {
+        f"{kind}/{name}": embed_images(SCORING_NETWORK, some) for (kind, name), some in sets.items() if len(some)
+    }
     placed, explained = project(features, [key for key in features if key.startswith("real")])
     order = ("real train", "synthetic", "real test")
     groups = [
@@ -351,10 +350,6 @@ def _map(rows: _Rows, images: _Images) -> MapPart | None:
         if f"{kind}/{name}" in placed
     ]
     return MapPart(SCORING_NETWORK, tuple(groups), explained)
-
-
-def _embed(images: UInt8Images) -> NDArray[np.float32]:
-    return load_feature_network(SCORING_NETWORK).embed(batched(images), input_size=scoring_size(images.shape[-1]))
 
 
 def _scores(rows: _Rows) -> tuple[Score, ...]:

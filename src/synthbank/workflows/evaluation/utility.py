@@ -33,7 +33,7 @@ from synthbank.storage import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.evaluation.evaluate import load_synthetic
-from synthbank.workflows.frozen import Embedder
+from synthbank.workflows.features import Embedder, feature_cache
 from synthbank.workflows.models.load import origin_of
 
 PROBE_NETWORK = "lite1"
@@ -92,14 +92,8 @@ def utility(
     job, model, dataset = origin_of(bank, job_id)
     fold, names = fold_of(bank, dataset, [job_id], max_synthetic=max_synthetic)
     plan = replace(plan or UtilityPlan(), affine=control_draws(model))
-    scores, conclusions, left_out = judge_folds(
-        [fold],
-        plan,
-        names,
-        budget_sec=budget_sec,
-        n_resamples=n_resamples,
-        memory=bank.runs_dir / "utility",
-        on_stage=on_stage,
+    scores, conclusions, left_out = score_folds(
+        bank, [fold], plan, names, budget_sec=budget_sec, n_resamples=n_resamples, on_stage=on_stage
     )
     with bank.catalogue.session() as session:
         queries.add_scores(
@@ -149,26 +143,26 @@ def regime_table(scores: Sequence[Score]) -> list[tuple[str, str, str, str, str,
     ]
 
 
-def judge_folds(
+def score_folds(
+    bank: Bank,
     folds: Sequence[Fold],
     plan: UtilityPlan,
     group_names: Sequence[str],
     *,
-    budget_sec: float | None = None,
-    n_resamples: int = 1000,
-    memory: Path | None = None,
-    on_stage: Callable[[str], None] = lambda text: None,
+    budget_sec: float | None,
+    n_resamples: int,
+    on_stage: Callable[[str], None],
 ) -> tuple[list[Score], list[UtilityConclusion], tuple[str, ...]]:
-    """The whole protocol on folds that are in memory: scores, verdicts, and what the budget left out.
+    """The whole protocol on folds that are in memory: scores, conclusions, and what the budget left out.
 
-    `memory` is a folder in which answers of finished classifiers are kept, so that the same call goes on from there.
+    Answers of finished classifiers are kept in the bank's run folder, so that the same call resumes there.
     """
     start = time.perf_counter()
     trials = run_trials(
         folds,
         plan,
-        Embedder(PROBE_NETWORK),
-        memory=None if memory is None else StoredTrials(memory),
+        Embedder(PROBE_NETWORK, cache=feature_cache(bank)),
+        memory=StoredTrials(bank.runs_dir / "utility"),
         deadline=lambda: budget_sec is not None and time.perf_counter() - start > budget_sec,
         on_trial=on_stage,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
@@ -14,10 +15,11 @@ from synthbank.catalogue import queries
 from synthbank.errors import StateError
 from synthbank.fingerprint import pixel_sha256, stable_seed
 from synthbank.metrics.utility import DensityRatio, Selector
-from synthbank.models import batched, load_feature_network, scoring_size
+from synthbank.models import scoring_size
 from synthbank.records import JobRequest, LabelledImages, SelectionRule, Split, UInt8Images, Verdicts
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
+from synthbank.workflows.features import embed_images
 from synthbank.workflows.models.load import LoadedModel
 
 NETWORK = "lite0"
@@ -51,7 +53,7 @@ class Selection(ABC):
             class_index: of the model.
         """
         labels = np.full(len(images), self.class_index[class_index])
-        found, measures = self._look(_embed(images, self.side), labels, images)
+        found, measures = self._look(embed_images(NETWORK, images, input_size=self.side), labels, images)
         reasons = tuple(gate or ours for gate, ours in zip(verdicts.reasons, found, strict=True))
         accepted = np.array([reason is None for reason in reasons], np.bool_)
         measured = [{name: float(values[i]) for name, values in measures.items()} for i in range(len(images))]
@@ -164,12 +166,13 @@ def _originals(bank: Bank, model: LoadedModel, option: str) -> LabelledImages:
 
 def _typical(model: LoadedModel, train: LabelledImages, share: float, seed: int) -> Selection:
     side = scoring_size(train.images.shape[-1])
-    selector = Selector.fit(_embed(train.images, side), train.labels)
+    embed = partial(embed_images, NETWORK, input_size=side)
+    selector = Selector.fit(embed(train.images), train.labels)
     index = tuple(train.class_names.index(name) for name in model.row.class_names)
     drawn, labels = [], []
     for k in range(len(train.class_names)):
         images = _drawn(model, index.index(k), seed, _CALIBRATION) if k in index else train.of_class(k).images
-        drawn.append(_embed(images, side))
+        drawn.append(embed(images))
         labels.append(np.full(len(images), k))
     calibrated = selector.calibrated(np.concatenate(drawn), np.concatenate(labels), share)
     return Typical(share, index, side, calibrated)
@@ -177,11 +180,12 @@ def _typical(model: LoadedModel, train: LabelledImages, share: float, seed: int)
 
 def _matched(model: LoadedModel, train: LabelledImages, share: float, seed: int) -> Selection:
     side = scoring_size(train.images.shape[-1])
+    embed = partial(embed_images, NETWORK, input_size=side)
     index = tuple(range(len(model.row.class_names)))
     originals = [train.of_class(train.class_names.index(name)).images for name in model.row.class_names]
-    drawn = np.stack([_embed(_drawn(model, k, seed, _COMPARED + _CALIBRATION), side) for k in index])
+    drawn = np.stack([embed(_drawn(model, k, seed, _COMPARED + _CALIBRATION)) for k in index])
     ratio = DensityRatio.fit(
-        real=np.concatenate([_embed(images, side) for images in originals]),
+        real=np.concatenate([embed(images) for images in originals]),
         real_labels=np.repeat(index, [len(images) for images in originals]),
         fake=np.concatenate(drawn[:, :_COMPARED]),
         fake_labels=np.repeat(index, _COMPARED),
@@ -197,7 +201,3 @@ def _drawn(model: LoadedModel, class_index: int, seed: int, n: int) -> UInt8Imag
     return np.concatenate(
         [model.sampler.draw_block(job_seed=job_seed, class_index=class_index, block=b) for b in range(blocks)]
     )[:n]
-
-
-def _embed(images: UInt8Images, side: int) -> NDArray[np.float32]:
-    return load_feature_network(NETWORK).embed(batched(images), input_size=side)
