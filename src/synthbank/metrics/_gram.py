@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from synthbank.metrics._checks import Features
+from synthbank.metrics._checks import Features, Floats, Index, Mask
 
 _SAME_POINT = 1e-13
+"""Squared distance, as a share of the summed squared lengths, below which two images are the same point."""
 
-ResampleMasks = NDArray[np.bool_]
+ResampleMasks = Mask
 """`[R, N]`, true where resample r holds image n; every resample holds the same number of images."""
-ResampleValues = NDArray[np.float64]
+ResampleValues = Floats
 """`[R]`, one value a resample."""
 
 
@@ -31,8 +31,8 @@ class GramMatrices:
     dimensions: int
     """D, values per image."""
 
-    def take(self, real_index: NDArray[np.int64], fake_index: NDArray[np.int64]) -> GramMatrices:
-        """The same for a part of the images; no feature is read again."""
+    def take(self, real_index: Index, fake_index: Index) -> GramMatrices:
+        """Return the Gram matrices of the images at these positions."""
         return GramMatrices(
             self.real[np.ix_(real_index, real_index)],
             self.fake[np.ix_(fake_index, fake_index)],
@@ -58,7 +58,7 @@ class GramMatrices:
 
 @dataclass(frozen=True)
 class ThreeWayGram:
-    """Gram matrices between training originals (N), test originals (H) and synthetic images (M)."""
+    """Gram matrices between training originals (T), test originals (N) and synthetic images (M)."""
 
     train_fake: GramMatrices
     """Its `real` is train, its `fake` is fake."""
@@ -69,12 +69,13 @@ class ThreeWayGram:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """N, H and M."""
+        """T, N and M."""
         return len(self.train_fake.real), len(self.train_test.fake), len(self.train_fake.fake)
 
 
 def three_way_gram(*, train: Features, test: Features, fake: Features) -> ThreeWayGram:
-    """Inner products of three checked feature sets of one width."""
+    """Multiply three checked feature sets `[T, D]`, `[N, D]` and `[M, D]` with each other."""
+    # each set's own matrix stands in two of the pairs, so it is computed once
     own = {name: x @ x.T for name, x in (("train", train), ("test", test), ("fake", fake))}
     width = train.shape[1]
     return ThreeWayGram(
@@ -85,12 +86,13 @@ def three_way_gram(*, train: Features, test: Features, fake: Features) -> ThreeW
 
 
 def gram_matrices(*, real: Features, fake: Features) -> GramMatrices:
-    """Inner products of two checked feature sets `[N, D]` and `[M, D]`."""
+    """Multiply two checked feature sets `[N, D]` and `[M, D]` with themselves and each other."""
     return GramMatrices(real @ real.T, fake @ fake.T, real @ fake.T, real.shape[1])
 
 
 def subset_means(inner: Features, row_masks: ResampleMasks, column_masks: ResampleMasks) -> ResampleValues:
     """Mean of `inner` `[N, M]` over the rows and columns that each resample holds, `[R]`."""
+    # sum over i, j of r_i K_ij c_j for all resamples in one matrix product, (R K) * C, instead of R cut-out blocks
     rows, columns = row_masks.astype(np.float64), column_masks.astype(np.float64)
     means: ResampleValues = ((rows @ inner) * columns).sum(axis=1) / (rows.sum(axis=1) * columns.sum(axis=1))
     return means
@@ -98,16 +100,21 @@ def subset_means(inner: Features, row_masks: ResampleMasks, column_masks: Resamp
 
 def subset_pair_means(inner: Features, masks: ResampleMasks) -> ResampleValues:
     """Mean of `inner` `[N, N]` over the pairs of two different images that each resample holds, `[R]`."""
+    # the mean over all n^2 pairs counts each image with itself: with s = sum of K_ii / n,
+    # sum over i != j of K_ij / (n (n - 1)) = (n * mean - s) / (n - 1)
     n = masks.sum(axis=1)
     own = masks @ np.diagonal(inner) / n
     means: ResampleValues = (n * subset_means(inner, masks, masks) - own) / (n - 1)
     return means
 
 
-def _distances(inner: Features, left: Features, right: Features, *, same_set: bool) -> Features:
-    scale = left[:, None] + right[None]
+def _distances(inner: Features, row_lengths: Floats, column_lengths: Floats, *, same_set: bool) -> Features:
+    """Euclidean distances `[N, M]` from inner products `[N, M]` and squared lengths `[N]` and `[M]`."""
+    # |x - y|^2 = |x|^2 + |y|^2 - 2 x.y
+    scale = row_lengths[:, None] + column_lengths[None]
     squared = scale - 2.0 * inner
-    squared[squared < _SAME_POINT * scale] = 0.0  # what is left of two equal points after rounding
+    # equal images leave a rounding error of either sign here; a copy must be at distance zero exactly
+    squared[squared < _SAME_POINT * scale] = 0.0
     if same_set:
         np.fill_diagonal(squared, 0.0)
     return np.sqrt(squared)

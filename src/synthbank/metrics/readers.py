@@ -1,4 +1,4 @@
-"""Can readers tell real from synthetic?"""
+"""Reader study: how often readers tell synthetic images from real ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("real", "synthetic")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer about one image."""
+    """One answer of one reader about one image."""
 
     reader: str
     class_name: str
@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ReaderScore:
-    """How one reader (or all) did on one class (or all)."""
+    """Accuracy of one reader (or all) on one class (or all)."""
 
     reader: str | None
     """`None`: all readers together."""
@@ -42,14 +42,20 @@ class ReaderScore:
 
     @property
     def words(self) -> str:
-        """What the interval allows to be said."""
+        """Conclusion that the interval allows, for the reader of a report."""
         if self.low > 0.5:
             return "tells them apart"
         return "is fooled more often than not" if self.high < 0.5 else "no better than guessing was shown"
 
 
 def reader_scores(answers: Sequence[Answer]) -> list[ReaderScore]:
-    """Accuracy of all readers together, then of each; over all classes, then for each class.
+    """Score all readers together, then each; over all classes, then for each class.
+
+    Args:
+        answers: in any order.
+
+    Returns:
+        Accuracies from 0 to 1. 0.5 is guessing; the nearer to it, the more synthetic images pass for real.
 
     Raises:
         OptionError: no answer, or a word that is neither "real" nor "synthetic".
@@ -74,6 +80,7 @@ def reader_scores(answers: Sequence[Answer]) -> list[ReaderScore]:
 
 def _score(reader: str | None, class_name: str | None, answers: Sequence[Answer]) -> ReaderScore:
     accuracy = sum(a.answer == a.truth for a in answers) / len(answers)
+    # answers count as independent Bernoulli trials; for one reader they are, for several of one image they are not
     low, high = wilson_interval(accuracy, len(answers))
     return ReaderScore(
         reader, class_name, len(answers), accuracy, low, high, *(_called_real(answers, k) for k in reversed(KINDS))
@@ -81,5 +88,7 @@ def _score(reader: str | None, class_name: str | None, answers: Sequence[Answer]
 
 
 def _called_real(answers: Sequence[Answer], truth: str) -> float | None:
+    # miss rate where the truth is synthetic, specificity where it is real: accuracy alone hides a reader who says
+    # "real" to everything
     of_kind = [a for a in answers if a.truth == truth]
     return sum(a.answer == "real" for a in of_kind) / len(of_kind) if of_kind else None

@@ -1,6 +1,6 @@
-"""What the images do to a diagnostic classifier: five regimes, two classifiers, and the statistics that fit them.
+"""Utility: the effect of synthetic images on a diagnostic classifier, with the statistics that fit the design.
 
-No file, no catalogue and no generator is known here: originals, synthetic images and features are handed in.
+No file, no catalogue and no generator is known here: originals, synthetic images and features are arguments.
 """
 
 from synthbank.metrics.utility.affine import AffineDraws
@@ -14,10 +14,9 @@ from synthbank.metrics.utility.experiment import (
     Trial,
     Trials,
     UtilityPlan,
-    leave_one_group_out,
     run_trials,
-    split_folds,
 )
+from synthbank.metrics.utility.folds import leave_one_group_out, split_folds
 from synthbank.metrics.utility.intervals import Difference, bootstrap_difference, corrected_t
 from synthbank.metrics.utility.modes import Modes, agreement_scores, coverage_mask, find_modes, mode_scores
 from synthbank.metrics.utility.rejection import DensityRatio

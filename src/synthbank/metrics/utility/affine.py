@@ -11,11 +11,12 @@ from torch.nn import functional
 from synthbank.errors import UnknownNameError
 
 SYMMETRIES = ("none", "flip", "dihedral")
+"""Symmetries of the image plane that an image is drawn in."""
 
 
 @dataclass(frozen=True)
 class AffineDraws:
-    """What may be drawn for each image, each time it is shown."""
+    """Distribution of the affine transform that is drawn for each image, each time a classifier sees it."""
 
     scale: tuple[float, float] = (0.85, 1.15)
     """Factor; above 1 enlarges."""
@@ -26,8 +27,8 @@ class AffineDraws:
     probability: float = 0.5
     """Of scale, rotation and shift, each on its own."""
     symmetry: str = "none"
-    """none, flip (left to right) or dihedral (all eight). Give the classifier's control what the generator was given:
-    a generator that shows its images turned would else be praised for the turning."""
+    """none, flip (left to right) or dihedral (all eight). The control regime must have the symmetries that the
+    generator was trained with, or the gain would include what turned images alone bring."""
 
     def __post_init__(self) -> None:
         if self.symmetry not in SYMMETRIES:
@@ -35,19 +36,22 @@ class AffineDraws:
 
 
 def augment_batch(images: Tensor, draws: AffineDraws, rng: torch.Generator) -> Tensor:
-    """Scale and rotate about the centre, then shift; borders are mirrored, pixels are cubic; then a symmetry.
+    """Scale and rotate each image about its centre, then shift it, then apply a symmetry.
+
+    Borders are mirrored; pixels are interpolated by cubic convolution.
 
     Args:
-        images: float `[N, C, H, W]`, H = W.
-        draws: see `AffineDraws`.
-        rng: CPU generator.
+        images: `[N, C, H, W]`, float, H = W.
+        draws: distribution of the transforms.
+        rng: CPU generator; every image has its own draw.
 
     Returns:
-        float `[N, C, H, W]`.
+        `[N, C, H, W]`, float, of the same range but for the overshoot of cubic interpolation.
 
     Source: Berezsky et al., arXiv 2405.16119: random scaling, rotation and translation, each with probability 0.5.
     """
     n = len(images)
+    # all numbers are drawn, whether used or not: a batch of n takes the same part of the stream whatever is chosen
     chosen = torch.rand(n, 3, generator=rng) < draws.probability
     scale = torch.where(chosen[:, 0], _uniform(draws.scale, (n,), rng), 1.0)
     angle = torch.where(chosen[:, 1], _uniform(draws.rotation_deg, (n,), rng), 0.0)
@@ -57,10 +61,21 @@ def augment_batch(images: Tensor, draws: AffineDraws, rng: torch.Generator) -> T
 
 
 def warp(images: Tensor, *, scale: Tensor, rotation_deg: Tensor, shift: Tensor) -> Tensor:
-    """One affine transform an image: `scale` `[N]`, `rotation_deg` `[N]`, `shift` `[N, 2]` (down, right)."""
+    """Apply one affine transform to each image.
+
+    Args:
+        images: `[N, C, H, W]`, float.
+        scale: `[N]`, above 1 enlarges.
+        rotation_deg: `[N]`, counter-clockwise, in degrees.
+        shift: `[N, 2]`, down and right, as fractions of the side.
+
+    Returns:
+        `[N, C, H, W]`, float.
+    """
     angle = torch.deg2rad(rotation_deg)
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     down, right = 2.0 * shift[:, 0], 2.0 * shift[:, 1]  # the grid runs from -1 to 1
+    # the sampling grid maps output to input: x_in = R^T (x_out - t) / s, the inverse of scale, rotate, shift
     rows = [
         torch.stack([cos, -sin, -(cos * right - sin * down)], dim=1),
         torch.stack([sin, cos, -(sin * right + cos * down)], dim=1),
@@ -70,6 +85,7 @@ def warp(images: Tensor, *, scale: Tensor, rotation_deg: Tensor, shift: Tensor) 
 
 
 def _symmetry(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
+    """Draw one symmetry of a kind for each image of `[N, C, S, S]`."""
     if kind == "none":
         return images
     flipped = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
@@ -83,5 +99,6 @@ def _symmetry(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
 
 
 def _uniform(bounds: tuple[float, float], shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    """Uniform draws between two bounds."""
     low, high = bounds
     return low + (high - low) * torch.rand(shape, generator=rng)

@@ -1,6 +1,6 @@
-"""The five regimes: the same classifier, steps and test images, with other training images.
+"""The utility experiment: the same classifier, steps and test images under five regimes of training images.
 
-Nothing here knows a generator, a file or a catalogue. A `Fold` brings originals, synthetic images and held-out
+Nothing here knows a generator, a file or a catalogue. A `Fold` brings training originals, synthetic images and test
 originals; `run_trials` trains every regime on it, seed by seed, so that a run cut off by its budget still holds whole
 paired sets.
 """
@@ -13,23 +13,23 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthbank.errors import InputError, OptionError, UnknownNameError
 from synthbank.fingerprint import bytes_sha256, set_fingerprint, stable_seed
+from synthbank.metrics._checks import Floats, Index, Labels
 from synthbank.metrics.utility.affine import AffineDraws
 from synthbank.metrics.utility.classifiers import Embed, TrainingSet, balanced_weights, classifiers
 from synthbank.metrics.utility.selection import Selector
 from synthbank.metrics.utility.shifts import shifts as all_shifts
 from synthbank.records import LabelledImages
 
-Floats = NDArray[np.float64]
 SYNTHETIC_GROUP = -1
+"""Group number of a synthetic image in a training set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """What a classifier is trained on."""
+    """Kinds of image that a classifier is trained on."""
 
     real: bool
     affine: bool
@@ -47,6 +47,7 @@ REGIMES: Mapping[str, Regime] = {
     "selected": Regime(True, True, True, True),
 }
 CONTROL = "affine"
+"""The regime that gains are measured against: classical augmentation without synthetic images."""
 PRIMARY = "both"
 """The regime whose gain over the control is the one question asked before anything is computed."""
 FIVE = ("real", "affine", "synthetic", "both", "only")
@@ -54,14 +55,14 @@ FIVE = ("real", "affine", "synthetic", "both", "only")
 
 @dataclass(frozen=True)
 class Fold:
-    """One split: what may be learned from, and what is tested on."""
+    """One split of a data set: training originals, test originals and synthetic images."""
 
     train: LabelledImages
-    train_groups: NDArray[np.int64]
-    """`[N]`, 0 or more; patient, slide or source of each training original."""
+    train_groups: Labels
+    """`[T]`, int64, 0 or more; patient, slide or source of each training original."""
     test: LabelledImages
-    test_groups: NDArray[np.int64]
-    """`[M]`; shares no group with `train_groups`."""
+    test_groups: Labels
+    """`[N]`, int64; shares no group with `train_groups`."""
     synthetic: LabelledImages
     """Made by a generator that never saw a test group."""
 
@@ -79,10 +80,11 @@ class Fold:
                     next_step="generate that class as well" if name == "synthetic" else "use fewer folds",
                 )
         if not len(self.test):
-            raise InputError("There is no held-out original to test on", got=0, next_step="ingest with a test share")
+            raise InputError("There is no test original to test on", got=0, next_step="ingest with a test share")
 
     def fingerprint(self) -> str:
         """Hash over all images, labels and groups."""
+        # images, labels and groups in a fixed order; the hash of each keeps the boundaries between them
         arrays = [a for s in (self.train, self.test, self.synthetic) for a in (s.images, s.labels)]
         parts = [*arrays, self.train_groups, self.test_groups]
         return bytes_sha256("".join(bytes_sha256(np.ascontiguousarray(a).tobytes()) for a in parts).encode())
@@ -90,7 +92,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class UtilityPlan:
-    """What is tried."""
+    """Regimes, classifiers and sizes of a utility experiment."""
 
     regimes: tuple[str, ...] = FIVE
     classifiers: tuple[str, ...] = ("cnn", "probe")
@@ -104,7 +106,7 @@ class UtilityPlan:
     select: float | None = None
     """Share of the synthetic images of each class that "selected" keeps; `None`: that regime is left out."""
     shifts: tuple[str, ...] = ()
-    """Changes of the test images that are tested as well; see `metrics.utility.shifts`."""
+    """Names of changes of the test images (`metrics.utility.shifts`) that are tested as well."""
     affine: AffineDraws = field(default_factory=AffineDraws)
     seed: int = 0
 
@@ -128,7 +130,7 @@ class UtilityPlan:
             raise OptionError("The share to select is out of range", got=self.select, allowed="between 0 and 1")
 
     def cells(self) -> list[Cell]:
-        """Every regime with its share and ratio, the five regimes first, the curves after them."""
+        """List every regime with its share and ratio, the five regimes first, the curves after them."""
         names = [n for n in self.regimes if n != "selected" or self.select is not None]
         if self.select is not None and "selected" not in names:
             names.append("selected")
@@ -165,7 +167,7 @@ class Trial:
     fold: int
     seed: int
     probabilities: Floats
-    """`[M, K]`, of the fold's test images."""
+    """`[N, K]`, float64, of the fold's test images."""
     shifted: Mapping[str, Floats]
     """The same for each shift of the test images."""
     n_real: int
@@ -175,7 +177,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """Everything that was trained, and what was left out."""
+    """Trained classifiers of an experiment, and what its budget left out."""
 
     finished: tuple[Trial, ...]
     n_seeds: Mapping[str, int]
@@ -191,13 +193,13 @@ class Trials:
 
 
 class TrialMemory(Protocol):
-    """Keeps finished trials, so that a run that was cut off goes on where it stopped."""
+    """Store of finished trials, from which a run that was cut off resumes."""
 
     def recall(self, key: str) -> Trial | None:
-        """The trial that was kept under this key; `None`: none."""
+        """Return the trial stored under this key; `None`: none."""
 
     def keep(self, key: str, trial: Trial) -> None:
-        """Keep a finished trial."""
+        """Store a finished trial."""
 
 
 def run_trials(
@@ -213,15 +215,22 @@ def run_trials(
 
     Args:
         folds: one, or those of a cross-validation.
-        plan: see `UtilityPlan`.
+        plan: regimes, classifiers, seeds and curves.
         embed: frozen features, for the probe and for selection.
-        memory: of finished trials; `None`: all are trained.
-        deadline: asked before each classifier of the second seed and on; true ends the run.
-        on_trial: told what is being trained.
+        memory: store of finished trials; `None`: all are trained.
+        deadline: called before each classifier of the second seed and on; true ends the run.
+        on_trial: called with a line of text before each classifier.
+
+    Returns:
+        Complete seeds alone: differences between regimes are paired by seed.
+
+    Raises:
+        InputError: a data set of one class.
     """
     if len(folds[0].train.class_names) < 2:
         raise InputError("A classifier needs two classes", got=folds[0].train.class_names, allowed="2 or more")
     cells = plan.cells()
+    # seeds outermost: whatever the budget cuts off, each seed before it has all regimes of its classifier
     seeds_and_classifiers = [(s, name) for s in range(plan.n_seeds) for name in plan.classifiers]
     prints = [fold.fingerprint() for fold in folds] if memory is not None else []
     finished: list[Trial] = []
@@ -255,8 +264,9 @@ def run_trials(
 
 
 def _trial_key(fingerprint: str, name: str, cell: Cell, fold_index: int, seed: int, plan: UtilityPlan) -> str:
-    """Everything that a trial depends on, hashed."""
+    """Hash of everything that a trial depends on."""
     select = plan.select if cell.regime == "selected" else None
+    # what other cells depend on is left out, so that a plan with more regimes finds the finished ones again
     choices = (plan.affine, plan.ratio, select, plan.shifts, plan.seed)
     return set_fingerprint([fingerprint, repr((name, cell, fold_index, seed)), repr(choices)])
 
@@ -274,13 +284,23 @@ def _run_trial(name: str, cell: Cell, fold: Fold, fold_index: int, seed: int, pl
 
 
 def training_set(fold: Fold, cell: Cell, plan: UtilityPlan, embed: Embed, *, seed: int) -> TrainingSet:
-    """The images of one cell; subsets depend on the seed alone, and smaller ones lie inside larger ones."""
+    """Assemble the training images of one cell.
+
+    Subsets depend on the seed alone, and smaller ones lie inside larger ones.
+
+    Args:
+        fold: originals and synthetic images to choose from.
+        cell: regime, share of the originals and ratio of the synthetic images.
+        plan: ratio, selection and affine draws.
+        embed: frozen features, for the regime "selected".
+        seed: of the subsets.
+    """
     regime = REGIMES[cell.regime]
     rng = np.random.default_rng(stable_seed(seed, "originals"))
-    kept = _share_of_groups(fold.train.labels, fold.train_groups, cell.share, rng)
-    real, groups = fold.train.take(kept), fold.train_groups[kept]
+    chosen = _share_of_groups(fold.train.labels, fold.train_groups, cell.share, rng)
+    real, groups = fold.train.take(chosen), fold.train_groups[chosen]
     images, labels = [], []
-    all_groups: list[NDArray[np.int64]] = []
+    all_groups: list[Index] = []
     if regime.real:
         images.append(real.images)
         labels.append(real.labels)
@@ -291,6 +311,7 @@ def training_set(fold: Fold, cell: Cell, plan: UtilityPlan, embed: Embed, *, see
         if regime.selected:
             assert plan.select is not None
             pool = pool.take(selected_index(real, pool, plan.select, embed))
+        # the ratio counts from the originals of this cell; at least one image of each class
         n = len(pool) if ratio is None else max(round(ratio * len(real)), len(pool.class_names))
         some = pool.take(_equal_classes(pool.labels, n, np.random.default_rng(stable_seed(seed, "synthetic"))))
         images.append(some.images)
@@ -307,82 +328,39 @@ def training_set(fold: Fold, cell: Cell, plan: UtilityPlan, embed: Embed, *, see
     )
 
 
-def selected_index(real: LabelledImages, synthetic: LabelledImages, share: float, embed: Embed) -> NDArray[np.int64]:
-    """Positions of the synthetic images that a classifier trained on `real` finds most typical of their class."""
+def selected_index(real: LabelledImages, synthetic: LabelledImages, share: float, embed: Embed) -> Index:
+    """Positions of the synthetic images that a classifier trained on `real` finds most typical of their class.
+
+    Args:
+        real: training originals.
+        synthetic: images to choose from.
+        share: of each class that is kept, between 0 and 1.
+        embed: frozen features.
+    """
     selector = Selector.fit(embed(real.images), real.labels)
     features = embed(synthetic.images)
     return np.flatnonzero(selector.calibrated(features, synthetic.labels, share).accepts(features, synthetic.labels))
 
 
-def _share_of_groups(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], share: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Positions of about `share` of the images of each class, in whole groups, one group a class at the least."""
+def _share_of_groups(labels: Labels, groups: Labels, share: float, rng: np.random.Generator) -> Index:
+    """Positions of about `share` of the images of each class, in whole groups, at least one group a class."""
     if share == 1.0:
         return np.arange(len(labels))
+    # one order of groups for all classes and shares: a smaller share is a prefix of a larger one
     rank = {g: i for i, g in enumerate(rng.permutation(np.unique(groups)))}
-    kept: set[int] = set()
+    chosen: set[int] = set()
     for label in np.unique(labels):
         own = groups[labels == label]
         for group in sorted(set(own.tolist()), key=rank.__getitem__):
-            if np.isin(own, list(kept)).sum() >= max(1, round(share * len(own))):
+            if np.isin(own, list(chosen)).sum() >= max(1, round(share * len(own))):
                 break
-            kept.add(group)
-    return np.flatnonzero(np.isin(groups, list(kept)))
+            chosen.add(group)
+    return np.flatnonzero(np.isin(groups, list(chosen)))
 
 
-def _equal_classes(labels: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _equal_classes(labels: Labels, n: int, rng: np.random.Generator) -> Index:
     """Positions of `n` images in all, as equally spread over classes as there are images."""
     shuffled = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    # one image of each class in turn until a class runs out; the first n of them
     turns: Iterator[int] = (int(pool[i]) for i in range(max(map(len, shuffled))) for pool in shuffled if i < len(pool))
     return np.sort(np.fromiter(turns, np.int64)[:n])
-
-
-def split_folds(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, *, seed: int
-) -> list[NDArray[np.bool_]]:
-    """Cut groups into folds with each class spread evenly; one mask `[N]` a fold, true where tested.
-
-    Raises:
-        OptionError: a class has fewer groups than folds, so some fold could not test (or train on) it.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    fewest = min(len(np.unique(groups[labels == c])) for c in np.unique(labels))
-    if not 2 <= n_folds <= fewest:
-        raise OptionError(
-            "The number of folds does not fit the groups",
-            got=n_folds,
-            allowed=f"2 to {fewest}, the groups of the rarest class",
-            next_step="use fewer folds, or bring more groups of that class",
-        )
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    folds = []
-    for _, held in splitter.split(labels, labels, groups):
-        mask = np.zeros(len(labels), np.bool_)
-        mask[held] = True
-        folds.append(mask)
-    return folds
-
-
-MOST_GROUPS_OUT = 12
-
-
-def leave_one_group_out(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
-    """One fold a group (centre, scanner): how does a classifier do where it has never been?
-
-    Raises:
-        OptionError: fewer than two groups, more than 12, or a class that lives in one group alone.
-    """
-    names = np.unique(groups)
-    if not 2 <= len(names) <= MOST_GROUPS_OUT:
-        raise OptionError(
-            "Leaving one group out needs few, large groups",
-            got=f"{len(names)} groups",
-            allowed=f"2 to {MOST_GROUPS_OUT}, such as centres or scanners",
-            next_step="use folds instead",
-        )
-    for label in np.unique(labels):
-        if len(np.unique(groups[labels == label])) < 2:
-            raise OptionError("A class lives in one group alone", got=int(label), next_step="use folds instead")
-    return [groups == name for name in names]

@@ -1,24 +1,26 @@
-"""Who is forgotten: rare kinds of original, single groups, and labels that a real-trained classifier would not give."""
+"""Bias of a synthetic set: coverage of rare modes and of single groups, and agreement of its labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from synthbank.errors import OptionError
+from synthbank.metrics._checks import Index, Labels, Mask, RawFeatures
 from synthbank.metrics.copying import nearest_neighbours
 from synthbank.metrics.resampling import wilson_interval
-from synthbank.metrics.utility.classifiers import TrainingSet, balanced_weights, classifiers
+from synthbank.metrics.utility.classifiers import Embed, TrainingSet, balanced_weights, classifiers
 from synthbank.records import LabelledImages, Score
 
 NEIGHBOURS = 5
+"""Neighbour that sets the radius of coverage; 5 as for the metric `coverage`."""
 FEWEST_OF_GROUP = 5
+"""Originals of a group below which it gets no coverage of its own."""
 _MOST_GROUPS = 40
+"""Groups that are scored one by one."""
 _RARE = 0.5
 """A cluster is rare when it holds fewer than this share of the mean cluster's members."""
 
@@ -27,20 +29,23 @@ _RARE = 0.5
 class Modes:
     """Clusters of the originals."""
 
-    cluster: NDArray[np.int64]
-    """`[N]`"""
-    rare: NDArray[np.bool_]
+    cluster: Index
+    """`[N]`, number of the cluster of each original."""
+    rare: Mask
     """`[N]`, members of a rare cluster."""
     sizes: tuple[int, ...]
     """Of every cluster, smallest first."""
 
 
-def find_modes(features: NDArray[Any], *, seed: int) -> Modes:
-    """Cluster originals by k-means, k about the root of half their number; small clusters are the rare modes.
+def find_modes(features: RawFeatures, *, seed: int) -> Modes:
+    """Cluster originals by k-means; small clusters are the rare modes.
 
     Args:
         features: `[N, D]`, N >= 8.
         seed: of the starts.
+
+    Returns:
+        The cluster of each original, and the members of clusters with under half of the mean size.
 
     Raises:
         OptionError: too few originals.
@@ -48,6 +53,7 @@ def find_modes(features: NDArray[Any], *, seed: int) -> Modes:
     x = np.asarray(features, np.float64)
     if len(x) < 8:
         raise OptionError("There are too few originals for clusters", got=len(x), allowed="8 or more")
+    # k = sqrt(N / 2), a rule of thumb: sqrt(2 N) originals a cluster, so that a rare one still holds several
     k = max(2, round((len(x) / 2) ** 0.5))
     cluster = KMeans(k, n_init=10, random_state=seed % 2**32).fit_predict(x).astype(np.int64)
     sizes = np.bincount(cluster, minlength=k)
@@ -55,46 +61,54 @@ def find_modes(features: NDArray[Any], *, seed: int) -> Modes:
     return Modes(cluster, rare[cluster], tuple(sorted(sizes.tolist())))
 
 
-def coverage_mask(*, real: NDArray[Any], fake: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which originals have a synthetic image as near as originals typically have their fifth neighbour.
+def coverage_mask(*, real: RawFeatures, fake: RawFeatures) -> Mask:
+    """Originals with a synthetic image as near as originals typically have their fifth neighbour.
 
-    One radius for all: a radius of each original's own, as in the usual coverage, is widest for the lonely ones, and
-    would count the members of a rare mode as covered by whatever lies between it and the rest.
+    All share one radius. A radius of each original's own, as in the usual coverage, is widest for isolated originals.
+    It would count the members of a rare mode as covered by whatever lies between it and the rest.
 
     Args:
         real: `[N, D]`, N > 5.
         fake: `[M, D]`.
 
     Returns:
-        `[N]`.
+        `[N]`, true where covered; the mean of some members is their coverage, higher is better.
 
-    Source: Naeem et al. 2020, arXiv 2002.09797, eq. 6.
+    Raises:
+        OptionError: too few images, unlike widths, or values that are not finite.
+
+    Source: Naeem et al. 2020, arXiv 2002.09797, section 3 (coverage).
     Deviates: the median of the radii in the place of each one's own.
     """
     radius, _ = nearest_neighbours(query=real, reference=real, k=NEIGHBOURS, exclude_self=True)
     nearest, _ = nearest_neighbours(query=real, reference=fake)
-    near: NDArray[np.bool_] = nearest[:, 0] <= np.median(radius[:, -1])
+    # 1{min_j |x_i - y_j| <= r} with r the median of the distances to the fifth neighbour
+    near: Mask = nearest[:, 0] <= np.median(radius[:, -1])
     return near
 
 
 def mode_scores(
     *,
-    train: NDArray[Any],
-    test: NDArray[Any],
-    fake: NDArray[Any],
+    train: RawFeatures,
+    test: RawFeatures,
+    fake: RawFeatures,
     groups: Sequence[str],
     protocol: str,
     seed: int,
 ) -> list[Score]:
-    """Coverage of rare and of common modes, and of each group with enough originals.
+    """Score the coverage of rare and of common modes, and of each group with enough originals.
 
     Args:
-        train: `[N, D]`, features of the training originals.
-        test: `[T, D]`, of the test originals; in the place of `fake` they give the floor.
+        train: `[T, D]`, features of the training originals.
+        test: `[N, D]`, of the test originals; in the place of `fake` they give the floor.
         fake: `[M, D]`, of synthetic images.
-        groups: `[N]`, patient, slide or source of each training original.
+        groups: T names, patient, slide or source of each training original.
         protocol: network and side, such as "lite1-128".
-        seed: of the clustering and of the synthetic images that match the number of test originals.
+        seed: of the clustering.
+
+    Returns:
+        Shares of training originals that are covered, 0..1 with Wilson's interval; higher is better. One score without
+        value where there are fewer than 8 training originals or no synthetic image.
     """
     if len(train) < 8 or not len(fake):
         note = f"not computed: {len(train)} training originals and {len(fake)} synthetic images; needs 8 and 1"
@@ -118,24 +132,28 @@ def agreement_scores(
     train: LabelledImages,
     test: LabelledImages,
     fake: LabelledImages,
-    train_groups: NDArray[np.int64],
-    embed: Any,
+    train_groups: Labels,
+    embed: Embed,
     protocol: str,
     seed: int,
 ) -> list[Score]:
-    """How often a classifier trained on originals gives a synthetic image the label it was made for.
+    """Score how often a classifier trained on originals gives a synthetic image the label it was made for.
 
-    The floor is how often it is right about test originals: no synthetic image can be asked for more. A value far
-    above the floor is no triumph: it says that the synthetic images are easier than real ones.
+    The floor is its accuracy on test originals. A value far above the floor is no success: it says that the synthetic
+    images are easier than real ones.
 
     Args:
         train: originals to learn from.
         test: test originals.
         fake: synthetic images with the labels they were made for.
-        train_groups: `[N]`, patient, slide or source of each training original.
+        train_groups: `[T]`, int64, patient, slide or source of each training original.
         embed: frozen features, as the linear probe takes them.
         protocol: network and side, for the id.
         seed: of the choice of regularisation.
+
+    Returns:
+        Shares of synthetic images, 0..1 with Wilson's interval, over all classes and for each; higher is better. Empty
+        for a data set of one class.
     """
     if len(train.class_names) < 2:
         return []  # one class alone: every label agrees
@@ -172,12 +190,12 @@ def agreement_scores(
 
 def _share(
     metric: str,
-    ours: NDArray[np.bool_],
-    floor: NDArray[np.bool_] | None,
-    members: NDArray[np.bool_],
+    ours: Mask,
+    floor: Mask | None,
+    members: Mask,
     n_fake: int,
     n_test: int,
-    details: dict[str, Any] | None,
+    details: dict[str, object] | None,
     group: str | None = None,
 ) -> Score:
     """Share of the members for which `ours` holds, beside the share for which `floor` holds."""
