@@ -25,7 +25,7 @@ from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.generation.generate import GenerateReport, GenerateRequest, generate
 from synthbank.workflows.models.load import load_model
-from synthbank.workflows.models.transfer import pull
+from synthbank.workflows.models.transfer import import_model
 
 MODEL = "ihc-64"
 
@@ -45,7 +45,7 @@ def main() -> None:
 def measure(folder: Path, images: int, rounds: int) -> dict[str, object]:
     """All rounds; every bank of its own stays until the end, so that nothing is deleted while another is timed."""
     with open_bank(Settings(home=folder / "first")) as bank:
-        pull(bank, f"zoo:{MODEL}")
+        import_model(bank, f"zoo:{MODEL}")
         sampler = load_model(bank, MODEL).sampler
     bare_forward(sampler, 256)  # warm up
     bare, plain, gated = [], [], []
@@ -91,7 +91,7 @@ def bare_forward(sampler: Sampler, n: int) -> float:
 def into_bank(home: Path, n: int, *, screen: bool) -> GenerateReport:
     """Generate `n` images into a fresh bank: forward, PNG, hash, storage, catalogue (and gate)."""
     with open_bank(Settings(home=home)) as bank:
-        pull(bank, f"zoo:{MODEL}")
+        import_model(bank, f"zoo:{MODEL}")
         return generate(bank, GenerateRequest(MODEL, n // 2, screen=screen))
 
 

@@ -26,7 +26,7 @@ from synthbank.scale import generate
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.generation.generate import GenerateRequest
-from synthbank.workflows.models.transfer import pull
+from synthbank.workflows.models.transfer import import_model
 
 MODEL, CLASSES = "ihc-64", 2
 
@@ -74,7 +74,7 @@ def into_bank(n: int, *, n_workers: int, screen: bool) -> dict[str, float]:
         ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
             with open_bank(Settings(home=home)) as bank:
-                pull(bank, f"zoo:{MODEL}")
+                import_model(bank, f"zoo:{MODEL}")
                 # a block for each worker, so that all of them start
                 warm = _WARM_UP * n_workers // CLASSES
                 generate(bank, GenerateRequest(MODEL, warm, seed=1, screen=screen), on="ray")

@@ -30,7 +30,7 @@ from machine import write_json
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.maintenance.verify import verify
-from synthbank.workflows.models.transfer import pull
+from synthbank.workflows.models.transfer import import_model
 
 CONCURRENCY = (1, 8, 64)
 MODEL, CLASS = "ihc-64", "dab_positive"
@@ -46,7 +46,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder) / "bank"
             with open_bank(Settings(home=home)) as bank:
-                pull(bank, f"zoo:{MODEL}")
+                import_model(bank, f"zoo:{MODEL}")
             results[name] = measure(home, options, words)
     for n in CONCURRENCY:
         results[f"ratio_at_{n}"] = (

@@ -39,6 +39,7 @@ from synthbank.workflows.bank import Bank, open_bank
 from synthbank.workflows.evaluation.cross_validation import cross_utility, trained_job
 from synthbank.workflows.evaluation.utility import regime_table, utility
 from synthbank.workflows.training.configure import configure
+from synthbank.workflows.training.requests import TrainRequest
 
 
 def main() -> None:
@@ -46,11 +47,9 @@ def main() -> None:
     started = time.perf_counter()
     with open_bank(Settings(home=options.bank)) as bank:
         dataset = enter(bank, options)
-        # from scratch: the start weights that auto would take may have seen the smears of the test folds
+        # from scratch: the initial weights that auto would take may have seen the smears of the test folds
         budget_of_training = {"time_budget_sec": 60.0 * options.minutes, "steps": options.steps, "init": "none"}
-        resolved = configure(
-            bank, dataset.name, architecture="projected", overrides=budget_of_training | _assigned(options.set)
-        )
+        resolved = configure(bank, TrainRequest(dataset.name, overrides=budget_of_training | _assigned(options.set)))
         config = resolved.config
         print(*resolved.reasons, sep="\n")
         plan = UtilityPlan(

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-SAID = "interrupted; the same command goes on from here"
+SAID = "interrupted; repeat the command to resume"
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_run_walks_the_whole_way(whole_run):
     _, result, talk = whole_run
     assert result["counts"]["accepted"] == {"left": 6, "right": 6}
     assert sum(result["counts"]["originals"]["left"].values()) == 30
-    assert list(result["seconds"]) == ["ingest", "augment", "train", "generate", "evaluate", "report"]
+    assert list(result["seconds"]) == ["ingest", "expand", "train", "generate", "evaluate", "report"]
     assert "Traceback" not in talk
     page = Path(result["report"]).read_text()
     assert page.lower().startswith("<!doctype html>")
@@ -98,7 +98,7 @@ def test_every_reporting_command_prints_one_json_object(whole_run, cli, tmp_path
         ["evaluate", "--resamples", 2],
         ["report", "--to", tmp_path / "r.html"],
         ["generate", result["model"], "-n", 3, "--seed", 5],
-        ["augment", "tiles", "--preview", tmp_path / "sheet.png"],
+        ["expand", "tiles", "--preview", tmp_path / "sheet.png"],
         ["export", "--job", result["job"], "--to", tmp_path / "set.npz", "--format", "npz"],
     ):
         ran = cli(*words, "--bank", bank, "--json")

@@ -74,7 +74,7 @@ def ingested(tmp_path_factory):
         (["catalogue", "regenerate", "i1"], "i1"),
         (["catalogue", "withdraw", "abc"], "abc"),
         (["models", "show", "m"], "m"),
-        (["augment", "ihc", "--to", "3"], "3"),
+        (["expand", "ihc", "--to", "3"], "3"),
     ],
 )
 def test_in_a_bank(cli, ingested, words, said):
@@ -88,9 +88,18 @@ def test_in_a_bank(cli, ingested, words, said):
 
 def test_a_preview_makes_its_folder(cli, ingested, tmp_path):
     bank = shutil.copytree(ingested, tmp_path / "bank")
-    ran = cli("augment", "ihc", "--preview", "new/folder/sheet.png", "--bank", bank)
+    ran = cli("expand", "ihc", "--preview", "new/folder/sheet.png", "--bank", bank)
     assert ran.code == 0, ran.err
     assert (tmp_path / "new" / "folder" / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_augment_is_another_name_of_expand_and_not_listed(cli, ingested, tmp_path):
+    bank = shutil.copytree(ingested, tmp_path / "bank")
+    first = cli("expand", "ihc", "--to", 200, "--seed", 3, "--bank", bank, "--json")
+    again = cli("augment", "ihc", "--to", 200, "--seed", 3, "--bank", bank, "--json")
+    assert (first.code, again.code) == (0, 0), again.err
+    assert again.json["n_copies"] == first.json["n_copies"] == 200 - first.json["n_originals"]
+    assert not re.search(r"^│ augment ", cli("--help").out, re.MULTILINE)
 
 
 def test_every_command_explains_itself(cli):

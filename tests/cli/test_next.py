@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from synthbank.cli.models import show_training
 from synthbank.cli.output import at_bank
+from synthbank.cli.train import show_training
 
 
 def named(text):

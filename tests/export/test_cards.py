@@ -3,7 +3,7 @@ import json
 import pytest
 
 from synthbank.catalogue import queries
-from synthbank.export import export_images, model_card_markdown
+from synthbank.export import ExportRequest, export_images, model_card_markdown
 from synthbank.records import Score
 
 CARD = {
@@ -23,6 +23,10 @@ CARD = {
     "software": {"synthbank": "0.1.0"},
     "not_for": "diagnosis",
 }
+
+
+def export_set(*, catalogue, store, **options):
+    return export_images(ExportRequest(**options), catalogue=catalogue, store=store)
 
 
 def test_a_model_card_says_what_it_is_and_is_not_for():
@@ -66,7 +70,7 @@ def test_an_export_has_its_card_for_programs_too(filled, image_rows, store, tmp_
         queries.add_images(image_rows("job-alpha", 4, store=store), session=session)
         score = Score("gain-macro-f1-cnn-both", 0.1, 0.05, 0.15, details={"p_value": 0.02, "seeds": 5})
         queries.add_scores([score], session=session, subject_kind="job", subject_id="job-alpha")
-    export_images(catalogue=filled, store=store, job_id="job-alpha", target=tmp_path / "out", fmt=fmt)
+    export_set(catalogue=filled, store=store, job_id="job-alpha", target=tmp_path / "out", fmt=fmt)
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     assert card["synthetic"] is True
     assert card["counts"] == {"dab_negative": 4, "dab_positive": 4}

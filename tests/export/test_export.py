@@ -20,12 +20,16 @@ from synthbank.errors import (
     StateError,
     UnknownNameError,
 )
-from synthbank.export import export_images, exporters
+from synthbank.export import ExportRequest, export_images, exporters
 from synthbank.export.sinks import open_sink
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
 from synthbank.records import Score
 from synthbank.storage import decode_png, open_filesystem
 from synthbank.storage.layout import class_folders
+
+
+def export_set(*, catalogue, store, **options):
+    return export_images(ExportRequest(**options), catalogue=catalogue, store=store)
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def files_below(folder):
 
 
 def test_a_folder_holds_every_accepted_image_and_its_origin(made, tmp_path):
-    result = export_images(**made, target=tmp_path / "out", fmt="folder")
+    result = export_set(**made, target=tmp_path / "out", fmt="folder")
     rows = accepted(made)
     assert result.counts == {"dab_negative": 4, "dab_positive": 4}
     expected = {f"{row.class_name}/{row.id}.png" for row in rows.values()}
@@ -67,7 +71,7 @@ def test_a_folder_holds_every_accepted_image_and_its_origin(made, tmp_path):
 
 
 def test_the_card_says_what_it_is(made, tmp_path):
-    export_images(**made, target=tmp_path / "out")
+    export_set(**made, target=tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
     _, front, body = text.split("---\n", 2)
     matter = yaml.safe_load(front)
@@ -85,9 +89,9 @@ def test_the_card_says_what_it_is(made, tmp_path):
 
 
 def test_zip_and_folder_hold_the_same_and_zips_are_reproducible(made, tmp_path):
-    export_images(**made, target=tmp_path / "out")
-    first = export_images(**made, target=tmp_path / "deep" / "a.zip")
-    second = export_images(**made, target=tmp_path / "b.zip")
+    export_set(**made, target=tmp_path / "out")
+    first = export_set(**made, target=tmp_path / "deep" / "a.zip")
+    second = export_set(**made, target=tmp_path / "b.zip")
     assert first.sha256 == second.sha256 == bytes_sha256((tmp_path / "b.zip").read_bytes())
     with zipfile.ZipFile(tmp_path / "b.zip") as archive:
         assert archive.testzip() is None
@@ -99,7 +103,7 @@ def test_zip_and_folder_hold_the_same_and_zips_are_reproducible(made, tmp_path):
 
 @pytest.mark.parametrize("target", ["out", "out.npz", "out.zip"])
 def test_npz_is_what_medmnist_readers_expect(made, tmp_path, target):
-    export_images(**made, target=tmp_path / target, fmt="npz")
+    export_set(**made, target=tmp_path / target, fmt="npz")
     where = {"out": tmp_path / "out" / "synthbank.npz", "out.npz": tmp_path / "out.npz"}.get(target)
     if where is None:
         with zipfile.ZipFile(tmp_path / target) as archive:
@@ -122,7 +126,7 @@ def test_grey_images_have_no_channel_axis(filled, image_rows, store, tmp_path):
     with filled.session() as session:
         session.execute(update(Model).values(channels=1))
         queries.add_images(image_rows("job-beta", 2, store=store, channels=1), session=session)
-    export_images(catalogue=filled, store=store, model_id="beta", target=tmp_path / "g.npz", fmt="npz")
+    export_set(catalogue=filled, store=store, model_id="beta", target=tmp_path / "g.npz", fmt="npz")
     with np.load(tmp_path / "g.npz") as arrays:
         assert arrays["train_images"].shape == (4, 8, 8)
 
@@ -130,7 +134,7 @@ def test_grey_images_have_no_channel_axis(filled, image_rows, store, tmp_path):
 @pytest.mark.parametrize("ending", ["/folder", ".zip"])
 def test_other_filesystems(made, ending):
     target = f"memory://{uuid.uuid4().hex}/x{ending}"
-    result = export_images(**made, target=target)
+    result = export_set(**made, target=target)
     filesystem, root = fsspec.core.url_to_fs(target)
     names = [name.removeprefix(root) for name in filesystem.find(root)]
     if ending == ".zip":
@@ -139,21 +143,21 @@ def test_other_filesystems(made, ending):
         assert len(names) == result.files == 11
         decode_png(filesystem.cat_file(next(name for name in filesystem.find(root) if name.endswith(".png"))))
     with pytest.raises(StateError, match="not empty"):
-        export_images(**made, target=target)
-    smaller = export_images(**made, target=target, overwrite=True, limit=1)
+        export_set(**made, target=target)
+    smaller = export_set(**made, target=target, overwrite=True, limit=1)
     assert smaller.counts == {"dab_negative": 1, "dab_positive": 1}
     if ending != ".zip":
         assert len(filesystem.find(root)) == 5
 
 
 def test_class_and_limit(made, tmp_path):
-    result = export_images(**made, target=tmp_path / "out", class_name="dab_positive", limit=2)
+    result = export_set(**made, target=tmp_path / "out", class_name="dab_positive", limit=2)
     assert result.counts == {"dab_positive": 2}
     assert len(list((tmp_path / "out").glob("dab_positive/*.png"))) == 2
     with pytest.raises(OptionError, match="no such class"):
-        export_images(**made, target=tmp_path / "x", class_name="tumour")
+        export_set(**made, target=tmp_path / "x", class_name="tumour")
     with pytest.raises(OptionError, match="limit"):
-        export_images(**made, target=tmp_path / "x", limit=0)
+        export_set(**made, target=tmp_path / "x", limit=0)
 
 
 @pytest.mark.parametrize("target", ["out", "out.zip", "out.npz", "memory"])
@@ -170,7 +174,7 @@ def test_a_damaged_file_stops_the_export_and_leaves_nothing(made, tmp_path, targ
     url = f"memory://{uuid.uuid4().hex}/x"
     where = url if target == "memory" else tmp_path / target
     with pytest.raises(IntegrityError if damage == "tampered" else NotFoundError, match=row.key):
-        export_images(**made, target=where, fmt="npz" if target.endswith("npz") else "folder")
+        export_set(**made, target=where, fmt="npz" if target.endswith("npz") else "folder")
     assert files_below(tmp_path) == before
     filesystem, root = fsspec.core.url_to_fs(url)
     assert not filesystem.find(root)
@@ -179,11 +183,11 @@ def test_a_damaged_file_stops_the_export_and_leaves_nothing(made, tmp_path, targ
 
 
 def test_a_failed_overwrite_keeps_the_earlier_export(made, tmp_path):
-    export_images(**made, target=tmp_path / "out", limit=1)
+    export_set(**made, target=tmp_path / "out", limit=1)
     before = files_below(tmp_path / "out")
     made["store"].delete(list(accepted(made).values())[3].key)
     with pytest.raises(NotFoundError):
-        export_images(**made, target=tmp_path / "out", overwrite=True)
+        export_set(**made, target=tmp_path / "out", overwrite=True)
     assert files_below(tmp_path / "out") == before
 
 
@@ -195,7 +199,7 @@ def contents(target):
 @pytest.mark.parametrize("failing", ["source", "upload"])
 def test_a_failed_overwrite_of_a_bucket_keeps_the_earlier_export(made, bucket, failing, monkeypatch):
     target = f"{bucket}/sets/release"
-    export_images(**made, target=target, limit=1)
+    export_set(**made, target=target, limit=1)
     before = contents(target)
     assert len(before) == 5
     if failing == "source":
@@ -212,7 +216,7 @@ def test_a_failed_overwrite_of_a_bucket_keeps_the_earlier_export(made, bucket, f
 
         monkeypatch.setattr(kind, "_pipe_file", full)
     with pytest.raises(NotFoundError if failing == "source" else SetupError):
-        export_images(**made, target=target, overwrite=True)
+        export_set(**made, target=target, overwrite=True)
     assert contents(target) == before
 
 
@@ -228,14 +232,14 @@ def test_the_card_of_a_new_export_in_a_bucket_comes_alone_and_last(made, at_once
 
     monkeypatch.setattr(filesystem, "pipe", pipe)
     monkeypatch.setattr("synthbank.export.sinks._FILES_AT_ONCE", at_once)
-    export_images(**made, target=target)
+    export_set(**made, target=target)
     assert sum(map(len, sent)) == 11
     assert sent[-1] == ["README.md"]
 
 
 def test_an_overwrite_that_stops_while_files_change_places_says_so(made, bucket, monkeypatch):
     target = f"{bucket}/sets/release"
-    export_images(**made, target=target, limit=1)
+    export_set(**made, target=target, limit=1)
     kind = type(open_filesystem(target)[0])
 
     async def lost(*_, **__):
@@ -244,46 +248,46 @@ def test_an_overwrite_that_stops_while_files_change_places_says_so(made, bucket,
     with monkeypatch.context() as patch:
         patch.setattr(kind, "_cp_file", lost)
         with pytest.raises(SetupError, match="connection lost"):
-            export_images(**made, target=target, overwrite=True)
+            export_set(**made, target=target, overwrite=True)
     assert b"not whole" in contents(target)["/README.md"]
     assert not [path for path in contents(target) if ".new-" in path]
-    result = export_images(**made, target=target, overwrite=True)
+    result = export_set(**made, target=target, overwrite=True)
     assert len(contents(target)) == result.files == 11
     assert b"not whole" not in contents(target)["/README.md"]
 
 
 def test_an_occupied_target_is_refused(made, tmp_path):
     (tmp_path / "empty").mkdir()
-    export_images(**made, target=tmp_path / "empty")
+    export_set(**made, target=tmp_path / "empty")
     with pytest.raises(StateError, match="--overwrite"):
-        export_images(**made, target=tmp_path / "empty")
-    export_images(**made, target=tmp_path / "empty", overwrite=True, limit=1)
+        export_set(**made, target=tmp_path / "empty")
+    export_set(**made, target=tmp_path / "empty", overwrite=True, limit=1)
     assert len(files_below(tmp_path / "empty")) == 5
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     with pytest.raises(StateError, match="did not write"):
-        export_images(**made, target=tmp_path / "thesis", overwrite=True)
+        export_set(**made, target=tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").exists()
     (tmp_path / "a.zip").write_text("something")
     with pytest.raises(StateError, match="not empty"):
-        export_images(**made, target=tmp_path / "a.zip")
+        export_set(**made, target=tmp_path / "a.zip")
 
 
 def test_an_empty_selection_tells_what_to_do(made, original_hashes, tmp_path):
     bank = {key: made[key] for key in ("catalogue", "store")}
     with pytest.raises(StateError, match="synthbank generate"):
-        export_images(**bank, model_id="beta", target=tmp_path / "out")
+        export_set(**bank, model_id="beta", target=tmp_path / "out")
     with made["catalogue"].session() as session:
         queries.withdraw_original(original_hashes[0], session=session)
     with pytest.raises(StateError, match="withdrawn"):
-        export_images(**made, target=tmp_path / "out")
+        export_set(**made, target=tmp_path / "out")
     for subject in ({}, {"job_id": "job-alpha", "model_id": "alpha"}):
         with pytest.raises(OptionError, match="exactly one"):
-            export_images(**bank, **subject, target=tmp_path / "out")
+            export_set(**bank, **subject, target=tmp_path / "out")
     with pytest.raises(UnknownNameError):
-        export_images(**bank, model_id="alpah", target=tmp_path / "out")
+        export_set(**bank, model_id="alpah", target=tmp_path / "out")
     with pytest.raises(UnknownNameError, match="folder"):
-        export_images(**made, target=tmp_path / "out", fmt="foldr")
+        export_set(**made, target=tmp_path / "out", fmt="foldr")
     assert not Path(tmp_path / "out").exists()
 
 

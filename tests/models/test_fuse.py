@@ -37,7 +37,7 @@ def test_baking_does_not_move_the_power_iteration(generator):
     assert all(torch.equal(v, before[k]) for k, v in generator.state_dict().items())
 
 
-def test_a_generator_in_train_mode_is_not_baked(generator):
+def test_a_generator_in_train_mode_is_not_fused(generator):
     with pytest.raises(AssertionError):
         fused_state(generator.train())
 

@@ -25,7 +25,7 @@ def test_the_shrunk_picture_is_standardised_on_the_reals(channels):
 
 
 @torch.no_grad()
-def test_the_whole_image_is_told_by_mean_and_deviation_of_every_frozen_channel():
+def test_the_whole_image_is_described_by_mean_and_deviation_of_every_frozen_channel():
     reals = _scaled(_photos(64))
     discriminator = _discriminator().eval()
     discriminator.calibrate(reals)
@@ -40,7 +40,7 @@ def test_the_whole_image_is_told_by_mean_and_deviation_of_every_frozen_channel()
 
 
 @torch.no_grad()
-def test_the_whole_image_counts_for_as_many_judgements_as_a_map():
+def test_the_whole_image_counts_for_as_many_logits_as_a_map():
     discriminator = _discriminator().eval()
     *places, whole = discriminator.features(_scaled(_photos(4)))
     labels = torch.tensor([0, 0, 1, 1])

@@ -136,7 +136,7 @@ def test_commands_repeat_the_choices(dots):
     ingested, expanded, trained, generated, *_ = gather(dots, job_of(dots, screened=False)).commands
     assert ingested.startswith("synthbank ingest path/to/originals --name dots --size 32 --fit resize")
     assert "--split 70/15/15" in ingested
-    assert expanded.startswith("synthbank augment dots --to ")
+    assert expanded.startswith("synthbank expand dots --to ")
     assert "--preset quick --steps 8 --seed 3 --set batch_size=4" in trained
     assert trained.endswith("--model-name m1")
     assert generated == "synthbank generate m1 -n 3 --seed 0 --no-screen"

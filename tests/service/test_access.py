@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from synthbank.catalogue import queries
 from synthbank.errors import BusyError, OptionError
 from synthbank.service import ServiceSettings
-from synthbank.service.access import RateLimiter, sign
+from synthbank.service.access import sign
+from synthbank.service.rate_limit import RateLimiter
 from synthbank.service.settings import resolve
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
@@ -245,13 +246,13 @@ def test_slow_clients_are_cut_and_hold_nobody_up(home):
         assert client.get("/health").status_code == 200
 
 
-def test_the_augmentation_sheet_shows_originals_only_where_switched_on(home):
+def test_the_expansion_sheet_shows_originals_only_where_switched_on(home):
     with open_bank(Settings(home=home), create=False) as bank:
         expand(bank, DATASET)
     with served(home, workers=0) as client:
-        assert client.get(f"/v1/datasets/{DATASET}/augmentation").status_code == 403
+        assert client.get(f"/v1/datasets/{DATASET}/expansion").status_code == 403
     with served(home, workers=0, show_originals=True) as client:
-        sheet = client.get(f"/v1/datasets/{DATASET}/augmentation")
+        sheet = client.get(f"/v1/datasets/{DATASET}/expansion")
         assert sheet.headers["content-type"] == "image/png"
-        assert client.get(f"/v1/datasets/{DATASET}/augmentation", params={"version": 9}).status_code == 404
-        assert "/augmentation?version=1" in client.get("/data", headers={"Accept": "text/html"}).text
+        assert client.get(f"/v1/datasets/{DATASET}/expansion", params={"version": 9}).status_code == 404
+        assert "/expansion?version=1" in client.get("/data", headers={"Accept": "text/html"}).text

@@ -10,12 +10,13 @@ import pytest
 from synthbank.catalogue import queries
 from synthbank.errors import IntegrityError
 from synthbank.fingerprint import bytes_sha256
+from synthbank.generation import load_gate
 from synthbank.service import create_app
 from synthbank.service.settings import resolve
 from synthbank.settings import Settings
-from synthbank.storage import local_path_of
+from synthbank.storage import layout, local_path_of
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.models.adopt import adopt_model
+from synthbank.workflows.models.transfer import import_model
 
 from .conftest import CLASSES, FAST, MODEL, running
 
@@ -65,6 +66,16 @@ def test_predictions(container):
     assert {(event.actor, event.details["how"]) for event in events} == {("vertex", "predict")}
     again = container.post(ROUTES["AIP_PREDICT_ROUTE"], json=body).json()
     assert again == answer.json()
+
+
+def test_the_model_of_a_container_goes_with_any_of_its_originals(container):
+    bank = container.app.state.service.bank
+    gate = load_gate(bank.store.get(layout.model_key(MODEL, "screen.safetensors")))
+    with bank.catalogue.session() as session:
+        assert queries.get_model(MODEL, session=session).status == "published"
+        report = queries.withdraw_original(gate.hashes[0], session=session)
+        assert list(report.models) == [MODEL]
+        assert queries.get_model(MODEL, session=session).status == "withdrawn"
 
 
 def test_large_answers_name_stored_files(container, monkeypatch):
@@ -127,8 +138,8 @@ def test_damaged_and_foreign_models_are_refused(artifacts, tmp_path):
             whole = (artifacts / name).read_bytes()
             (artifacts / name).write_bytes(text)
             with pytest.raises(IntegrityError):
-                adopt_model(bank, artifacts.as_uri())
+                import_model(bank, artifacts.as_uri())
             (artifacts / name).write_bytes(whole)
-        row = adopt_model(bank, str(artifacts))
-        assert adopt_model(bank, str(artifacts)) == row
+        row = import_model(bank, str(artifacts))
+        assert import_model(bank, str(artifacts)) == row
         assert row.sha256 == json.loads((artifacts / "model.json").read_text())["weights_sha256"]

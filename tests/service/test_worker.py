@@ -89,9 +89,9 @@ def test_shared_blocks_hold_the_same_images_as_lone_ones(opened, home, monkeypat
 
 def publish_again(source, target):
     """The same model in another bank."""
-    from synthbank.workflows.models.adopt import adopt_model
+    from synthbank.workflows.models.transfer import import_model
 
-    adopt_model(target, source.store.url(f"models/{MODEL}"))
+    import_model(target, source.store.url(f"models/{MODEL}"))
 
 
 def test_where_places_matter_blocks_are_not_shared(opened, home, monkeypatch):

@@ -34,12 +34,12 @@ def test_the_probability_stays_within_0_and_1():
     assert strength.p.item() == 1
 
 
-def test_what_was_told_before_does_not_change():
+def test_a_value_that_a_step_has_reported_does_not_change():
     strength = AdaptiveStrength(0.6, 0.1, CPU)
-    told = strength.p
+    before = strength.p
     for _ in range(9):
         strength.update(SURE)
-    assert told.item() == 0
+    assert before.item() == 0
 
 
 def test_a_restored_strength_goes_on_as_the_first_would():

@@ -120,7 +120,7 @@ def test_what_acts_on_a_discriminator_is_refused(values):
     assert next(iter(values)) in caught.value.message
 
 
-def test_a_denoiser_learns_the_mean_and_judges_nothing():
+def test_a_denoiser_learns_the_mean_and_has_no_logit():
     trainer = _trainer(lr_g=3e-3)
     assert isinstance(trainer, DenoisingTrainer)
     values = [trainer.step(i, progress=0.0)["loss"].item() for i in range(30)]

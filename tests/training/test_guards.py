@@ -62,7 +62,7 @@ def test_overfitting_is_seen():
 
 
 @pytest.mark.parametrize("validation", [1.0, 0.8, 0.0, -0.1, 1.5])
-def test_a_discriminator_that_judges_unseen_reals_as_real_is_healthy(validation):
+def test_a_discriminator_that_knows_unseen_reals_as_real_is_healthy(validation):
     assert discriminator_overfitting(train=1.0, validation=validation, fake=-1.0) is None
 
 
@@ -73,16 +73,16 @@ def test_healthy_losses_are_stable(healthy):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("player", [0, 1])
-def test_a_loss_that_is_not_finite_is_seen_at_once(healthy, bad, player):
-    healthy[player][-1] = bad
+@pytest.mark.parametrize("network", [0, 1])
+def test_a_loss_that_is_not_finite_is_seen_at_once(healthy, bad, network):
+    healthy[network][-1] = bad
     assert instability(*healthy).name == "not_finite"
 
 
-@pytest.mark.parametrize("player", [0, 1])
+@pytest.mark.parametrize("network", [0, 1])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_an_explosion_is_seen(healthy, player, sign):
-    healthy[player][-1] = sign * 80.0
+def test_an_explosion_is_seen(healthy, network, sign):
+    healthy[network][-1] = sign * 80.0
     event = instability(*healthy)
     assert event.name == "exploding_loss"
     assert event.value == 80.0

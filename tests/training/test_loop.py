@@ -64,7 +64,7 @@ def _score(images):
 
 
 class Run:
-    """A trainer and its loop in a folder, with everything the hooks were told."""
+    """A trainer and its loop in a folder, with everything that the hooks received."""
 
     def __init__(
         self, folder, fabric, config=CONFIG, *, score=_score, stop_at=None, on_event=None, validation=6, train=None
@@ -165,7 +165,7 @@ def test_snapshots_are_made_at_their_steps_and_hold_what_was_scored(whole):
     assert set(event.values) & logits == (logits if _adversarial(spec.architecture) else set())
 
 
-def test_the_history_is_what_the_hooks_were_told_but_for_progress(whole):
+def test_the_history_is_what_the_hooks_received_but_for_progress(whole):
     written = list(History(whole.folder))
     assert written == [e for e in whole.events if e.kind != "progress"]
     assert [e.step for e in written if e.kind == "snapshot"] == [6, 12]
@@ -173,8 +173,8 @@ def test_the_history_is_what_the_hooks_were_told_but_for_progress(whole):
     assert [e.elapsed_sec for e in written] == sorted(e.elapsed_sec for e in written)
     progress = whole.kinds("progress")
     assert [e.step for e in progress] == [6, 10, 12]
-    told = {"loss_d", "loss_g", "logit_real", "logit_fake"}
-    assert set(progress[0].values) == (told if _adversarial(whole.trainer.spec.architecture) else {"loss"})
+    metrics = {"loss_d", "loss_g", "logit_real", "logit_fake"}
+    assert set(progress[0].values) == (metrics if _adversarial(whole.trainer.spec.architecture) else {"loss"})
 
 
 def test_a_stopped_and_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, fabric, tmp_path):
@@ -250,7 +250,7 @@ def test_the_same_seed_repeats_and_another_seed_does_not(fabric, tmp_path):
     assert all(first[p] != other[p] for p in ("generator", "discriminator", "ema", "opt_g", "opt_d"))
 
 
-def test_a_longer_schedule_goes_on_from_the_end_of_a_shorter_one(fabric, tmp_path):
+def test_a_longer_schedule_resumes_at_the_end_of_a_shorter_one(fabric, tmp_path):
     assert Run(tmp_path, fabric, _config("projected", steps=6)).fit().step == 6
     longer = Run(tmp_path, fabric, _config("projected", steps=8))
     assert longer.fit().step == 8
@@ -518,10 +518,10 @@ def test_an_exhausted_budget_ends_a_run_that_went_back_with_what_is_good(fabric,
     step = run.trainer.step
 
     def last_step(index, *, progress):
-        told = step(index, progress=progress)
+        metrics = step(index, progress=progress)
         run.loop.progress.elapsed_sec = 61.0
         _poison(run.trainer)
-        return told
+        return metrics
 
     run.trainer.step = last_step
     result = run.fit()

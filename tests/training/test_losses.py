@@ -50,7 +50,7 @@ def test_other_losses_recognise_a_real_by_its_own_logit(name):
     assert torch.equal(losses.get(name).realness(REAL, FAKE), REAL)
 
 
-def test_hinge_leaves_alone_what_is_judged_well_already():
+def test_hinge_leaves_alone_images_beyond_the_margin():
     real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
     losses.get("hinge").discriminator(real, fake).backward()
     torch.testing.assert_close(real.grad.flatten(), torch.tensor([0, -1 / 3, -1 / 3]))
@@ -72,7 +72,7 @@ def test_players_pull_in_opposite_directions(name):
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_several_judgements_an_image_weigh_the_same(name):
+def test_several_logits_an_image_weigh_the_same(name):
     loss = losses.get(name)
     wide_real, wide_fake = REAL.view(1, 3), FAKE.view(1, 3)
     assert loss.discriminator(wide_real, wide_fake).shape == ()

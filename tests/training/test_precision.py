@@ -46,9 +46,9 @@ def test_every_architecture_trains_in_bf16(name):
     )
     before = {k: v.clone() for k, v in trainer.state()[0].items()}
     with _Convolutions() as convolutions:
-        told = trainer.step(0, progress=0.0)
+        metrics = trainer.step(0, progress=0.0)
     assert convolutions.dtypes == {torch.bfloat16}
-    assert all(v.isfinite() for v in told.values())
+    assert all(v.isfinite() for v in metrics.values())
     after = trainer.state()[0]
     floats = {k for k, v in after.items() if v.is_floating_point()}
     assert {after[k].dtype for k in floats} == {torch.float32}

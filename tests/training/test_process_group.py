@@ -33,13 +33,13 @@ CASES = {
         "loss": "nonsaturating",
     },
     "diffusion": {"steps": 12, "batch_size": 4, "model_options": {"base": 4, "sampling_steps": 2}, "augment_d": ()},
-    # in float32 a game of two players makes rounding grow: only the first steps say something
+    # in float32 adversarial training makes rounding grow: only the first steps say something
     "projected-float32": {"steps": 3, "batch_size": 4, "model_options": {"width": 0.25, "mixing": 8}},
 }
 
 
 def _fit(folder, name, strategy=None):
-    """Losses of every step, and what was written, told and averaged."""
+    """Losses of every step, and what was written, reported and averaged."""
     import torch
     from lightning_fabric import Fabric
 
@@ -63,13 +63,13 @@ def _fit(folder, name, strategy=None):
     train = LabelledImages(pixels, np.arange(12) % 2, ("a", "b"))
     sampler = EpochSampler(train.labels, batch_size=config.batch_size, seed=0, balanced=True)
     trainer = make_trainer(spec, config, train=train, sampler=sampler, fabric=fabric)
-    told = []
+    reported = []
 
     def score(images):
-        told.append("score")
+        reported.append("score")
         return {"kid": float(images.mean()), "real_diversity": 1.0, "fake_diversity": 1.0}
 
-    hooks = Hooks(score=score, on_event=lambda event: told.append(event.kind))
+    hooks = Hooks(score=score, on_event=lambda event: reported.append(event.kind))
     loop = TrainingLoop(trainer, config, folder=folder, validation=train.take(np.arange(0)), hooks=hooks)
     loop.fit()
     average = {k: v.double().abs().mean().item() for k, v in trainer.ema.state_dict().items()}
@@ -78,7 +78,7 @@ def _fit(folder, name, strategy=None):
         "losses": loop.progress.losses,
         "average": average,
         "strength": None if strength is None else float(strength.p),
-        "told": len(told),
+        "reported": len(reported),
         "files": sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()),
     }
 
@@ -213,8 +213,8 @@ def test_only_the_first_process_writes_scores_and_tells(runs):
     alone, first, second = (runs[who]["projected"] for who in ("alone", "0", "1"))
     assert first["files"] == alone["files"]
     assert "state.safetensors" in first["files"]
-    assert first["told"] == alone["told"] > 0
-    assert (second["files"], second["told"]) == ([], 0)
+    assert first["reported"] == alone["reported"] > 0
+    assert (second["files"], second["reported"]) == ([], 0)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.evaluation.evaluate import evaluate
 from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
 
 MODEL, DATASET = "small", "ihc"
@@ -44,7 +45,7 @@ def trained_home(tmp_path_factory):
     home = tmp_path_factory.mktemp("trained") / "bank"
     with open_bank(Settings(home=home)) as bank:
         ingest(bank, "sample:ihc", name=DATASET, options=IngestOptions(size=32))
-        train(bank, DATASET, small_config(), device="cpu", model_name=MODEL)
+        train(bank, TrainRequest(DATASET, config=small_config(), device="cpu", model_name=MODEL))
         job = generate(bank, GenerateRequest(MODEL, 12)).job
         evaluate(bank, job.id, n_resamples=20)
     return home

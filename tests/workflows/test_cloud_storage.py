@@ -10,10 +10,10 @@ from synthbank.settings import Settings
 from synthbank.storage import encode_png
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import IngestOptions, default_name, ingest
-from synthbank.workflows.delivery.export import deliver
+from synthbank.workflows.delivery.export import ExportRequest, export
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.maintenance.verify import verify
-from synthbank.workflows.models.transfer import pull
+from synthbank.workflows.models.transfer import import_model
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ def test_a_bank_in_a_bucket(bucket, tmp_path):
     settings = Settings(home=tmp_path / "bank", storage_url=f"{bucket}/bank")
     files, _ = fsspec.core.url_to_fs(bucket)
     with open_bank(settings) as bank:
-        pull(bank, "zoo:ihc-64")
+        import_model(bank, "zoo:ihc-64")
         report = generate(bank, GenerateRequest("ihc-64", 5))
         assert report.accepted == {"dab_negative": 5, "dab_positive": 5}
         assert verify(bank).sound
         for target in (f"{bucket}/out", f"{bucket}/out.zip"):
-            deliver(bank, target, job_id=report.job.id)
+            export(bank, ExportRequest(target=target, job_id=report.job.id))
         names = {path.rsplit("/", 1)[1] for path in files.find(f"{bucket}/out")}
         assert {"README.md", "metadata.csv"} <= names
         assert sum(name.endswith(".png") for name in names) == 10
@@ -60,7 +60,7 @@ def test_a_bank_in_a_bucket(bucket, tmp_path):
 def test_a_bucket_that_is_not_there_is_told(bucket, tmp_path):
     settings = Settings(home=tmp_path / "bank", storage_url=f"{bucket}-none/bank")
     with open_bank(settings) as bank, pytest.raises(SetupError, match="could not be read or written"):
-        pull(bank, "zoo:ihc-64")
+        import_model(bank, "zoo:ihc-64")
 
 
 def test_missing_credentials_are_told(s3_bucket, tmp_path, monkeypatch):

@@ -10,8 +10,10 @@ from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.run import RunRequest, plan, run
+from synthbank.workflows.training.requests import TrainRequest
 
-OPTIONS = {"overrides": {"steps": 1, "init": "none"}, "ingest_options": IngestOptions(size=32)}
+TRAINING = TrainRequest("set", steps=1, init="none")
+OPTIONS = {"ingest_options": IngestOptions(size=32)}
 
 
 @pytest.fixture
@@ -29,11 +31,11 @@ def folder(tmp_path):
 @pytest.mark.parametrize("n", [0, -5])
 def test_a_run_of_no_images_is_refused_at_once(folder, n):
     with pytest.raises(OptionError, match="at least one image"):
-        RunRequest(str(folder), "set", n)
+        RunRequest(str(folder), n, TRAINING)
 
 
 def test_a_run_without_test_originals_ends_after_the_ingest(folder, tmp_path):
-    request = RunRequest(str(folder), "set", 2, shares=(0.9, 0.1, 0.0), **OPTIONS)
+    request = RunRequest(str(folder), 2, TRAINING, shares=(0.9, 0.1, 0.0), **OPTIONS)
     stages, told = [], []
     with open_bank(Settings(home=tmp_path / "bank")) as bank, pytest.raises(StateError, match="no test originals"):
         run(bank, request, on_stage=stages.append, on_ingested=told.append)
@@ -50,7 +52,7 @@ def test_a_plan_writes_nothing_where_the_environment_points(folder, tmp_path, mo
     ):
         monkeypatch.setenv(f"SYNTHBANK_{name}", part)
     monkeypatch.setenv("SYNTHBANK_RUNS", str(tmp_path / "runs"))
-    planned = plan(RunRequest(str(folder), "set", 2, **OPTIONS))
+    planned = plan(RunRequest(str(folder), 2, TRAINING, **OPTIONS))
     assert planned.ingested.counts["a"]["test"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 

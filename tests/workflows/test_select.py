@@ -6,6 +6,7 @@ from synthbank.errors import OptionError, StateError
 from synthbank.records import Verdict
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.maintenance.verify import regenerate
+from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
 
 from .conftest import DATASET, MODEL, small_config
@@ -53,7 +54,7 @@ def test_matching_is_recorded_on_job_and_rows_and_resumes(trained):
 
 def test_a_model_of_one_class_can_be_matched(trained):
     config = small_config(steps=2)
-    model = train(trained, DATASET, config, model_name="one", only_class="dab_positive").model
+    model = train(trained, TrainRequest(DATASET, config=config, model_name="one", only_class="dab_positive")).model
     report = generate(trained, GenerateRequest(model.id, 4, match=0.5))
     assert report.accepted == {"dab_positive": 4}
 

@@ -9,8 +9,9 @@ import pytest
 from synthbank.config import PRECISIONS, resolve_train_config
 from synthbank.models import ModelSpec
 from synthbank.records import LabelledImages
-from synthbank.workflows import speed
+from synthbank.workflows.training import speed
 from synthbank.workflows.training.launch import Processes
+from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.speed import fastest
 from synthbank.workflows.training.train import train
 
@@ -112,18 +113,21 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
 def test_training_tells_and_records_what_it_chose(trained):
     events = []
     config = open_config(seed=5, snapshot_every=1000)
-    report = train(trained, DATASET, config, device="cpu", on_event=events.append)
+    report = train(trained, TrainRequest(DATASET, config=config, device="cpu"), on_event=events.append)
     told = [e for e in events if e.kind == "speed"]
     assert [set(e.values) for e in told] == [ALL]
     recorded = json.loads((report.run_dir / "config.json").read_text())
     assert f"{recorded['precision']} {recorded['layout']}" == next(iter(told[0].values))
     assert report.model.card["training"]["precision"] == recorded["precision"]
     events.clear()
-    train(trained, DATASET, config, device="cpu", on_event=events.append)
+    train(trained, TrainRequest(DATASET, config=config, device="cpu"), on_event=events.append)
     assert not [e for e in events if e.kind == "speed"]
 
 
 def test_bf16_and_layout_train_the_same_run_to_its_end(trained):
-    report = train(trained, DATASET, small_config(precision="bf16-mixed", layout="contiguous", steps=8), device="cpu")
+    report = train(
+        trained,
+        TrainRequest(DATASET, config=small_config(precision="bf16-mixed", layout="contiguous", steps=8), device="cpu"),
+    )
     assert report.finished
     assert report.steps == 8

@@ -18,7 +18,9 @@ from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.lease import held
 from synthbank.workflows.models.transfer import push
 from synthbank.workflows.training.configure import configure
-from synthbank.workflows.training.train import run_name, train, train_per_class
+from synthbank.workflows.training.requests import TrainRequest
+from synthbank.workflows.training.run import run_name
+from synthbank.workflows.training.train import train, train_per_class
 
 from .conftest import DATASET, MODEL, small_config
 
@@ -63,13 +65,13 @@ def test_a_run_folder_holds_configuration_history_grids_and_tensorboard(trained)
 
 
 def test_the_same_command_again_trains_no_further(trained):
-    again = train(trained, DATASET, small_config(), device="cpu", model_name=MODEL)
+    again = train(trained, TrainRequest(DATASET, config=small_config(), device="cpu", model_name=MODEL))
     assert again.steps == 8
     assert again.model.sha256 == the_model(trained).sha256
 
 
 def test_a_longer_schedule_goes_on_with_the_same_run(trained):
-    longer = train(trained, DATASET, small_config(steps=12), device="cpu", model_name="longer")
+    longer = train(trained, TrainRequest(DATASET, config=small_config(steps=12), device="cpu", model_name="longer"))
     assert longer.run_id == the_model(trained).run_id
     assert longer.images_seen == 12 * 4
     assert [s.step for s in longer.snapshots] == [4, 8, 12]
@@ -78,13 +80,17 @@ def test_a_longer_schedule_goes_on_with_the_same_run(trained):
 def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(trained):
     calls = iter(range(100))
     config = small_config(seed=5)
-    stopped = train(trained, DATASET, config, device="cpu", should_stop=lambda: next(calls) >= 3, model_name="a")
+    stopped = train(
+        trained,
+        TrainRequest(DATASET, config=config, device="cpu", model_name="a"),
+        should_stop=lambda: next(calls) >= 3,
+    )
     assert stopped.model is None
     assert stopped.steps == 3
-    resumed = train(trained, DATASET, config, device="cpu", model_name="a")
-    whole = train(trained, DATASET, config, device="cpu", model_name="b")
+    resumed = train(trained, TrainRequest(DATASET, config=config, device="cpu", model_name="a"))
+    whole = train(trained, TrainRequest(DATASET, config=config, device="cpu", model_name="b"))
     assert resumed.run_id == whole.run_id  # the second call found it finished
-    fresh = train(trained, DATASET, replace(config, preset="paper"), device="cpu", model_name="c")
+    fresh = train(trained, TrainRequest(DATASET, config=replace(config, preset="paper"), device="cpu", model_name="c"))
     assert fresh.run_id == resumed.run_id
 
 
@@ -107,7 +113,7 @@ def test_another_seed_option_or_set_of_originals_is_another_run(trained):
 
 def test_one_model_for_each_class(trained):
     config = small_config(architecture="sagan", steps=2, snapshot_every=2)
-    reports = train_per_class(trained, DATASET, config, device="cpu", model_name="each")
+    reports = train_per_class(trained, TrainRequest(DATASET, config=config, device="cpu", model_name="each"))
     assert [r.model.id for r in reports] == ["each-dab_negative", "each-dab_positive"]
     for report, name in zip(reports, ("dab_negative", "dab_positive"), strict=True):
         assert report.model.class_names == (name,)
@@ -123,14 +129,17 @@ def test_classes_whose_names_differ_in_a_sign_get_models_of_their_own(trained, t
             Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / "set" / name / f"{k}.png")
     ingest(trained, tmp_path / "set", name="her2", options=IngestOptions(size=32))
     config = small_config(architecture="sagan", steps=1, snapshot_every=1)
-    reports = train_per_class(trained, "her2", config, device="cpu", model_name="her2")
+    reports = train_per_class(trained, TrainRequest("her2", config=config, device="cpu", model_name="her2"))
     assert [r.model.class_names for r in reports] == [("HER2+",), ("HER2-",)]
     assert len({r.run_id for r in reports}) == len({r.model.id for r in reports}) == 2
     assert len({r.model.sha256 for r in reports}) == 2
 
 
 def test_training_on_the_affine_expansion_uses_the_copies(trained):
-    report = train(trained, DATASET, small_config(steps=2, offline_expansion=True), device="cpu", model_name="wide")
+    report = train(
+        trained,
+        TrainRequest(DATASET, config=small_config(steps=2, offline_expansion=True), device="cpu", model_name="wide"),
+    )
     assert report.finished
     with trained.catalogue.session() as session:
         dataset = queries.get_dataset(DATASET, session=session)
@@ -145,7 +154,7 @@ def test_a_class_too_small_to_train_on_says_what_to_do(trained, tmp_path):
     ingest(trained, tmp_path / "set", name="tiny")
     for config in (small_config(steps=1), small_config(steps=1, offline_expansion=True)):
         with pytest.raises(StateError, match="too few training originals"):
-            train(trained, "tiny", config, device="cpu")
+            train(trained, TrainRequest("tiny", config=config, device="cpu"))
 
 
 def test_a_class_that_only_the_test_split_has_is_named(trained, tmp_path):
@@ -158,7 +167,7 @@ def test_a_class_that_only_the_test_split_has_is_named(trained, tmp_path):
             )
     ingest(trained, tmp_path / "set", name="halved", options=IngestOptions(size=32))
     with pytest.raises(StateError, match=r"no training original. Got: b"):
-        train(trained, "halved", small_config(steps=1), device="cpu")
+        train(trained, TrainRequest("halved", config=small_config(steps=1), device="cpu"))
 
 
 def test_a_run_that_fails_says_so_in_the_catalogue(trained):
@@ -167,7 +176,7 @@ def test_a_run_that_fails_says_so_in_the_catalogue(trained):
 
     config = small_config(seed=8)
     with pytest.raises(RuntimeError, match="the disk is full"):
-        train(trained, DATASET, config, device="cpu", on_event=fall_over)
+        train(trained, TrainRequest(DATASET, config=config, device="cpu"), on_event=fall_over)
     with trained.catalogue.session() as session:
         (run,) = [r for r in queries.list_runs(session=session) if r.seed == 8]
     assert (run.status, run.status_reason) == ("failed", "the disk is full")
@@ -176,8 +185,8 @@ def test_a_run_that_fails_says_so_in_the_catalogue(trained):
 def test_two_processes_do_not_train_one_run(trained):
     busy = pytest.raises(BusyError, match="Another process works on this training run")
     with held(trained.runs_dir / the_model(trained).run_id, "training run"), busy:
-        train(trained, DATASET, small_config(), device="cpu", model_name=MODEL)
-    assert train(trained, DATASET, small_config(), device="cpu", model_name=MODEL).finished
+        train(trained, TrainRequest(DATASET, config=small_config(), device="cpu", model_name=MODEL))
+    assert train(trained, TrainRequest(DATASET, config=small_config(), device="cpu", model_name=MODEL)).finished
 
 
 def _files(bank, name):
@@ -190,13 +199,13 @@ def test_a_longer_run_leaves_the_published_model_as_it_is(trained, monkeypatch, 
     kid = iter(range(10, 0, -1) if better else range(10))
     scores = {"real_diversity": 1.0, "fake_diversity": 1.0}
     monkeypatch.setattr(
-        "synthbank.workflows.training.train.snapshot_scorer",
+        "synthbank.workflows.training.growth.snapshot_scorer",
         lambda reference: lambda images: {"kid": next(kid)} | scores,
     )
     config = small_config(seed=6, snapshot_every=2, steps=2)
-    first = train(trained, DATASET, config, device="cpu").model
+    first = train(trained, TrainRequest(DATASET, config=config, device="cpu")).model
     before = _files(trained, first.id)
-    longer = train(trained, DATASET, replace(config, steps=4), device="cpu").model
+    longer = train(trained, TrainRequest(DATASET, config=replace(config, steps=4), device="cpu")).model
     assert first.id == first.run_id == longer.run_id
     assert longer.id == (f"{first.id}-step4" if better else first.id)
     assert _files(trained, first.id) == before
@@ -211,7 +220,11 @@ def test_a_name_that_is_taken_or_invalid_is_refused_before_the_training(trained)
 
     for name, refusal in ((MODEL, "taken by another model"), ("My Model", "use 'my-model'")):
         with pytest.raises(SynthBankError, match=refusal):
-            train(trained, DATASET, small_config(seed=9), device="cpu", model_name=name, should_stop=fail)
+            train(
+                trained,
+                TrainRequest(DATASET, config=small_config(seed=9), device="cpu", model_name=name),
+                should_stop=fail,
+            )
     assert _files(trained, MODEL) == before
 
 
@@ -220,7 +233,7 @@ def test_after_a_withdrawal_another_run_begins_without_the_original(trained):
     gone = load_split(trained, dataset, Split.TRAIN).images.ids[0]
     with trained.catalogue.session() as session:
         queries.withdraw_original(gone, session=session)
-    again = train(trained, DATASET, small_config(), device="cpu", model_name="again")
+    again = train(trained, TrainRequest(DATASET, config=small_config(), device="cpu", model_name="again"))
     assert again.run_id != the_model(trained).run_id
     with trained.catalogue.session() as session:
         shaped = queries.model_originals("again", session=session)
@@ -237,7 +250,11 @@ def test_an_original_that_is_withdrawn_during_the_training_stops_the_publication
             queries.withdraw_original(gone, session=session)
 
     with pytest.raises(StateError, match="depends on an original that was withdrawn"):
-        train(trained, DATASET, small_config(seed=4, steps=2), device="cpu", model_name="late", on_event=withdraw)
+        train(
+            trained,
+            TrainRequest(DATASET, config=small_config(seed=4, steps=2), device="cpu", model_name="late"),
+            on_event=withdraw,
+        )
     with trained.catalogue.session() as session:
         assert queries.find_model("late", session=session) is None
 
@@ -246,7 +263,10 @@ def test_the_users_own_expansion_is_the_one_that_is_trained_on(trained):
     assert expand(trained, DATASET, to=180, seed=3).is_new
     kept = expand(trained, DATASET)
     assert (kept.is_new, kept.n_originals + kept.n_copies) == (False, 180)
-    report = train(trained, DATASET, small_config(steps=1, offline_expansion=True), device="cpu", model_name="own")
+    report = train(
+        trained,
+        TrainRequest(DATASET, config=small_config(steps=1, offline_expansion=True), device="cpu", model_name="own"),
+    )
     assert report.finished
     with pytest.raises(OptionError, match="another expansion already"):
         expand(trained, DATASET, seed=4)
@@ -255,23 +275,23 @@ def test_the_users_own_expansion_is_the_one_that_is_trained_on(trained):
 def test_an_unknown_feature_network_is_refused_before_there_is_a_run(trained):
     config = small_config(seed=9, model_options={"width": 0.25, "mixing": 16, "feature_network": "lite2"})
     with pytest.raises(UnknownNameError, match=r"feature network.*Got: lite2.*Allowed: lite0, lite1"):
-        train(trained, DATASET, config, device="cpu")
+        train(trained, TrainRequest(DATASET, config=config, device="cpu"))
     with trained.catalogue.session() as session:
         assert [r.seed for r in queries.list_runs(session=session)] == [small_config().seed]
 
 
 def test_an_unknown_device_or_preset_is_named(trained):
     with pytest.raises(OptionError, match="device"):
-        train(trained, DATASET, small_config(), device="tpu")
+        train(trained, TrainRequest(DATASET, config=small_config(), device="tpu"))
     with pytest.raises(OptionError, match="preset"):
-        configure(trained, DATASET, architecture="projected", preset="best")
+        configure(trained, TrainRequest(DATASET, preset="best"))
 
 
 def test_auto_fits_the_time_to_the_size_and_the_command_line_wins(trained):
-    auto = configure(trained, DATASET, architecture="projected", preset="auto")
+    auto = configure(trained, TrainRequest(DATASET))
     assert auto.config.time_budget_sec == 5 * 60
     assert "training images" in auto.reasons[0]
-    given = configure(trained, DATASET, architecture="projected", preset="auto", overrides={"steps": 7})
+    given = configure(trained, TrainRequest(DATASET, overrides={"steps": 7}))
     assert (given.config.steps, given.config.time_budget_sec) == (7, None)
     assert not [r for r in given.reasons if r.startswith("time")]
 
@@ -286,13 +306,13 @@ def test_auto_zooms_into_tissue_but_not_into_single_objects_and_says_why(trained
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.where(cell, field // 3, field).astype(np.uint8)).save(folder / f"{i}.png")
     ingest(trained, str(tmp_path / "cells"), name="cells", options=IngestOptions(size=32))
-    tissue = configure(trained, DATASET, architecture="projected")
-    cells = configure(trained, "cells", architecture="projected")
+    tissue = configure(trained, TrainRequest(DATASET))
+    cells = configure(trained, TrainRequest("cells"))
     assert ("zoom" in tissue.config.augment_d, tissue.config.batch_size) == (True, 16)
     assert (cells.config.augment_d, cells.config.batch_size) == (("colour", "translation"), 8)
     assert (tissue.config.ada_target, cells.config.ada_target) == (0.0, 0.6)
     assert (tissue.config.lr_floor_d, cells.config.lr_floor_d) == (None, 1.0)
-    plain = configure(trained, "cells", architecture="projected", overrides={"augment_d": []})
+    plain = configure(trained, TrainRequest("cells", overrides={"augment_d": []}))
     assert (plain.config.augment_d, plain.config.ada_target) == ((), 0.0)
     assert not [r for r in plain.reasons if r.startswith(("kind", "augmentation"))]
     assert [r.split()[1].strip(",:") for r in (*tissue.reasons, *cells.reasons) if r.startswith("kind:")] == [
@@ -303,7 +323,7 @@ def test_auto_zooms_into_tissue_but_not_into_single_objects_and_says_why(trained
 
 def test_auto_does_not_give_reasons_for_what_the_user_chose(trained):
     def prefixes(**overrides):
-        found = configure(trained, DATASET, architecture="projected", overrides=overrides)
+        found = configure(trained, TrainRequest(DATASET, overrides=overrides))
         return {r.split(":")[0] for r in found.reasons if ":" in r}
 
     everything = prefixes()
@@ -314,16 +334,16 @@ def test_auto_does_not_give_reasons_for_what_the_user_chose(trained):
 
 
 def test_auto_starts_from_weights_of_other_images_unless_told_not_to(trained):
-    assert configure(trained, DATASET, architecture="projected").config.init == "zoo:cytology3-64"
-    assert configure(trained, DATASET, architecture="projected", overrides={"init": "none"}).config.init == "none"
-    assert configure(trained, DATASET, architecture="projected", preset="quick").config.init == "none"
-    assert configure(trained, DATASET, architecture="stylegan2").config.init == "none"
+    assert configure(trained, TrainRequest(DATASET)).config.init == "zoo:cytology3-64"
+    assert configure(trained, TrainRequest(DATASET, overrides={"init": "none"})).config.init == "none"
+    assert configure(trained, TrainRequest(DATASET, preset="quick")).config.init == "none"
+    assert configure(trained, TrainRequest(DATASET, architecture="stylegan2")).config.init == "none"
 
 
 @pytest.mark.parametrize("preset", ["auto", "quick"])
-def test_the_generator_learns_faster_from_nothing(trained, preset):
+def test_the_generator_learns_faster_from_scratch(trained, preset):
     def rates(**overrides):
-        found = configure(trained, DATASET, architecture="projected", preset=preset, overrides=overrides)
+        found = configure(trained, TrainRequest(DATASET, preset=preset, overrides=overrides))
         said = any(r.startswith("generator's learning rate: 0.004") for r in found.reasons)
         return found.config.lr_g, found.config.lr_d, said
 
@@ -335,9 +355,9 @@ def test_the_generator_learns_faster_from_nothing(trained, preset):
 
 def test_auto_grows_up_to_a_size_that_no_start_weights_have(trained):
     ingest(trained, "sample:ihc", name="larger", options=IngestOptions(size=64))
-    started = configure(trained, "larger", architecture="projected")
-    fresh = configure(trained, "larger", architecture="projected", overrides={"init": "none"})
-    tiny = configure(trained, DATASET, architecture="projected", overrides={"init": "none"})
+    started = configure(trained, TrainRequest("larger"))
+    fresh = configure(trained, TrainRequest("larger", overrides={"init": "none"}))
+    tiny = configure(trained, TrainRequest(DATASET, overrides={"init": "none"}))
     assert (started.config.grow_share, fresh.config.grow_share, tiny.config.grow_share) == (0.0, 0.4, 0.0)
     told = [any(r.startswith("growth") for r in found.reasons) for found in (started, fresh, tiny)]
     assert told == [False, True, False]
@@ -345,7 +365,7 @@ def test_auto_grows_up_to_a_size_that_no_start_weights_have(trained):
 
 def test_auto_does_not_grow_from_start_weights_of_full_size(trained):
     ingest(trained, "sample:ihc", name="larger", options=IngestOptions(size=64))
-    found = configure(trained, "larger", architecture="projected", overrides={"init": "zoo:ihc-64"})
+    found = configure(trained, TrainRequest("larger", overrides={"init": "zoo:ihc-64"}))
     assert found.config.grow_share == 0.0
     assert not [r for r in found.reasons if r.startswith("growth")]
 
@@ -357,7 +377,7 @@ def test_a_file_says_what_the_command_line_would(trained, tmp_path, preset, opti
     file = tmp_path / "mine.yaml"
     file.write_text(json.dumps(options))
     said = [
-        configure(trained, "larger", architecture="projected", preset=preset, **how)
+        configure(trained, TrainRequest("larger", preset=preset, **how))
         for how in ({"file": file}, {"overrides": options})
     ]
     assert said[0] == said[1]
@@ -366,14 +386,14 @@ def test_a_file_says_what_the_command_line_would(trained, tmp_path, preset, opti
 @pytest.mark.parametrize(("size", "grows"), [(128, 0.0), (256, 0.4)])
 def test_auto_starts_large_images_from_weights_of_128_pixels(trained, size, grows):
     ingest(trained, "sample:ihc", name="large", options=IngestOptions(size=size))
-    config = configure(trained, "large", architecture="projected").config
+    config = configure(trained, TrainRequest("large")).config
     assert (config.init, config.grow_share) == ("zoo:cytology3-128", grows)
 
 
 @pytest.mark.parametrize(("size", "share", "options"), [(64, 0.4, {}), (256, 0.75, {"picture_size": 64})])
-def test_from_nothing_large_images_keep_the_picture_of_64_pixels(trained, size, share, options):
+def test_from_scratch_large_images_keep_the_picture_of_64_pixels(trained, size, share, options):
     ingest(trained, "sample:ihc", name="large", options=IngestOptions(size=size))
-    config = configure(trained, "large", architecture="projected", overrides={"init": "none"}).config
+    config = configure(trained, TrainRequest("large", overrides={"init": "none"})).config
     assert (config.grow_share, config.model_options) == (share, options)
 
 
@@ -388,6 +408,6 @@ def test_auto_does_not_start_from_weights_that_know_these_images(trained, tmp_pa
         Image.fromarray(pixels.transpose(1, 2, 0)).resize((64, 64)).save(folder / f"{i}.png")
     ingest(trained, tmp_path / "larger", name="larger", options=IngestOptions(size=64))
     for name in (DATASET, "larger"):
-        found = configure(trained, name, architecture="projected")
+        found = configure(trained, TrainRequest(name))
         assert found.config.init == "none"
-        assert [r for r in found.reasons if r.startswith("start: from nothing")]
+        assert [r for r in found.reasons if r.startswith("start: from scratch")]

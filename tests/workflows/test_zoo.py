@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from sqlalchemy import delete
 
 from synthbank.catalogue import queries
+from synthbank.catalogue.tables import ModelOriginal
 from synthbank.data import IngestOptions
 from synthbank.errors import IntegrityError, OptionError, SourceError, StateError, UnknownNameError
 from synthbank.records import Split
@@ -14,7 +16,8 @@ from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.evaluation.evaluate import evaluate
 from synthbank.workflows.generation.generate import GenerateRequest, generate
-from synthbank.workflows.models.transfer import initial_weights, pull, push, read_package, zoo_names
+from synthbank.workflows.models.transfer import import_model, initial_weights, push, read_package, zoo_names
+from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
 
 from .conftest import DATASET, MODEL, small_config
@@ -35,8 +38,8 @@ def test_a_pushed_model_makes_the_same_images_in_another_bank(trained, pushed, t
         "screen.safetensors",
     ]
     with open_bank(Settings(home=tmp_path / "other")) as other:
-        row = pull(other, str(pushed))
-        assert row.id == MODEL
+        row = import_model(other, str(pushed))
+        assert (row.id, row.source) == (MODEL, str(pushed))
         assert row.dataset_id is None  # this bank does not hold the originals
         job = generate(other, GenerateRequest(MODEL, 3)).job
         with other.catalogue.session() as session:
@@ -47,22 +50,52 @@ def test_a_pushed_model_makes_the_same_images_in_another_bank(trained, pushed, t
 
 
 def test_where_the_originals_are_a_pulled_model_can_be_evaluated(trained, pushed):
-    row = pull(trained, str(pushed), name="again")
+    row = import_model(trained, str(pushed), name="again")
     assert row.dataset_id is not None
     job = generate(trained, GenerateRequest("again", 8, seed=3)).job
     assert evaluate(trained, job.id, n_resamples=10).scores
 
 
 def test_pulling_twice_changes_nothing(trained, pushed):
-    assert pull(trained, str(pushed), name="again") == pull(trained, str(pushed), name="again")
+    assert import_model(trained, str(pushed), name="again") == import_model(trained, str(pushed), name="again")
 
 
 def test_pulling_under_a_name_that_is_taken_leaves_the_model_there_as_it_is(trained, pushed):
     before = trained.store.get(layout.model_key(MODEL, "generator.safetensors"))
     with pytest.raises(StateError, match="taken by other weights"):
-        pull(trained, "zoo:ihc-64", name=MODEL)
+        import_model(trained, "zoo:ihc-64", name=MODEL)
     assert trained.store.get(layout.model_key(MODEL, "generator.safetensors")) == before
     assert generate(trained, GenerateRequest(MODEL, 2, seed=4)).job
+
+
+def test_an_imported_model_goes_with_any_original_that_shaped_it(trained, pushed, tmp_path):
+    """Those of its gate, those that chose its snapshot, and those behind its initial weights."""
+    with trained.catalogue.session() as session:
+        shaped = queries.model_originals(MODEL, session=session)
+    screened = read_package(str(pushed)).gate.hashes
+    other = next(h for h in shaped if h not in screened)
+    for original in (screened[0], other):
+        with open_bank(Settings(home=tmp_path / original[:8])) as elsewhere:
+            row = import_model(elsewhere, str(pushed))
+            assert elsewhere.store.exists(layout.model_key(row.id, "discriminator.safetensors"))
+            assert "originals" not in row.card
+            with elsewhere.catalogue.session() as session:
+                assert queries.model_originals(row.id, session=session) == shaped
+                assert list(queries.withdraw_original(original, session=session).models) == [MODEL]
+                assert queries.get_model(MODEL, session=session).status == "withdrawn"
+            with pytest.raises(StateError, match="withdrawn"):
+                import_model(elsewhere, str(pushed))
+
+
+def test_importing_again_records_the_originals_that_an_earlier_version_did_not(trained, pushed, tmp_path):
+    with open_bank(Settings(home=tmp_path / "elsewhere")) as elsewhere:
+        row = import_model(elsewhere, str(pushed))
+        with elsewhere.catalogue.session() as session:
+            session.execute(delete(ModelOriginal))
+        assert import_model(elsewhere, str(pushed)) == row
+        with elsewhere.catalogue.session() as session, trained.catalogue.session() as ours:
+            shaped = queries.model_originals(MODEL, session=ours)
+            assert queries.model_originals(row.id, session=session) == shaped
 
 
 def test_an_exchanged_file_is_refused(trained, pushed):
@@ -70,16 +103,16 @@ def test_an_exchanged_file_is_refused(trained, pushed):
     data[-1] ^= 1
     (pushed / "generator.safetensors").write_bytes(bytes(data))
     with pytest.raises(IntegrityError, match="hash"):
-        pull(trained, str(pushed), name="again")
+        import_model(trained, str(pushed), name="again")
     with trained.catalogue.session() as session, pytest.raises(UnknownNameError):
         queries.get_model("again", session=session)
 
 
 def test_a_folder_without_a_model_and_an_unknown_zoo_name_say_what_to_do(trained, tmp_path):
     with pytest.raises(SourceError, match="models push"):
-        pull(trained, str(tmp_path))
+        import_model(trained, str(tmp_path))
     with pytest.raises(UnknownNameError, match="zoo"):
-        pull(trained, "zoo:nothing-like-this")
+        import_model(trained, "zoo:nothing-like-this")
 
 
 def test_a_folder_whose_card_records_no_gate_is_no_whole_model(pushed):
@@ -91,9 +124,9 @@ def test_a_folder_whose_card_records_no_gate_is_no_whole_model(pushed):
 
 
 def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, pushed):
-    cold = train(trained, DATASET, small_config(steps=4, seed=9), device="cpu")
-    warm = train(trained, DATASET, small_config(steps=4, seed=9, init=MODEL), device="cpu")
-    same = train(trained, DATASET, small_config(steps=4, seed=9, init=str(pushed)), device="cpu")
+    cold = train(trained, TrainRequest(DATASET, config=small_config(steps=4, seed=9), device="cpu"))
+    warm = train(trained, TrainRequest(DATASET, config=small_config(steps=4, seed=9, init=MODEL), device="cpu"))
+    same = train(trained, TrainRequest(DATASET, config=small_config(steps=4, seed=9, init=str(pushed)), device="cpu"))
     assert warm.run_id != cold.run_id
     assert warm.model.sha256 != cold.model.sha256
     assert warm.model.sha256 == same.model.sha256
@@ -111,7 +144,7 @@ def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, p
 
 def test_start_weights_of_another_architecture_are_refused(trained):
     with pytest.raises(OptionError, match="another architecture"):
-        train(trained, DATASET, small_config(architecture="sagan", init=MODEL), device="cpu")
+        train(trained, TrainRequest(DATASET, config=small_config(architecture="sagan", init=MODEL), device="cpu"))
     with trained.catalogue.session() as session:
         assert [r.architecture for r in queries.list_runs(session=session)] == ["projected"]  # none was begun
 
@@ -120,7 +153,12 @@ def test_an_original_takes_the_models_that_started_from_its_model_with_it(traine
     """What shaped the start weights shaped the model, whether they came from the bank or from elsewhere."""
     ingest(trained, "sample:ihc", name="other", options=IngestOptions(size=64))
     for name, init in (("child", MODEL), ("guest", str(pushed)), ("stranger", "none")):
-        train(trained, "other", small_config(steps=2, snapshot_every=2, init=init), device="cpu", model_name=name)
+        train(
+            trained,
+            TrainRequest(
+                "other", config=small_config(steps=2, snapshot_every=2, init=init), device="cpu", model_name=name
+            ),
+        )
     with trained.catalogue.session() as session:
         shaped = queries.model_originals(MODEL, session=session)
         assert set(shaped) <= set(queries.model_originals("child", session=session))
@@ -147,6 +185,6 @@ def test_every_packaged_model_is_whole_small_and_has_a_card(name, trained):
     for key in ("licence", "data", "not_for", "trained", "scores"):
         assert package.card[key], key
     assert json.dumps(package.card)
-    row = pull(trained, f"zoo:{name}")
+    row = import_model(trained, f"zoo:{name}")
     report = generate(trained, GenerateRequest(row.id, 2, screen=False))
     assert set(report.accepted.values()) == {2}

@@ -31,8 +31,8 @@ def parse(text_url: str) -> URL:
     Raises:
         OptionError: not of this form.
     """
-    found = _URL.fullmatch(text_url)
-    if found is None:
+    match = _URL.fullmatch(text_url)
+    if match is None:
         raise OptionError(
             "This is not a Cloud SQL URL",
             got=text_url,
@@ -41,10 +41,10 @@ def parse(text_url: str) -> URL:
         )
     return URL.create(
         "postgresql+psycopg",
-        username=unquote(found["user"]) if found["user"] else None,
-        host=found["instance"],
-        database=unquote(found["database"]),
-        query={_MARK: found["ip"] or "public"},
+        username=unquote(match["user"]) if match["user"] else None,
+        host=match["instance"],
+        database=unquote(match["database"]),
+        query={_MARK: match["ip"] or "public"},
     )
 
 
@@ -112,9 +112,9 @@ def _own_account() -> str:
     import google.auth
     from google.auth.transport.requests import Request
 
-    found: Any = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    credentials = found[0]
-    if getattr(credentials, "service_account_email", None) == "default":  # of a machine, told at the first refresh
+    credentials_and_project: Any = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    credentials = credentials_and_project[0]
+    if getattr(credentials, "service_account_email", None) == "default":  # of a machine, known after the first refresh
         credentials.refresh(Request())
     address = getattr(credentials, "service_account_email", None)
     if not address:

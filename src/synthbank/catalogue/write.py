@@ -1,4 +1,4 @@
-"""Writing rows on both databases: plain values only, unknown columns refused, conflicts settled by the database."""
+"""Writing rows on both databases: plain values only, unknown columns refused, conflicts resolved by the database."""
 
 from __future__ import annotations
 

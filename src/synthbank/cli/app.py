@@ -10,9 +10,18 @@ import typer
 from typer.core import TyperGroup
 
 from synthbank import __version__
-from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service
+from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service, train
 from synthbank.cli.output import at_bank, escaped, talk
-from synthbank.errors import SetupError, SynthBankError
+from synthbank.errors import (
+    AccessError,
+    BusyError,
+    InputError,
+    IntegrityError,
+    OptionError,
+    SetupError,
+    StateError,
+    SynthBankError,
+)
 
 _INTERRUPTED = 130
 
@@ -24,7 +33,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            talk("interrupted; the same command goes on from here")
+            talk("interrupted; repeat the command to resume")
             raise typer.Exit(_INTERRUPTED) from None
 
 
@@ -56,12 +65,16 @@ def _root(
         check_system()
 
 
-for module in (run, data, models, images, judge, reader, bank, service, cloud, doctor):
+for module in (run, data, train, models, images, judge, reader, bank, service, cloud, doctor):
     module.register(app)
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 something is wrong with the bank, 2 wrong use, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done; 1 a problem of the bank, the machine or a server, or a check that failed; 2 the command asks for
+    something that cannot be; 130 interrupted.
+    """
     try:
         app()
     except SynthBankError as error:
@@ -70,9 +83,16 @@ def main() -> None:
         _fail(_setup_error(error))
 
 
+def exit_code(error: SynthBankError) -> int:
+    """2 where another command line would work: other options, names or files, or another step first. Otherwise 1."""
+    if isinstance(error, IntegrityError | BusyError):
+        return 1
+    return 2 if isinstance(error, InputError | OptionError | StateError | AccessError) else 1
+
+
 def _fail(error: SynthBankError) -> NoReturn:
     talk(f"[bold red]error:[/] {escaped(at_bank(error.message, error.facts.get('bank')))}")
-    sys.exit(2)
+    sys.exit(exit_code(error))
 
 
 def _setup_error(error: OSError) -> SetupError:

@@ -105,10 +105,10 @@ def verify(
 
     Exit code 1 if not. Half-written files that killed processes left more than an hour ago are removed.
     """
-    from synthbank.workflows.maintenance.verify import verify as work
+    from synthbank.workflows.maintenance.verify import verify
 
-    with opened(bank_path, create=False) as bank, working("checking") as show:
-        report = work(bank, hashes=not quick, on_progress=lambda n: show(f"checking: {n} files"))
+    with opened(bank_path, create=False) as bank, working("checking") as update:
+        report = verify(bank, hashes=not quick, on_progress=lambda n: update(f"checking: {n} files"))
     if json:
         say_json(report)
     else:
@@ -132,10 +132,10 @@ def regenerate(
     json: JsonOption = False,
 ) -> None:
     """Make an image again from its row, and say whether it equals the stored one; exit code 1 if not."""
-    from synthbank.workflows.maintenance.verify import regenerate as work
+    from synthbank.workflows.maintenance.verify import regenerate
 
     with opened(bank_path, create=False) as bank, working("drawing"):
-        report = work(bank, identity, device=device)
+        report = regenerate(bank, identity, device=device)
     if to is not None:
         save(to, report.png())
     if json:

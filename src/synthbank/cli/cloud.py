@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from synthbank.cli.output import JsonOption, save, say, say_json, say_table, talk, working
 from synthbank.config import read_options
@@ -116,7 +117,7 @@ def train(
     from synthbank.cloud import train_request
 
     options = _job_options(machine, accelerator, accelerators, on_demand, max_hours)
-    words = _words("train", name, [*_assignments(config), *context.args], device=options.machine.device)
+    words = _words(context, "train", name, [*_assignments(config), *context.args], device=options.machine.device)
     found, prices = _given(settings)
     _run_job(found, prices, train_request(found, name, words, options), options, wait, dry_run, yes, poll, json)
 
@@ -141,7 +142,7 @@ def generate(
 
     options = _job_options(machine, accelerator, accelerators, on_demand, max_hours)
     found, prices = _given(settings)
-    words = _words("generate", model, context.args, device=options.machine.device)
+    words = _words(context, "generate", model, context.args, device=options.machine.device)
     request = generate_request(found, model, words, options)
     _run_job(found, prices, request, options, wait, dry_run, yes, poll, json)
 
@@ -385,15 +386,14 @@ def _job_options(machine: str, accelerator: str, count: int, on_demand: bool, ma
     return JobOptions(_machine(machine, accelerator, count), not on_demand, max_hours)
 
 
-def _words(kind: str, name: str, words: Sequence[str], *, device: str) -> list[str]:
+def _words(context: typer.Context, kind: str, name: str, words: Sequence[str], *, device: str) -> list[str]:
     """Options of `synthbank train` or `generate`, checked by that command's own parser before anything is sent."""
-    from synthbank.cli.app import app
-
     if name.startswith("-"):
         raise OptionError(f"cloud {kind} takes the name first", got=name, next_step=f"synthbank cloud {kind} NAME …")
-    command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
-    with command.make_context(f"synthbank {kind}", [name, *words]) as context:
-        if context.params["bank_path"] is not None:
+    root = context.find_root().command
+    assert isinstance(root, TyperGroup)
+    with root.commands[kind].make_context(f"synthbank {kind}", [name, *words]) as local:
+        if local.params["bank_path"] is not None:
             raise OptionError("The bank of a cloud job is the one of cloud.yaml", got="--bank")
     given = any(word.partition("=")[0] == "--device" for word in words)
     return [*words] if given else [*words, "--device", device]

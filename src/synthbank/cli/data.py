@@ -1,4 +1,4 @@
-"""`ingest` and `augment`."""
+"""`ingest` and `expand`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _SHOWN_FILES = 40
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command()(ingest)
-    app.command()(augment)
+    app.command()(expand)
+    app.command("augment", hidden=True)(expand)  # the name that earlier notes and scripts use
 
 
 def ingest(
@@ -51,13 +52,12 @@ def ingest(
     json: JsonOption = False,
 ) -> None:
     """Check, split and catalogue a set of labelled images."""
-    from synthbank.workflows.data.ingest import default_name, parse_shares
-    from synthbank.workflows.data.ingest import ingest as work
+    from synthbank.workflows.data.ingest import default_name, ingest, parse_shares
 
     if (source is None) == (sample is None):
         raise typer.BadParameter("give either a source or --sample ihc")
     with opened(bank_path) as bank, working("reading images"):
-        report = work(
+        report = ingest(
             bank,
             f"sample:{sample}" if sample is not None else str(source),
             name=name or default_name(sample or source),
@@ -87,12 +87,14 @@ def show_ingest(report: IngestReport) -> None:
     say_table(title, ("class", *splits, "all"), rows)
     if report.findings:
         say_table("findings", ("check/effect", "images"), report.findings.items())
-    told = [f for f in report.files if f.effect != "convert"]
-    if told:
-        shown = [(f.name, "left out" if f.effect == "reject" else "warning", f.message) for f in told[:_SHOWN_FILES]]
+    doubtful = [f for f in report.files if f.effect != "convert"]
+    if doubtful:
+        shown = [
+            (f.name, "left out" if f.effect == "reject" else "warning", f.message) for f in doubtful[:_SHOWN_FILES]
+        ]
         say_table("files left out or doubtful", ("file", "", "why"), shown)
-        if len(told) > _SHOWN_FILES:
-            talk(f"note: {len(told) - _SHOWN_FILES} more with --json")
+        if len(doubtful) > _SHOWN_FILES:
+            talk(f"note: {len(doubtful) - _SHOWN_FILES} more with --json")
     for note in report.notes:
         talk(f"note: {note}")
     for warning in report.warnings:
@@ -101,7 +103,7 @@ def show_ingest(report: IngestReport) -> None:
         talk("nothing new: the same images with the same options are there already")
 
 
-def augment(
+def expand(
     name: Annotated[str, typer.Argument(help="Name of the data set.")],
     to: Annotated[int | None, typer.Option(help="Originals and copies together (default: 3.8 times).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draws (default: 0).")] = None,
@@ -112,11 +114,11 @@ def augment(
     json: JsonOption = False,
 ) -> None:
     """Plan the affine expansion of the training images: scaling, rotation, translation, each with probability 0.5."""
-    from synthbank.workflows.data.expand import expand as work
+    from synthbank.workflows.data.expand import expand
     from synthbank.workflows.data.preview import expansion_sheet
 
     with opened(bank_path, create=False) as bank:
-        report = work(bank, name, to=to, seed=seed)
+        report = expand(bank, name, to=to, seed=seed)
         if preview is not None:
             save(preview, expansion_sheet(bank, report.dataset))
     if json:

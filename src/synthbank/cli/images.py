@@ -103,22 +103,22 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Get accepted images out, with metadata.csv and a dataset card."""
-    from synthbank.workflows.delivery.export import deliver, require_linkable, share
+    from synthbank.workflows.delivery import export as delivery
 
     if link is not None:
-        require_linkable(to)
+        delivery.require_linkable(to)
     with opened(bank_path, create=False) as bank, working("exporting"):
-        result = deliver(
-            bank,
-            to,
-            fmt=format_ or ("npz" if to.endswith(".npz") else "folder"),
+        request = delivery.ExportRequest(
+            target=to,
+            fmt=format_,
             job_id=job,
             model_id=model,
             class_name=class_name,
             limit=limit,
             overwrite=overwrite,
         )
-    shared = None if link is None else share(to, hours=link)
+        result = delivery.export(bank, request)
+    shared = None if link is None else delivery.share(to, hours=link)
     if json:
         say_json(asdict(result) | ({} if shared is None else {"link": shared}))
         return

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from synthbank.cli.data import ingest_options, show_ingest
 from synthbank.cli.images import show_generation
-from synthbank.cli.models import parse_assignments, show_training
 from synthbank.cli.output import (
     BankOption,
     DeviceOption,
@@ -24,7 +23,12 @@ from synthbank.cli.output import (
     say_table,
     talk,
 )
+from synthbank.cli.train import parse_assignments, show_training
 from synthbank.config import preset_architectures
+
+if TYPE_CHECKING:
+    from synthbank.workflows.run import RunRequest
+    from synthbank.workflows.training.configure import Resolved
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +41,7 @@ def demo(
     n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 500,
     time_budget: Annotated[str, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = "4m",
     init: Annotated[
-        str | None, typer.Option(help="Start weights: zoo:NAME, or none (default: those of --preset auto).")
+        str | None, typer.Option(help="Initial weights: zoo:NAME, or none (default: those of --preset auto).")
     ] = None,
     from_zoo: Annotated[bool, typer.Option("--from-zoo", help="Use the model that comes with the package.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
@@ -47,22 +51,22 @@ def demo(
 ) -> None:
     """The whole way on real immunohistochemistry images that come with the package.
 
-    Training starts from weights that know blood cells, and no tissue.
+    Training begins with weights that know blood cells, and no tissue.
     """
     from synthbank.workflows.run import RunRequest
     from synthbank.workflows.training.configure import START
+    from synthbank.workflows.training.requests import TrainRequest
 
-    request = RunRequest(
-        source="sample:ihc",
-        name="ihc",
-        n=n,
+    training = TrainRequest(
+        dataset="ihc",
         preset="quick",
-        overrides={"time_budget_sec": parse_duration(time_budget), "seed": seed, "init": init or START},
-        device=device,
+        time_budget_sec=parse_duration(time_budget),
         seed=seed,
-        trained_model="zoo:ihc-64" if from_zoo else None,
+        init=init or START,
+        device=device,
     )
-    _walk(request, bank_path, json)
+    request = RunRequest("sample:ihc", n, training, seed=seed, trained_model="zoo:ihc-64" if from_zoo else None)
+    _run_all(request, bank_path, json)
 
 
 def run(
@@ -79,7 +83,9 @@ def run(
     preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None,
-    init: Annotated[str | None, typer.Option(help="Start weights: zoo:NAME, a pushed folder or URL, or none.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Initial weights: zoo:NAME, a pushed folder or URL, or none.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the training, repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print counts, configuration and estimates, and stop.")] = False,
@@ -90,22 +96,29 @@ def run(
     """The whole way on your own images: ingest, split, expand, train, generate, evaluate, report."""
     from synthbank.workflows.data.ingest import default_name, parse_shares
     from synthbank.workflows.run import RunRequest, plan
+    from synthbank.workflows.training.requests import TrainRequest
 
-    request = RunRequest(
-        source=source,
-        name=name or default_name(source),
-        n=n,
-        ingest_options=ingest_options(size=size, fit=fit, group_by=group_by, channels=None),
-        shares=parse_shares(split),
+    training = TrainRequest(
+        dataset=name or default_name(source),
         architecture=model,
         preset=preset,
-        overrides=parse_assignments(set_)
-        | {"steps": steps, "time_budget_sec": parse_duration(time_budget), "seed": seed, "init": init},
+        steps=steps,
+        time_budget_sec=parse_duration(time_budget),
+        seed=seed,
+        init=init,
+        overrides=parse_assignments(set_),
         device=device,
+    )
+    request = RunRequest(
+        source,
+        n,
+        training,
+        ingest_options=ingest_options(size=size, fit=fit, group_by=group_by, channels=None),
+        shares=parse_shares(split),
         seed=seed,
     )
     if not dry_run:
-        _walk(request, bank_path, json)
+        _run_all(request, bank_path, json)
         return
     planned = plan(request)
     if json:
@@ -117,7 +130,7 @@ def run(
 
 
 class _Talker:
-    """Tells the user on stderr how the run goes."""
+    """Shows on stderr how the run goes."""
 
     def __init__(self) -> None:
         self._line: TrainingLine | None = None
@@ -125,19 +138,19 @@ class _Talker:
     def stage(self, name: str) -> None:
         talk(f"[bold]{name}[/]")
 
-    def training(self, resolved: Any) -> TrainingLine:
+    def training(self, resolved: Resolved) -> TrainingLine:
         for reason in resolved.reasons:
             talk(f"  {reason}")
         self._line = TrainingLine(resolved.config)
         return self._line
 
 
-def _walk(request: Any, bank_path: Path | None, json: bool) -> None:
-    from synthbank.workflows.run import run as work
+def _run_all(request: RunRequest, bank_path: Path | None, json: bool) -> None:
+    from synthbank.workflows.run import run
 
     talker = _Talker()
     with opened(bank_path) as bank:
-        result = work(
+        result = run(
             bank,
             request,
             on_stage=talker.stage,

@@ -124,25 +124,25 @@ class _UnreadByPillowError(Exception):
 
 def _open_pillow(data: bytes, kind: str, limits: DecodeLimits, findings: list[Finding]) -> NDArray[np.uint8]:
     formats = ["JPEG", "MPO"] if kind == "JPEG" else [kind]
-    found: list[Finding] = []
+    notes: list[Finding] = []
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             check_pixel_count(*image.size, limits)
-            found += _note_frames(image)
+            notes += _note_frames(image)
             _check_tiff(image)
             before = _orientation(image)
             image.load()
-            found += _note_metadata(image)
-            found += _note_depth(data, image)
-            turned = _turn_upright(image, before, found)
-            pixels = pixels_from_image(turned, found)
+            notes += _note_metadata(image)
+            notes += _note_depth(data, image)
+            turned = _turn_upright(image, before, notes)
+            pixels = pixels_from_image(turned, notes)
     except (RefusedPixelsError, UnidentifiedImageError, _UnreadByPillowError):
         raise
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(error, limits) from error
     except Exception as error:  # decoders raise almost anything on damaged bytes; one file must not stop an ingest
         raise _broken(data, kind, error) from error
-    findings += found
+    findings += notes
     return pixels
 
 

@@ -1,4 +1,4 @@
-"""What a file really is, told by its first bytes, and whether its name agrees."""
+"""What a file really is, read from its first bytes, and whether its name agrees."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from synthbank.export.base import Exporter, ExportFacts, ExportItem, exporters
 from synthbank.export.model_card import model_card_markdown
-from synthbank.export.run import ExportResult, export_images
+from synthbank.export.run import ExportRequest, ExportResult, export_images
 from synthbank.export.sinks import Sink
 
 __all__ = [
     "ExportFacts",
     "ExportItem",
+    "ExportRequest",
     "ExportResult",
     "Exporter",
     "Sink",

@@ -146,7 +146,7 @@ def score_sections(scores: Iterable[EvaluationRow | Score], *, none: str) -> str
     special = tuple(start for _, starts in _SECTIONS for start in starts)
     parts = [("Scores", [s for s in rows if not s.metric.startswith(special)])]
     parts += [(title, [s for s in rows if s.metric.startswith(starts)]) for title, starts in _SECTIONS]
-    return "\n\n".join(_score_table(title, found) for title, found in parts if found)
+    return "\n\n".join(_score_table(title, rows) for title, rows in parts if rows)
 
 
 def _score_table(title: str, scores: list[EvaluationRow | Score]) -> str:

@@ -33,52 +33,68 @@ class ExportResult:
     """Of a single-file export; `None` for a folder."""
 
 
-def export_images(
-    *,
-    catalogue: Catalogue,
-    store: ObjectStore,
-    target: str | Path,
-    fmt: str = "folder",
-    job_id: str | None = None,
-    model_id: str | None = None,
-    class_name: str | None = None,
-    limit: int | None = None,
-    overwrite: bool = False,
-) -> ExportResult:
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """Which accepted images to export, where to and in which format. Exactly one of `job_id` and `model_id` is given.
+
+    Raises:
+        OptionError: both or neither of job and model, or a limit below one.
+    """
+
+    target: str | Path | None = None
+    """Folder, `file.zip`, `file.npz` or an fsspec URL of one of them; `None`: the bank's own store chooses."""
+    fmt: str | None = None
+    """Registered format; `None`: "npz" for a target that ends so, else "folder"."""
+    job_id: str | None = None
+    """The job to export."""
+    model_id: str | None = None
+    """The model to export, over all its jobs."""
+    class_name: str | None = None
+    """This class only; `None`: all."""
+    limit: int | None = None
+    """At most this many images of each class; `None`: all."""
+    overwrite: bool = False
+    """Replace an earlier export at the target."""
+
+    def __post_init__(self) -> None:
+        if (self.job_id is None) == (self.model_id is None):
+            raise OptionError(
+                "An export is of one job or of one model",
+                got=[self.job_id, self.model_id],
+                allowed="exactly one",
+                next_step="give --job ID or --model NAME",
+            )
+        if self.limit is not None and self.limit < 1:
+            raise OptionError("The limit is a number of images a class", got=self.limit, allowed="1 or more, or none")
+
+    @property
+    def format(self) -> str:
+        """Name of the format."""
+        return self.fmt or ("npz" if str(self.target).endswith(".npz") else "folder")
+
+
+def export_images(request: ExportRequest, *, catalogue: Catalogue, store: ObjectStore) -> ExportResult:
     """Export the accepted images of a job or a model.
 
     Args:
+        request: what, where to and how; `target` must be given.
         catalogue: the bank's rows.
         store: the bank's files.
-        target: folder, `file.zip`, `file.npz` (format "npz") or an fsspec URL of one of them.
-        fmt: registered format.
-        job_id: the job to export; either this or `model_id`.
-        model_id: the model to export, over all its jobs.
-        class_name: this class only.
-        limit: at most this many images of each class; `None`: all.
-        overwrite: replace an earlier export at the target.
 
     Raises:
         StateError: nothing to export, or the target is occupied.
         SetupError: the target cannot be written.
         IntegrityError: a file differs from what was recorded; nothing is left at the target.
     """
+    assert request.target is not None, "the caller names a target"
+    fmt, target = request.format, request.target
     exporter = exporters.get(fmt)
     single_file = bool(exporters.facts(fmt).get("single_file", False))
-    if (job_id is None) == (model_id is None):
-        raise OptionError(
-            "An export is of one job or of one model",
-            got=[job_id, model_id],
-            allowed="exactly one",
-            next_step="give --job ID or --model NAME",
-        )
-    if limit is not None and limit < 1:
-        raise OptionError("The limit is a number of images a class", got=limit, allowed="1 or more, or none")
     with catalogue.session(read_only=True) as session:
-        facts = _facts(session, job_id=job_id, model_id=model_id, class_name=class_name, limit=limit)
-        items = _items(session, store, facts, job_id=job_id, model_id=model_id)
+        facts = _facts(session, request)
+        items = _items(session, store, facts, request)
         with translate_errors(str(target)):
-            sink = open_sink(target, overwrite=overwrite, single_file=single_file)
+            sink = open_sink(target, overwrite=request.overwrite, single_file=single_file)
             try:
                 exporter(items, sink=sink, facts=facts)
                 sink.publish()
@@ -88,7 +104,7 @@ def export_images(
     with catalogue.session() as session:
         queries.add_export(
             session=session,
-            job_id=job_id,
+            job_id=request.job_id,
             model_id=facts.model.id,
             format=fmt,
             target=result.target,
@@ -98,16 +114,15 @@ def export_images(
     return result
 
 
-def _facts(
-    session: Session, *, job_id: str | None, model_id: str | None, class_name: str | None, limit: int | None
-) -> ExportFacts:
+def _facts(session: Session, request: ExportRequest) -> ExportFacts:
+    job_id, model_id, class_name, limit = request.job_id, request.model_id, request.class_name, request.limit
     name = model_id if job_id is None else queries.get_job(job_id, session=session).model_id
     assert name is not None
     model = queries.get_model(name, session=session)
     if class_name is not None and class_name not in model.class_names:
         raise OptionError(f"Model '{name}' has no such class", got=class_name, allowed=model.class_names)
-    found = queries.count_images(session=session, job_id=job_id, model_id=model_id)
-    wanted = {key: of_class for key, of_class in found.items() if class_name in (None, key)}
+    counts_by_class = queries.count_images(session=session, job_id=job_id, model_id=model_id)
+    wanted = {key: of_class for key, of_class in counts_by_class.items() if class_name in (None, key)}
     accepted = {key: of_class.get(Verdict.ACCEPTED, 0) for key, of_class in wanted.items()}
     counts = {key: n if limit is None else min(n, limit) for key, n in accepted.items() if n}
     withdrawn = sum(of_class.get(Verdict.WITHDRAWN, 0) for of_class in wanted.values())
@@ -130,11 +145,11 @@ def _nothing(subject: str, withdrawn: int) -> StateError:
     return StateError("There is no accepted image to export", got=subject, next_step="run `synthbank generate` first")
 
 
-def _items(
-    session: Session, store: ObjectStore, facts: ExportFacts, *, job_id: str | None, model_id: str | None
-) -> Iterator[ExportItem]:
+def _items(session: Session, store: ObjectStore, facts: ExportFacts, request: ExportRequest) -> Iterator[ExportItem]:
     for class_name, n in facts.counts.items():
-        rows = queries.accepted_images(session=session, job_id=job_id, model_id=model_id, class_name=class_name)
+        rows = queries.accepted_images(
+            session=session, job_id=request.job_id, model_id=request.model_id, class_name=class_name
+        )
         for row in islice(rows, n):
             data = store.get(row.key)
             if bytes_sha256(data) != row.sha256:

@@ -31,7 +31,7 @@ def commands_again(
     if dataset is not None:
         lines.append(_ingest(dataset))
         if expanded_to is not None:
-            lines.append(f"synthbank augment {dataset.name} --to {expanded_to}")
+            lines.append(f"synthbank expand {dataset.name} --to {expanded_to}")
         lines.append(_train(dataset, model))
     generate = ["synthbank", "generate", model.id, "-n", str(per_class), "--seed", str(job.seed)]
     request = JobRequest.from_json(job.request)

@@ -11,27 +11,27 @@ from fastapi.staticfiles import StaticFiles
 
 from synthbank import __version__
 from synthbank.service import problems
-from synthbank.service.access import RateLimiter
+from synthbank.service.evaluations import EvaluationQueue
 from synthbank.service.guard import Guard
-from synthbank.service.helper import Helper
-from synthbank.service.judge import Judge
-from synthbank.service.measures import Measures
+from synthbank.service.monitoring import ServiceMetrics
 from synthbank.service.pages import access, insight, reading, studio
-from synthbank.service.routes import bank, health, images, jobs, keys, readers, runs
+from synthbank.service.rate_limit import RateLimiter
+from synthbank.service.regeneration import Regenerator
+from synthbank.service.routes import bank as bank_routes
+from synthbank.service.routes import health, images, jobs, keys, readers, runs
 from synthbank.service.routes.vertex import vertex_router
 from synthbank.service.settings import ServiceSettings
 from synthbank.service.state import Service
 from synthbank.service.supervisor import Supervisor
 from synthbank.service.watch import JobWatch
 from synthbank.workflows.bank import open_bank
-from synthbank.workflows.models.adopt import adopt_model
 
 _DESCRIPTION = """\
 Makes synthetic biomedical images on request, and keeps every one of them in a catalogue. Synthetic images are not
 observations: not for diagnosis, nor for any claim about a patient.
 
-Send a key as `Authorization: Bearer sb_…`; on a loopback address none is needed. Every answer above 399 has the same
-body: what was wrong, what was got, what is allowed, and what to do next.
+Send a key as `Authorization: Bearer sb_…`; on a loopback address none is needed. Every 4xx or 5xx response has the same
+body: `what` was wrong, what was `got`, what is `allowed`, and what to do `next`.
 """
 
 
@@ -39,21 +39,21 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     """An application that opens the bank and starts its workers when it is started.
 
     Args:
-        settings: see `ServiceSettings`.
+        settings: of the service.
     """
-    measures = Measures()
+    metrics = ServiceMetrics()
     app = FastAPI(
         title="SynthBank",
         version=__version__,
         description=_DESCRIPTION,
         openapi_url="/v1/openapi.json",
-        docs_url=None,  # they load scripts from another host
+        docs_url=None,  # FastAPI's own pages load scripts from another host
         redoc_url=None,
-        lifespan=lambda app: _life(app, settings, measures),
+        lifespan=lambda app: _lifespan(app, settings, metrics),
     )
-    app.add_middleware(Guard, settings=settings, observe=measures.observe)
+    app.add_middleware(Guard, settings=settings, observe=metrics.observe)
     problems.register(app)
-    for module in (jobs, images, bank, runs, readers, keys, health, studio, insight, reading, access):
+    for module in (jobs, images, bank_routes, runs, readers, keys, health, studio, insight, reading, access):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.include_router(vertex_router(settings.vertex))
@@ -61,22 +61,32 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _life(app: FastAPI, settings: ServiceSettings, measures: Measures) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, settings: ServiceSettings, metrics: ServiceMetrics) -> AsyncIterator[None]:
     secret = settings.signing_secret()
-    with open_bank(settings) as found:
+    with open_bank(settings) as bank:
         if settings.vertex.storage_uri is not None:
-            adopt_model(found, settings.vertex.storage_uri)
-        watch, supervisor = JobWatch(found), Supervisor(settings)
-        helper, judge = Helper(settings), Judge(settings)
-        limiter = RateLimiter(settings.rate_per_minute)
-        app.state.service = Service(settings, found, secret, limiter, measures, supervisor, watch, helper, judge)
-        supervisor.start()
-        watch.start()
-        judge.start(found)
+            from synthbank.workflows.models.transfer import import_model  # which loads torch
+
+            import_model(bank, settings.vertex.storage_uri)
+        service = Service(
+            settings=settings,
+            bank=bank,
+            secret=secret,
+            limiter=RateLimiter(settings.rate_per_minute),
+            metrics=metrics,
+            supervisor=Supervisor(settings),
+            watch=JobWatch(bank),
+            regenerator=Regenerator(settings),
+            evaluations=EvaluationQueue(settings),
+        )
+        app.state.service = service
+        service.supervisor.start()
+        service.watch.start()
+        service.evaluations.start(bank)
         try:
             yield
         finally:
-            await watch.stop()
-            supervisor.stop()
-            helper.stop()
-            judge.stop()
+            await service.watch.stop()
+            service.supervisor.stop()
+            service.regenerator.stop()
+            service.evaluations.stop()

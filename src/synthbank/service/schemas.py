@@ -21,7 +21,7 @@ from synthbank.catalogue.rows import (
     RunRow,
 )
 from synthbank.records import JobRequest, JobStatus, Verdict
-from synthbank.service.judge import Judging
+from synthbank.service.evaluations import EvaluationState
 from synthbank.workflows.evaluation.reader_study import ReaderScore
 from synthbank.workflows.generation.requests import MAX_SEED, MAX_STEPS
 
@@ -185,7 +185,7 @@ class ModelOut(BaseModel):
         )
 
 
-class JudgingOut(BaseModel):
+class EvaluationStatus(BaseModel):
     """How far an evaluation is; `none`: not asked since the service started."""
 
     job: str
@@ -194,7 +194,7 @@ class JudgingOut(BaseModel):
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, found: Judging) -> JudgingOut:
+    def of(cls, found: EvaluationState) -> EvaluationStatus:
         """From its state."""
         return cls(**asdict(found))
 
@@ -369,7 +369,7 @@ class ImageOut(BaseModel):
         )
 
 
-class MadeOut(BaseModel):
+class GenerateResponse(BaseModel):
     """Images that a request waited for, in order of class and number."""
 
     job: JobOut

@@ -1,22 +1,20 @@
-"""What one running service holds."""
+"""The parts of one running service, handed to every route."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import Depends, Request
 
+from synthbank.service.evaluations import EvaluationQueue
+from synthbank.service.monitoring import ServiceMetrics
+from synthbank.service.rate_limit import RateLimiter
+from synthbank.service.regeneration import Regenerator
 from synthbank.service.settings import ServiceSettings
+from synthbank.service.supervisor import Supervisor
+from synthbank.service.watch import JobWatch
 from synthbank.workflows.bank import Bank
-
-if TYPE_CHECKING:
-    from synthbank.service.access import RateLimiter
-    from synthbank.service.helper import Helper
-    from synthbank.service.judge import Judge
-    from synthbank.service.measures import Measures
-    from synthbank.service.supervisor import Supervisor
-    from synthbank.service.watch import JobWatch
 
 
 @dataclass(frozen=True)
@@ -27,16 +25,16 @@ class Service:
     bank: Bank
     secret: bytes
     limiter: RateLimiter
-    measures: Measures
+    metrics: ServiceMetrics
     supervisor: Supervisor
     watch: JobWatch
-    helper: Helper
-    judge: Judge
+    regenerator: Regenerator
+    evaluations: EvaluationQueue
 
 
 def _service(request: Request) -> Service:
-    found: Service = request.app.state.service
-    return found
+    service: Service = request.app.state.service
+    return service
 
 
 ServiceDep = Annotated[Service, Depends(_service)]

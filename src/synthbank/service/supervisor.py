@@ -11,7 +11,7 @@ import time
 from synthbank.service.settings import ServiceSettings
 
 log = logging.getLogger("synthbank.supervisor")
-_LOOK_SEC = 0.2
+_POLL_SEC = 0.2
 _GRACE_SEC = 30.0
 _LONGEST_PAUSE_SEC = 30.0
 
@@ -68,7 +68,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         pause, born = 1.0, time.monotonic()
-        while not self._stopping.wait(_LOOK_SEC):
+        while not self._stopping.wait(_POLL_SEC):
             for i, process in enumerate(self._processes):
                 if process.poll() is None:
                     continue

@@ -13,7 +13,7 @@ from synthbank.errors import SetupError
 from synthbank.records import JobStatus
 from synthbank.workflows.bank import Bank
 
-_LOOK_SEC = 0.02
+_POLL_SEC = 0.02
 _AWAY_SEC = 1.0
 OPEN = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 
@@ -24,12 +24,12 @@ class JobWatch:
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
         self._waiting: dict[str, set[asyncio.Queue[JobRow]]] = defaultdict(set)
-        self._someone = asyncio.Event()
+        self._has_waiters = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin, inside the running event loop."""
-        self._task = asyncio.create_task(self._look_again_and_again())
+        self._task = asyncio.create_task(self._poll())
 
     async def stop(self) -> None:
         """End."""
@@ -45,7 +45,7 @@ class JobWatch:
             return
         queue: asyncio.Queue[JobRow] = asyncio.Queue()
         self._waiting[job.id].add(queue)
-        self._someone.set()
+        self._has_waiters.set()
         try:
             while job.status in OPEN:
                 try:
@@ -61,13 +61,13 @@ class JobWatch:
             if not self._waiting[job.id]:
                 del self._waiting[job.id]
 
-    async def _look_again_and_again(self) -> None:
+    async def _poll(self) -> None:
         seen: dict[str, JobRow] = {}
         while True:
             if not self._waiting:
-                self._someone.clear()
+                self._has_waiters.clear()
                 seen.clear()
-                await self._someone.wait()
+                await self._has_waiters.wait()
             try:
                 rows = await asyncio.to_thread(self._rows, list(self._waiting))
             except SetupError:
@@ -76,7 +76,7 @@ class JobWatch:
             for identity, row in rows.items():
                 for queue in self._waiting.get(identity, ()):
                     queue.put_nowait(row)
-            await asyncio.sleep(_LOOK_SEC)
+            await asyncio.sleep(_POLL_SEC)
 
     def _rows(self, job_ids: list[str]) -> dict[str, JobRow]:
         with self._bank.catalogue.session(read_only=True) as session:

@@ -53,7 +53,7 @@ class Worker:
 
     def run(self) -> None:
         """Take up jobs until told to stop; a database that is away is waited for."""
-        self._free_the_dead()
+        self._reclaim_dead_workers()
         while not self.stopping():
             try:
                 jobs = self._claim(TOGETHER if self.settings.batching else 1)
@@ -101,7 +101,7 @@ class Worker:
                 for job in self._claim(TOGETHER - len(production.works), model_id=production.model.row.id):
                     held.append(job.id)
                     production.take(job)
-            if time.monotonic() - start > SLICE_SEC and self._others_wait(production.model.row.id):
+            if time.monotonic() - start > SLICE_SEC and self._has_waiting_jobs(production.model.row.id):
                 break
         production.commit()
         with self.bank.catalogue.session() as session:
@@ -135,7 +135,7 @@ class Worker:
             self._models[key] = load_model(self.bank, name, device=self.settings.device)
         return self._models[key]
 
-    def _others_wait(self, model_id: str) -> bool:
+    def _has_waiting_jobs(self, model_id: str) -> bool:
         with self.bank.catalogue.session(read_only=True) as session:
             return queries.has_waiting_jobs(model_id, session=session)
 
@@ -144,7 +144,7 @@ class Worker:
             mine = queries.lock_claimed(self.name, job_ids, session=session)
             queries.end_jobs(list(mine), JobStatus.FAILED, message=message, session=session)
 
-    def _free_the_dead(self) -> None:
+    def _reclaim_dead_workers(self) -> None:
         """Give back at once what killed workers of this machine held, instead of waiting for their leases."""
         with self.bank.catalogue.session() as session:
             for worker in queries.workers(session=session):

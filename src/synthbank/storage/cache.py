@@ -39,10 +39,10 @@ class ArrayCache:
         self.path, self.most_bytes = path, most_bytes
 
     def get(self, space: str, keys: Sequence[str], *, length: int) -> dict[str, NDArray[np.float32]]:
-        """The sound entries among `keys`, each `[length]`, float32."""
+        """The intact entries among `keys`, each `[length]`, float32."""
         if not self.path.exists():
             return {}
-        found: dict[str, NDArray[np.float32]] = {}
+        arrays: dict[str, NDArray[np.float32]] = {}
         with self._open() as connection:
             for first in range(0, len(keys), _KEYS_A_QUERY):
                 part = keys[first : first + _KEYS_A_QUERY]
@@ -50,8 +50,8 @@ class ArrayCache:
                 rows = connection.execute(
                     f"SELECT key, value, checksum FROM array WHERE space = ? AND key IN ({marks})", (space, *part)
                 )
-                found |= {k: np.frombuffer(v, np.float32) for k, v, c in rows if _sound(v, c, length)}
-        return found
+                arrays |= {k: np.frombuffer(v, np.float32) for k, v, c in rows if _is_intact(v, c, length)}
+        return arrays
 
     def put(self, space: str, arrays: Mapping[str, NDArray[np.float32]]) -> None:
         """Store vectors; what is there under the same keys is replaced."""
@@ -65,7 +65,7 @@ class ArrayCache:
             self._shrink(connection)
 
     def clear(self) -> int:
-        """Throw everything away; how many bytes the file held."""
+        """Throw everything away; the number of bytes that the file held."""
         if not self.path.exists():
             return 0
         size = self.path.stat().st_size
@@ -116,5 +116,5 @@ class ArrayCache:
         return connection
 
 
-def _sound(value: bytes, checksum: int, length: int) -> bool:
+def _is_intact(value: bytes, checksum: int, length: int) -> bool:
     return len(value) == 4 * length and zlib.crc32(value) == checksum

@@ -100,8 +100,8 @@ class ObjectStore:
         if self._local is not None:
             return sorted(self._local.list(folder))
         with _translate_errors(folder, self._url):
-            found = self._remote.find(self._remote_path(folder))
-        keys = (str(path).lstrip("/")[len(self._root.lstrip("/")) :].lstrip("/") for path in found)
+            paths = self._remote.find(self._remote_path(folder))
+        keys = (str(path).lstrip("/")[len(self._root.lstrip("/")) :].lstrip("/") for path in paths)
         inside = f"{folder}/" if folder else ""
         return sorted(key for key in keys if key.startswith(inside))
 

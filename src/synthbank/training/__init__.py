@@ -5,17 +5,17 @@ from synthbank.training.denoising import DenoisingTrainer
 from synthbank.training.loop import FitResult, Hooks, Progress, TrainingLoop
 from synthbank.training.process_group import ProcessGroup, UnwrappedStrategy
 from synthbank.training.state import state_size
-from synthbank.training.trainer import Sampler, Trainer, check_batch, make_trainer, trainers
+from synthbank.training.trainer import BaseTrainer, Sampler, check_batch, make_trainer, trainers
 
 __all__ = [
     "AdversarialTrainer",
+    "BaseTrainer",
     "DenoisingTrainer",
     "FitResult",
     "Hooks",
     "ProcessGroup",
     "Progress",
     "Sampler",
-    "Trainer",
     "TrainingLoop",
     "UnwrappedStrategy",
     "check_batch",

@@ -1,4 +1,4 @@
-"""One step of adversarial training: two players, one shared fake pass, and the average that is published."""
+"""One step of adversarial training: generator and discriminator, one shared fake pass, and the published average."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import override
 
 from synthbank.config import TrainConfig
 from synthbank.fingerprint import stable_seed
@@ -46,6 +47,7 @@ class AdversarialTrainer(BaseTrainer):
         )
         discriminator = discriminator.to(fabric.device)
         discriminator.calibrate(self.images[spread(len(self.images), most=_CALIBRATION_IMAGES)], self._scaled)
+        # copied first: the main process alone draws from the average, where synchronised layers would wait for the rest
         self.ema = ema_copy(generator).to(fabric.device)
         generator, discriminator = (
             self.process_group.sync_batchnorm(generator),
@@ -53,33 +55,35 @@ class AdversarialTrainer(BaseTrainer):
         )
         self.generator, self.opt_g = fabric.setup(generator, self._adam(generator, config.lr_g))
         self.discriminator, self.opt_d = fabric.setup(discriminator, self._adam(discriminator, config.lr_d))
+        # Fabric knows `forward` alone; a step calls its two halves
         self.discriminator.mark_forward_method("features")
         self.discriminator.mark_forward_method("logits")
 
+    @override
     def modules(self) -> dict[str, nn.Module]:
-        """See `BaseTrainer.modules`."""
         return {"generator": self.generator.module, "discriminator": self.discriminator.module, "ema": self.ema}
 
+    @override
     def optimizers(self) -> dict[str, tuple[Any, float, float]]:
-        """See `BaseTrainer.optimizers`."""
         c = self.config
         floor_d = c.lr_floor if c.lr_floor_d is None else c.lr_floor_d
         return {"opt_g": (self.opt_g, c.lr_g, c.lr_floor), "opt_d": (self.opt_d, c.lr_d, floor_d)}
 
+    @override
     def discriminator_state(self) -> dict[str, Tensor]:
-        """See `Trainer.discriminator_state`."""
         module = self.discriminator.module.eval()
         try:
             return {k: v for k, v in fused_state(module).items() if k not in module.measured}
         finally:
             module.train()
 
+    @override
     def step(self, index: int, *, progress: float) -> dict[str, Tensor]:
-        """One update of both players.
+        """Update discriminator and generator once.
 
         Args:
             index: number of the step, from 0.
-            progress: share of the schedule done, for the learning rate.
+            progress: share of the schedule that is done, 0..1; it sets the learning rates.
 
         Returns:
             Detached scalars: `loss_d` (without penalties), `loss_g`, `logit_real`, `logit_fake`; with adaptive
@@ -87,31 +91,40 @@ class AdversarialTrainer(BaseTrainer):
         """
         rng = self._step_rng(index)
         self._set_learning_rates(progress)
+
+        # One fake pass for both updates: D reads its features detached, G gets its gradient through them.
+        # The augmentation T acts on reals and on fakes, and in both updates: on reals alone, G would learn to draw
+        # augmented images (Zhao et al. 2020, arXiv 2006.10738, section 3).
         real, labels = self._real_batch(index, rng)
-        latents = draw_latents(self.ema, labels, rng)
+        latents = draw_latents(self.ema, labels, rng)  # a fake of each real's class
         fake = symmetries(self.generator(latents.z, latents.labels, latents.noise), self.spec.symmetry, rng)
         fake_features = self._in_precision(self.discriminator.features, self._augmented(fake, rng))
-        with torch.no_grad():
+        with torch.no_grad():  # D learns nothing before its features, and reals have no G behind them
             real_features = self._in_precision(self.discriminator.features, self._augmented(real, rng))
 
-        told = self._update_discriminator(index, real_features, fake_features, labels)
+        # First backward pass: min over D of L_D, with both feature lists as constants.
+        metrics = self._update_discriminator(index, real_features, fake_features, labels)
 
-        # only the part of the gradient that reaches the generator is computed
+        # Second backward pass: dL_G / df at the fakes' features f, through the logits of the updated D. The features
+        # are cut off as leaves, so that this pass computes no gradient of D's weights.
         leaves = [f.detach().requires_grad_() for f in fake_features]
         loss_g = self.loss.generator(*self._discriminate(real_features, leaves, labels))
         self.fabric.backward(loss_g, inputs=leaves)
+
+        # Third backward pass, by the chain rule: the gradient of sum(f * const(dL_G / df)) with respect to G's weights
+        # is dL_G / dG. It runs through the frozen part of D, the augmentation and G.
         self.opt_g.zero_grad(set_to_none=True)
         pairs = zip(fake_features, leaves, strict=True)
         self.fabric.backward(torch.stack([(f * leaf.grad).sum() for f, leaf in pairs]).sum())
         self._descend(self.generator, self.opt_g)
         self._average(index)
-        return {**told, "loss_g": loss_g.detach()}
+        return {**metrics, "loss_g": loss_g.detach()}
 
+    @override
     @torch.no_grad()
     def mean_logit(self, images: UInt8Images, labels: NDArray[np.int64]) -> float:
-        """Mean realness the discriminator gives to images `[N, C, H, W]` uint8, without learning from them."""
         module = self.discriminator.module
-        module.eval()
+        module.eval()  # running statistics are read, not moved
         try:
             parts = zip(
                 torch.split(torch.from_numpy(images).to(self.fabric.device), 64),
@@ -123,19 +136,20 @@ class AdversarialTrainer(BaseTrainer):
         finally:
             module.train()
 
+    @override
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See `Trainer.state`."""
         tensors, values = super().state()
         if self.strength is not None:
             tensors |= {f"ada.{k}": v for k, v in self.strength.state().items()}
         return tensors, values
 
+    @override
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """See `Trainer.load_state`."""
         super().load_state(tensors, values)
         if self.strength is not None:
             self.strength.load_state({k: tensors[f"ada.{k}"] for k in self.strength.state()})
 
+    @override
     def _distill_stage(self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]) -> None:
         if self.generator.module.detail_parameters():
             return  # it draws the smaller one's picture already
@@ -160,25 +174,27 @@ class AdversarialTrainer(BaseTrainer):
         self, index: int, real: list[Tensor], fake: list[Tensor], labels: Tensor
     ) -> dict[str, Tensor]:
         config = self.config
+        # Lazy regularisation: every k-th step, with k times the weight, which keeps the mean gradient
+        # (Karras et al. 2020, arXiv 1912.04958, section 3.1).
         due = index % config.penalty_every == 0
         r1_gamma, r2_gamma = (gamma * config.penalty_every * due for gamma in (config.r1_gamma, config.r2_gamma))
         real = [f.detach().requires_grad_(r1_gamma > 0) for f in real]
         fake = [f.detach().requires_grad_(r2_gamma > 0) for f in fake]
         logit_real, logit_fake = self._discriminate(real, fake, labels)
         loss = self.loss.discriminator(logit_real, logit_fake)
-        told = {"loss_d": loss.detach()}
+        metrics = {"loss_d": loss.detach()}
         if r1_gamma or r2_gamma:
             # one update for loss and penalty, where the papers take two: Adam's settings need no correction
             penalty = gradient_penalty(
                 logit_real=logit_real, logit_fake=logit_fake, real=real, fake=fake, r1_gamma=r1_gamma, r2_gamma=r2_gamma
             )
-            told["penalty"] = penalty.detach()
+            metrics["penalty"] = penalty.detach()
             loss = loss + penalty
         self._update(self.discriminator, self.opt_d, loss)
         if self.strength is not None:
-            told["augment_p"] = self.strength.p
+            metrics["augment_p"] = self.strength.p  # as it acted on this step
             self.strength.update(self.process_group.gather(self.loss.realness(logit_real, logit_fake)))
-        return told | {"logit_real": logit_real.detach().mean(), "logit_fake": logit_fake.detach().mean()}
+        return metrics | {"logit_real": logit_real.detach().mean(), "logit_fake": logit_fake.detach().mean()}
 
     def _discriminate(self, real: list[Tensor], fake: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of reals and fakes in one pass, so that batch normalisation cannot hide how their means differ."""

@@ -1,8 +1,8 @@
-"""Augmentation inside the training step: symmetries of real images, and differentiable augmentation for both players.
+"""Augmentation inside the training step: symmetries of real images, and discriminator augmentation.
 
 Source: Zhao et al. 2020, arXiv 2006.10738 (differentiable augmentation: colour, translation, cutout). Deviates: colour
-changes are a quarter as strong, because stain colour is diagnostic and strong jitter leaks into the output; what a
-translation brings in is mirrored, because zeros there let the generator leave a dark line around every image
+changes are a quarter as strong, because stain colour is diagnostic and strong jitter leaks into the output. The area
+that a translation uncovers is mirrored, because zeros there let the generator leave a dark line around every image
 (`docs/recipes.md`).
 Karras et al. 2020, arXiv 2006.06676, appendix B (geometry). Deviates: one coin an image for all of it; plain bilinear
 sampling. Tellez et al. 2018, arXiv 1808.05896 (stain): the concentration of every stain is jittered, not the hue.
@@ -73,6 +73,7 @@ def augment(
 
 def _where(probability: Tensor, changed: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
     coin = uniform((len(images),), generator).view(-1, 1, 1, 1)
+    # drawn on the device and compared there: no step waits for `probability`
     return torch.where(coin < probability, changed, images)
 
 
@@ -83,16 +84,18 @@ def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _stain(images: Tensor, generator: torch.Generator) -> Tensor:
+    # Beer-Lambert: optical density = -log(transmitted light), and density [C] = amounts [stain] @ stains [stain, C]
     n, c = images.shape[:2]
     stains = torch.tensor(_STAINS) if c == 3 else torch.eye(c)  # other channel counts: each channel is its own stain
     stains = functional.normalize(stains.to(images.dtype), dim=1)  # [stain, C]
     amounts_of, stains = stains.inverse().to(images.device), stains.to(images.device)
+    # density' = density + (amounts * gain + offset) @ stains, one gain and one offset a stain and image
     gain, offset = uniform((2, n, c, 1, 1), generator, batch_dim=1, dtype=images.dtype) * 2 - 1
     density = -((images.clamp_min(-1) + 1) / 2 + _DARKEST).log()
     amounts = torch.einsum("nchw,cs->nshw", density, amounts_of)
     change = amounts * (_STAIN_GAIN * gain) + _STAIN_OFFSET * offset
     density = density + torch.einsum("nshw,sc->nchw", change, stains)
-    # nothing is lighter than bare glass
+    # back to light in -1..1; nothing is lighter than bare glass
     return (((-density).exp() - _DARKEST) * 2 - 1).clamp_max(1)
 
 
@@ -100,6 +103,7 @@ def _colour(images: Tensor, generator: torch.Generator) -> Tensor:
     brightness = _BRIGHTNESS * _uniform(images, generator)
     saturation = 1 + _SATURATION * _uniform(images, generator)
     contrast = 1 + _CONTRAST * _uniform(images, generator)
+    # saturation moves each pixel from or towards its grey, contrast each image from or towards its mean
     grey = images.mean(dim=1, keepdim=True)
     images = torch.lerp(grey.expand_as(images), images, saturation) + brightness
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
@@ -112,6 +116,8 @@ def _geometry(images: Tensor, generator: torch.Generator) -> Tensor:
     angle = pi * _uniform(images, generator).flatten()
     scale_x, scale_y = torch.exp2(_SCALE * (zoom + stretch)), torch.exp2(_SCALE * (zoom - stretch))
     cos, sin = angle.cos(), angle.sin()
+    # place in the input = diag(1 / scale) @ R(angle) @ place in the output + shift; places run from -1 to 1, so a shift
+    # by a share of the side counts twice
     rows = [
         cos / scale_x,
         -sin / scale_x,
@@ -138,6 +144,8 @@ def _zoom(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _window_matrix(size: int, scale: Tensor, position: Tensor) -> Tensor:
     """Bilinear sampling of a window `size / scale` wide, as a matrix: differentiable and deterministic."""
+    # row i holds the weights of output pixel i: a triangle of half-width 1 around its place in the input. Pixel centres
+    # lie at i + 0.5, so the window's left border is at `start` and the clamp repeats the outermost pixel.
     places = torch.arange(size, device=scale.device, dtype=scale.dtype)
     start = position * (size - size / scale)
     source = (start[:, None] + (places + 0.5) / scale[:, None] - 0.5).clamp(0, size - 1)
@@ -155,7 +163,7 @@ def _translation(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _shift_matrix(size: int, shift: Tensor) -> Tensor:
-    # mirrored, not zero, beyond the border: see above
+    # mirrored beyond the border, not zero: the head of this file says why
     places = torch.arange(size, device=shift.device)
     source = places + shift
     source = torch.where(source < 0, -1 - source, source)
@@ -165,6 +173,7 @@ def _shift_matrix(size: int, shift: Tensor) -> Tensor:
 
 def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
     n, _, h, w = images.shape
+    # a square of grey (0) whose centre may lie on the border; a product with 0/1 passes gradients outside it alone
     side = int(h * _CUTOUT + 0.5)
     centre_y = integers(0, h + 1, (n, 1, 1, 1), generator)
     centre_x = integers(0, w + 1, (n, 1, 1, 1), generator)

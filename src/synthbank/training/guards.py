@@ -1,6 +1,6 @@
 """Guards for the three failures the paper names: mode collapse, discriminator over-fitting, unstable training.
 
-Each guard is a pure function of measured values; the loop turns what it returns into an event of the history.
+Each guard is a pure function of measured values; the loop writes the event that it returns into the history.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COLLAPSE_BELOW = 0.35
-OVERFITTING_ABOVE = 0.6
-EXPLOSION_ABOVE = 50.0
-OSCILLATION_ABOVE = 2.0
-WINDOW = 200
+COLLAPSE_BELOW = 0.35  # share of the real images' variety
+OVERFITTING_ABOVE = 0.6  # share of the way from train reals to fakes
+EXPLOSION_ABOVE = 50.0  # absolute loss; healthy ones are of a few units
+OSCILLATION_ABOVE = 2.0  # deviation of the generator's loss, in levels of the discriminator's loss
+WINDOW = 200  # last steps that are looked at
 
 
 @dataclass(frozen=True)
 class GuardEvent:
-    """One warning of a guard."""
+    """One warning of a guard: the measured value and the limit that it passed."""
 
     name: str
     value: float
@@ -29,7 +29,7 @@ class GuardEvent:
 
 
 def mode_collapse(*, real_diversity: float, fake_diversity: float) -> GuardEvent | None:
-    """Are the images of a fixed-noise batch too alike?
+    """The event of a fixed-noise batch whose images are too alike; `None`: they vary enough.
 
     Args:
         real_diversity: mean pairwise feature distance of real images of the same classes.
@@ -43,19 +43,20 @@ def mode_collapse(*, real_diversity: float, fake_diversity: float) -> GuardEvent
 
 
 def overfitting_signal(*, train: float, validation: float, fake: float) -> float:
-    """How far the discriminator's logits on validation reals have moved from those on train reals towards fakes.
+    """Share of the way from train reals to fakes that the discriminator's logits on validation reals have moved.
 
     Returns:
-        About 0: validation is judged as train is; 1: validation is judged as fakes are.
+        About 0: validation reals get the logits of train reals; 1: they get those of fakes.
 
     Source: Karras et al. 2020, arXiv 2006.06676, equation 1 (`r_v`).
     """
+    # r_v = (E D_train - E D_validation) / (E D_train - E D_fake); undefined where D tells nothing apart
     gap = train - fake
     return (train - validation) / gap if gap > 1e-6 else 0.0
 
 
 def discriminator_overfitting(*, train: float, validation: float, fake: float) -> GuardEvent | None:
-    """Does the discriminator know the training images by heart? Arguments: its mean logits on the three sets."""
+    """The event of a discriminator that knows its training images by heart, from its mean logits on the three sets."""
     signal = overfitting_signal(train=train, validation=validation, fake=fake)
     if signal <= OVERFITTING_ABOVE:
         return None
@@ -64,7 +65,7 @@ def discriminator_overfitting(*, train: float, validation: float, fake: float) -
 
 
 def instability(loss_d: Sequence[float], loss_g: Sequence[float] = ()) -> GuardEvent | None:
-    """Are the last losses not finite, exploding, or swinging from side to side?
+    """The event of recent losses that are not finite, explode, or oscillate; `None`: they are steady.
 
     Args:
         loss_d: of the discriminator, or of the only network.
@@ -79,6 +80,7 @@ def instability(loss_d: Sequence[float], loss_g: Sequence[float] = ()) -> GuardE
     if largest > EXPLOSION_ABOVE:
         return GuardEvent("exploding_loss", largest, EXPLOSION_ABOVE, f"a loss reached {largest:.3g}")
     if len(loss_g) >= WINDOW:
+        # the 1 keeps a discriminator that has won (a loss near 0) from making every swing look large
         swing = float(np.std(np.asarray(loss_g[-WINDOW:], np.float64)))
         level = float(np.mean(np.abs(loss_d[-WINDOW:]))) + 1.0
         if swing / level > OSCILLATION_ABOVE:

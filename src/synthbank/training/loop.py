@@ -1,7 +1,8 @@
 """The training loop: steps, status, snapshots, guards, state. It knows no metric, no catalogue and no cloud.
 
-Where several processes train together, each runs this loop. The first one writes, scores, and holds the clock; what
-decides how training goes on (schedule, stop, rollback, restored state) is the same in all.
+Where several processes train together, each runs this loop. The main process writes, scores, and holds the clock.
+Every decision about what comes next (schedule, stop, rollback, restored state) is the same in all processes, as each of
+them must make the same collective calls in the same order.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from synthbank.records import LabelledImages, TrainEvent, UInt8Images
 from synthbank.storage import History, write_atomic
 from synthbank.training import guards
 from synthbank.training.state import read_state, write_state
-from synthbank.training.trainer import Trainer, spread
+from synthbank.training.trainer import BaseTrainer, spread
 
 MAX_ROLLBACKS = 3
-_CHECK_EVERY = 10  # steps between looks at the losses
-_STATUS_EVERY = 50
-_STATE_EVERY_SEC = 20.0
-_TIMED_SNAPSHOTS = 6
-_TIMED_PICTURES = 2  # where nothing is scored
-_SNAPSHOT_SHARE = 0.1  # of a run that ends by time, at most
+_CHECK_EVERY = 10  # steps between readings of the losses, each of which waits for the device
+_STATUS_EVERY = 50  # steps that one line of the history averages
+_STATE_EVERY_SEC = 20.0  # at most so much work is lost to a kill
+_TIMED_SNAPSHOTS = 6  # of a run that ends by time
+_TIMED_GRIDS = 2  # where nothing is scored
+_SNAPSHOT_SHARE = 0.1  # largest share of a timed run that snapshots may take
 _LOGIT_IMAGES = 128  # of each set, at most, to see whether the discriminator knows its originals by heart
-_GROWN_UP = 0.3  # share of the schedule after which a lack of variety is a collapse
+_COLLAPSE_FROM = 0.3  # share of the schedule after which a lack of variety is a collapse
 
 
 def _never() -> bool:
@@ -41,41 +42,41 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop tells the outside, and asks it."""
+    """The loop's connections to the outside: scores, events, images, and the request to stop."""
 
     score: Callable[[UInt8Images], Mapping[str, float]] | None
     """Scores of a snapshot's fixed-noise images `[N, C, H, W]`; must hold "kid", "real_diversity", "fake_diversity".
-    `None`: there are no snapshots, only pictures, as what comes out is not yet a model."""
+    `None`: there are no snapshots, only grids of images, as this stage makes no model yet."""
     on_event: Callable[[TrainEvent], None] = lambda event: None
-    """Every line of the history, and a "progress" event every few steps that is not written down."""
+    """Gets every line of the history, and a "progress" event every few steps that is not written down."""
     on_grid: Callable[[int, UInt8Images], None] = lambda step, images: None
-    """Fixed-noise images whenever a snapshot is due, in class order."""
+    """Gets the fixed-noise images whenever a snapshot is due, in class order."""
     should_stop: Callable[[], bool] = _never
-    """Asked after every step; `True` saves the state and returns."""
+    """Called before every step; `True` saves the state and returns."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands; all of it is in the state file."""
+    """Counters of a run; all of them are in the state file."""
 
     step: int = 0
     images_seen: int = 0
     elapsed_sec: float = 0.0
     last_snapshot_sec: float = 0.0
-    """When the last snapshot was done."""
+    """Elapsed seconds when the last snapshot was done."""
     snapshot_cost_sec: float = 0.0
-    """What it took."""
+    """Seconds that it took."""
     rollbacks: int = 0
     losses: dict[str, list[float]] = field(default_factory=dict)
-    """Last values of everything that a step calls `loss…`."""
+    """Last values, at most `guards.WINDOW`, of every step metric called `loss…`."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a call of `fit` ended."""
+    """The end of a call of `fit`."""
 
     finished: bool
-    """`False`: stopped on request; the same command goes on."""
+    """`False`: stopped on request; the same command resumes."""
     step: int
     images_seen: int
     elapsed_sec: float
@@ -83,9 +84,9 @@ class FitResult:
 
 
 class TrainingLoop:
-    """Runs one training run inside its folder; a folder with a state goes on from it.
+    """Runs one training run inside its folder; a folder with a state is resumed.
 
-    Of several processes, only the first one needs the folder, and tells the hooks.
+    Of several processes, only the main one needs the folder, and calls the hooks.
 
     Args:
         trainer: networks, optimisers and data.
@@ -93,13 +94,13 @@ class TrainingLoop:
         folder: the run folder; holds `state.safetensors`, `history.jsonl` and `snapshots/`.
         validation: originals that no training step sees (may be empty: over-fitting is then not watched).
         hooks: see `Hooks`.
-        begin: how far an earlier stage of this run, at another size, has come; `None`: there was none.
-        snapshot_first: score what it begins with, which may be the best that a short run will have.
+        begin: progress of an earlier growth stage of this run, at another size; `None`: there was none.
+        snapshot_first: score the initial networks, which may be the best that a short run will have.
     """
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: BaseTrainer,
         config: TrainConfig,
         *,
         folder: Path,
@@ -123,86 +124,112 @@ class TrainingLoop:
         Raises:
             TrainingError: a loss stayed not finite after three rollbacks at falling learning rates.
         """
+        # ---- Set up, or resume from the state in the folder ----
         if self.process_group.is_main:
             (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
         if not self._restore():
             if self.snapshot_first:
                 self._snapshot()
-            self._save_state()
+            self._save_state()  # a rollback needs a state to go back to
         self._resume_clock()
+
         while True:
+            # ---- Done, or asked to stop? ----
             done, stop = self._poll_stop()
             if done >= 1.0:
-                if self._check_finite():
+                failure = self._check_finite()
+                if failure is None:
                     break
-            elif stop:
-                self._flush_losses()
+                self._roll_back(failure)  # leaves steps to train again; a time budget ends with the restored networks
+                continue
+            if stop:
+                failure = self._flush_losses()
+                if failure is not None:
+                    self._roll_back(failure)
                 self._save_state()
                 return self._result(finished=False)
-            else:
-                self._one_step(done)
+
+            # ---- Train step ----
+            self._train_step(done)
+            look = self.progress.step % _CHECK_EVERY == 0
+
+            # ---- Report status ----
+            if look:
+                failure = self._flush_losses()
+                if failure is not None:
+                    self._roll_back(failure)
+                    continue
+
+            # ---- Snapshot, and the state that belongs to it ----
+            if self._snapshot_due():
+                failure = self._check_finite()
+                if failure is not None:
+                    self._roll_back(failure)
+                    continue
+                self._snapshot()
+                self._save_state()
+
+            # ---- Save the state ----
+            elif look and time.monotonic() - self._saved_at > _STATE_EVERY_SEC:
+                self._save_state()
+
+        # ---- Finish: there is always a snapshot of the last step ----
         if self.hooks.score is not None and not self._has_snapshot(self.progress.step):
             self._snapshot()
         self._save_state()
         return self._result(finished=True)
 
     def _poll_stop(self) -> tuple[float, bool]:
-        """Share of the schedule that is done, and whether to stop: by the clock and the hooks of the first process."""
+        """Share of the schedule that is done, and whether to stop: by the clock and the hooks of the main process."""
+        # clocks differ between processes: without one decision for all, they would wait for each other forever
         done = self._schedule()
-        return self.process_group.broadcast(
-            (done, done < 1.0 and self.process_group.is_main and self.hooks.should_stop())
-        )
+        stop = done < 1.0 and self.process_group.is_main and self.hooks.should_stop()
+        polled: tuple[float, bool] = self.process_group.broadcast((done, stop))
+        return polled
 
-    def _one_step(self, done: float) -> None:
+    def _train_step(self, done: float) -> None:
         p = self.progress
+        # metrics stay on the device until the next look, so that a step does not wait for the one before
         self._pending.append(self.trainer.step(p.step, progress=done))
         p.step += 1
         p.images_seen += self.config.batch_size
-        if p.step % _CHECK_EVERY == 0 and not self._flush_losses():
-            return  # rolled back
-        if self._snapshot_due():
-            if self._check_finite():
-                self._snapshot()
-                self._save_state()
-        elif p.step % _CHECK_EVERY == 0 and time.monotonic() - self._saved_at > _STATE_EVERY_SEC:
-            self._save_state()
 
-    def _check_finite(self) -> bool:
-        """Read the losses of the last steps and the weights; `False` when one that is not finite forced a rollback."""
-        if not self._flush_losses():
-            return False
+    def _check_finite(self) -> guards.GuardEvent | None:
+        """Read the losses of the last steps, then the weights; the event of a value that is not finite."""
+        failure = self._flush_losses()
+        if failure is not None:
+            return failure
+        # a loss is computed before the update that follows it: only the weights show what the last update did
         if self.process_group.broadcast(self.process_group.is_main and _finite(self.trainer.state()[0])):
-            return True
-        self._roll_back(guards.GuardEvent("not_finite", math.nan, 0.0, "a weight is NaN or infinite"))
-        return False
+            return None
+        return guards.GuardEvent("not_finite", math.nan, 0.0, "a weight is NaN or infinite")
 
-    def _flush_losses(self) -> bool:
-        """Read the losses of the last steps; `False` when they forced a rollback."""
-        values = self.process_group.mean_scalars(self._pending)
+    def _flush_losses(self) -> guards.GuardEvent | None:
+        """Read the metrics of the last steps, and report them; the event of a loss that is not finite."""
+        values = self.process_group.mean_scalars(self._pending)  # the same in all processes, and so is what follows
         self._pending.clear()
         if not values:
-            return True
+            return None
         p = self.progress
         for name in (k for k in values[0] if k.startswith("loss")):
             p.losses[name] = (p.losses.get(name, []) + [v[name] for v in values])[-guards.WINDOW :]
-        event = guards.instability(*(p.losses[name] for name in sorted(p.losses)))
+        event = guards.instability(*(p.losses[name] for name in sorted(p.losses)))  # `loss_d` before `loss_g`
         if event is not None and event.name == "not_finite":
-            self._roll_back(event)
-            return False
+            return event
         self._window += values
         if self.process_group.is_main:
             self.hooks.on_event(self._event("progress", **values[-1]))
         if p.step % _STATUS_EVERY == 0 and self._window:
-            names = dict.fromkeys(k for v in self._window for k in v)  # not every step tells everything
+            names = dict.fromkeys(k for v in self._window for k in v)  # some metrics belong to some steps alone
             means = {k: float(np.mean([v[k] for v in self._window if k in v])) for k in names}
             self._window.clear()
             self._record(self._event("status", **means))
             if event is not None:
                 self._record_guard(event)
-        return True
+        return None
 
     def _snapshot(self) -> None:
-        """Show the averaged generator's images, and where they are scored, write it; other processes wait meanwhile."""
+        """Show the averaged generator's images, and write it where they are scored; other processes wait meanwhile."""
         if not self.process_group.is_main:
             return
         began = self._elapsed()
@@ -223,16 +250,17 @@ class TrainingLoop:
         labels: np.ndarray[tuple[int], np.dtype[np.int64]],
         score: Callable[[UInt8Images], Mapping[str, float]],
     ) -> None:
-        """Write the averaged generator with its scores, and let the guards look."""
+        """Write the averaged generator with its scores, and ask the guards."""
         p = self.progress
         scores = dict(score(images))
         logits = self._logits(images, labels)
+        # the file before its line in the history: a kill between them leaves no line without a file
         path = self._snapshot_path(p.step)
         write_atomic(path, save_tensors(fused_state(generator), header=self.trainer.spec.to_json()))
         self._record(self._event("snapshot", **scores, **logits))
         diversities = {k: scores[k] for k in ("real_diversity", "fake_diversity")}
-        # nothing has collapsed that was never varied: young networks draw one grey image
-        collapse = guards.mode_collapse(**diversities) if self._schedule() >= _GROWN_UP else None
+        # young networks draw one grey image, which is no collapse
+        collapse = guards.mode_collapse(**diversities) if self._schedule() >= _COLLAPSE_FROM else None
         overfitting = guards.discriminator_overfitting(**_unprefixed(logits)) if logits else None
         for event in (collapse, overfitting):
             if event is not None:
@@ -241,18 +269,22 @@ class TrainingLoop:
     def _logits(self, fake: UInt8Images, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, float]:
         if not len(self.validation):
             return {}
+        # the three means of Karras et al. 2020, equation 1: train reals, validation reals, fakes
         train = spread(len(self.trainer.images), most=min(4 * len(self.validation), _LOGIT_IMAGES))
         validation = spread(len(self.validation), most=_LOGIT_IMAGES)
         sets = {
             "train": (self.trainer.images[train].cpu().numpy(), self.trainer.labels[train].cpu().numpy()),
             "validation": (self.validation.images[validation], self.validation.labels[validation]),
-            "fake": (fake[:_LOGIT_IMAGES], labels[:_LOGIT_IMAGES]),  # their classes take turns
+            "fake": (
+                fake[:_LOGIT_IMAGES],
+                labels[:_LOGIT_IMAGES],
+            ),  # classes take turns: the first ones are of all classes
         }
         logits = {f"logit_of_{k}": self.trainer.mean_logit(*v) for k, v in sets.items()}
         return {k: v for k, v in logits.items() if v is not None}
 
     def _roll_back(self, event: guards.GuardEvent) -> None:
-        """Back to the last good state, at half the learning rate; at most three times."""
+        """Return to the last good state, at half the learning rate; at most three times."""
         self._record_guard(event)
         rollbacks = self.trainer.rollbacks + 1
         elapsed, lr_scale = self._elapsed(), self.trainer.lr_scale / 2
@@ -265,6 +297,7 @@ class TrainingLoop:
             )
         if not self._restore(keep_history=True):
             raise TrainingError("Training diverged before its first state was written", got=event.message)
+        # these outlive the restored state: the count changes every random choice, and lost time is not given back
         self.trainer.rollbacks, self.trainer.lr_scale = rollbacks, lr_scale
         self.progress.elapsed_sec, self.progress.rollbacks = elapsed, rollbacks
         self._resume_clock()
@@ -272,10 +305,11 @@ class TrainingLoop:
         self._record(self._event("rollback", rollbacks=rollbacks, lr_scale=lr_scale))
 
     def _restore(self, *, keep_history: bool = False) -> bool:
-        found = self.process_group.broadcast(read_state(self.folder) if self.process_group.is_main else None)
-        if found is None or found[1]["size"] != self.trainer.spec.size:  # of an earlier stage
+        """Load the folder's state; `False` where there is none of this size."""
+        stored = self.process_group.broadcast(read_state(self.folder) if self.process_group.is_main else None)
+        if stored is None or stored[1]["size"] != self.trainer.spec.size:  # none, or of an earlier growth stage
             return False
-        tensors, values = found
+        tensors, values = stored
         self.trainer.load_state(tensors, values)
         self.progress = Progress(**values["progress"])
         self._window = list(values["window"])
@@ -285,7 +319,7 @@ class TrainingLoop:
         return True
 
     def _drop_later(self, *, keep_history: bool) -> None:
-        """Remove what was written after the state, and will be written again; no line outlives its snapshot."""
+        """Remove everything written after the state, which will be written again; no line outlives its snapshot."""
         self.history.truncate(after_step=self.progress.step, only="snapshot" if keep_history else None)
         for path in (self.folder / "snapshots").glob("*.safetensors"):
             if int(path.stem) > self.progress.step:
@@ -298,12 +332,13 @@ class TrainingLoop:
             return
         tensors, values = self.trainer.state()
         if not _finite(tensors):
-            return  # the last update broke the weights, as the next loss will tell; the state before is still good
-        told = {"size": self.trainer.spec.size, "progress": asdict(self.progress), "window": self._window}
-        write_state(self.folder, tensors, values | told)
+            return  # the last update broke the weights, as the next loss will show; the state before is still good
+        counters = {"size": self.trainer.spec.size, "progress": asdict(self.progress), "window": self._window}
+        write_state(self.folder, tensors, values | counters)
         self._saved_at = time.monotonic()
 
     def _snapshot_due(self) -> bool:
+        """Whether a snapshot belongs after this step; timed runs ask the main process's clock."""
         c, p = self.config, self.progress
         if c.snapshot_every is not None:
             return p.step % c.snapshot_every == 0
@@ -311,10 +346,11 @@ class TrainingLoop:
             return p.step % max(c.steps // 10, 1) == 0
         assert c.time_budget_sec is not None
         now = self._elapsed()
-        times = _TIMED_PICTURES if self.hooks.score is None else _TIMED_SNAPSHOTS
+        times = _TIMED_GRIDS if self.hooks.score is None else _TIMED_SNAPSHOTS
         interval = max(c.time_budget_sec / times, p.snapshot_cost_sec / _SNAPSHOT_SHARE)
-        near_the_end = c.time_budget_sec - now < interval / 2  # where there will be one anyway
-        return self.process_group.broadcast(now - p.last_snapshot_sec > interval and not near_the_end)
+        near_the_end = c.time_budget_sec - now < interval / 2  # where the last snapshot follows anyway
+        due: bool = self.process_group.broadcast(now - p.last_snapshot_sec > interval and not near_the_end)
+        return due
 
     def _snapshot_path(self, step: int) -> Path:
         return self.folder / "snapshots" / f"{step:08d}.safetensors"
@@ -326,6 +362,7 @@ class TrainingLoop:
         return self.config.progress(self.progress.step, self._elapsed())
 
     def _elapsed(self) -> float:
+        # seconds of earlier calls, and of this one since the clock was last resumed
         return self.progress.elapsed_sec + time.monotonic() - self._started
 
     def _resume_clock(self) -> None:

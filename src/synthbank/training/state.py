@@ -15,18 +15,18 @@ _STATE = "state.safetensors"
 
 
 def write_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Replace the folder's training state."""
+    """Replace the folder's training state: the new file takes the place of the old one in one operation."""
     write_atomic(folder / _STATE, save_tensors(tensors, header=values))
 
 
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The folder's training state; `None` where there is none yet. What killed writes left behind is removed."""
-    for left_over in folder.rglob(".*.part"):  # of a write that was killed
+    """The folder's training state; `None` where there is none yet. Removes the remains of killed writes."""
+    for left_over in folder.rglob(".*.part"):  # a write was killed before it renamed its file
         left_over.unlink()
     path = folder / _STATE
     if not path.exists():
         return None
-    data = path.read_bytes()
+    data = path.read_bytes()  # once: tensors and header must be of the same write
     return load_tensors(data), read_header(data)
 
 

@@ -1,4 +1,4 @@
-"""What the loop asks of a trainer, which trainers there are, and what every one of them needs."""
+"""The base class of all trainers: data, randomness, schedule, sampling and state; and the registry of trainers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from synthbank.training.process_group import ProcessGroup
 
 M = TypeVar("M", bound=nn.Module)
 
-_HANDED_ON_LR = 1e-4
-"""Learning rate, at most, of layers that draw what a smaller size has learned; docs/recipes.md, "Small first"."""
+_INHERITED_LR = 1e-4
+"""Largest learning rate of layers that draw what a smaller size has learned; docs/recipes.md, "Small first"."""
 
 
 class Sampler(Protocol):
@@ -45,120 +45,28 @@ class Sampler(Protocol):
         """Indices into the training set, int64 `[batch_size]`; the same step always gives the same ones."""
 
 
-class Trainer(Protocol):
-    """What `TrainingLoop` runs."""
+class BaseTrainer(ABC):
+    """The networks, optimisers and data of one run, as `TrainingLoop` runs them. Arguments as in `make_trainer`.
+
+    Every random choice is a function of (seed, rollbacks, step). That is why a resumed run repeats an uninterrupted
+    one bit for bit on the CPU: there is no generator state to lose. Several processes draw the numbers of the whole
+    batch, and each keeps its own.
+    """
 
     spec: ModelSpec
     config: TrainConfig
     process_group: ProcessGroup
     """The processes that train this model."""
     images: Tensor
-    """Training images `[N, C, H, W]` uint8."""
+    """Training images `[N, C, H, W]`, uint8, 0..255, on the device."""
     labels: Tensor
-    """int64 `[N]`."""
+    """int64 `[N]`, on the device."""
+    ema: Generator
+    """The averaged generator."""
     rollbacks: int
+    """Number of returns to an earlier state, each of which changes every later random choice."""
     lr_scale: float
     """Factor on every learning rate; halved by a rollback."""
-
-    def step(self, index: int, *, progress: float) -> dict[str, Tensor]:
-        """Update number `index`, from 0, at a share of the schedule; detached scalars over the images of this process,
-        of which those called `loss…` are watched."""
-
-    def published(self) -> Generator:
-        """What a snapshot holds: the averaged generator in eval mode."""
-
-    def sample(self, generator: Generator, labels: NDArray[np.int64], *, batch_size: int = 64) -> UInt8Images:
-        """Images for fixed latents, the same at every call of a run; `[len(labels), C, H, W]` uint8."""
-
-    def mean_logit(self, images: UInt8Images, labels: NDArray[np.int64]) -> float | None:
-        """Mean realness of images `[N, C, H, W]`; `None`: this trainer judges no images."""
-
-    def start_from(
-        self, start: Mapping[str, Mapping[str, Tensor]], *, same_classes: bool, first_step: int = 0
-    ) -> float:
-        """Take over what fits of trained networks, before the first step; the share of values taken over.
-
-        Args:
-            start: `fused_state` of a "generator" and, where there is one, of a "discriminator".
-            same_classes: they know the same classes in the same order.
-            first_step: number of the step that comes next; the average warms up from there. Above 0: the start is an
-                earlier stage of this run, at half the size.
-        """
-
-    def discriminator_state(self) -> dict[str, Tensor]:
-        """What a discriminator has learned, for runs that start from this one; empty: there is none."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that a resumed run needs: tensors, and plain values."""
-
-    def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """The inverse of `state`."""
-
-
-class TrainerFactory(Protocol):
-    """Builds a trainer."""
-
-    def __call__(
-        self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
-    ) -> Trainer:
-        """Arguments as in `make_trainer`."""
-
-
-trainers: Registry[TrainerFactory] = Registry("trainer")
-
-
-def make_trainer(
-    spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
-) -> Trainer:
-    """The trainer that the architecture declares (`trainer=` beside its registration; adversarial by default).
-
-    Args:
-        spec: what to build.
-        config: the resolved configuration.
-        train: originals (and their expansion); held on the device.
-        sampler: chooses each step's originals.
-        fabric: launched; device, precision and processes.
-    """
-    check_batch(config, fabric.world_size)
-    name = architectures.facts(config.architecture).get("trainer", "adversarial")
-    return trainers.get(name)(spec, config, train=train, sampler=sampler, fabric=fabric)
-
-
-def check_batch(config: TrainConfig, processes: int) -> None:
-    """Raise `OptionError` for a batch that cannot be shared out among processes.
-
-    An architecture whose discriminator compares neighbours in the batch declares how many as its fact `together`.
-    """
-    if processes == 1:
-        return
-    step = processes * int(architectures.facts(config.architecture).get("together", 1))
-    if config.batch_size % step:
-        raise OptionError(
-            f"The batch cannot be shared out among {processes} processes",
-            got=f"batch_size {config.batch_size}",
-            allowed=f"multiples of {step}",
-            next_step=f"--set batch_size={-(-config.batch_size // step) * step}, or another number of processes",
-        )
-
-
-def spread(n: int, *, most: int) -> slice:
-    """Every k-th of `n` images, at most `most` of them: the first ones of a set that is sorted by class are one class.
-
-    >>> list(range(10))[spread(10, most=4)]
-    [0, 3, 6, 9]
-    """
-    return slice(None, None, max(-(-n // most), 1))
-
-
-class BaseTrainer(ABC):
-    """Data, randomness, schedule, sampling and state; what is trained is up to the subclass.
-
-    Every random choice is a function of (seed, rollbacks, step). That is why a resumed run repeats an uninterrupted
-    one bit for bit on the CPU: there is no generator state to lose. Several processes draw the numbers of the whole
-    batch, and each keeps its own. Arguments as in `make_trainer`.
-    """
-
-    ema: Generator
 
     def __init__(
         self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
@@ -173,14 +81,30 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
-        """Every network of the state, by the name it has there."""
+        """Every network of the state, by its name there; one is called "generator"."""
 
     @abstractmethod
     def optimizers(self) -> dict[str, tuple[Any, float, float]]:
-        """Every optimiser of the state, with its learning rate at the start and the share of it at the end."""
+        """Every optimiser of the state, with its initial learning rate and the fraction of it that is left last."""
+
+    @abstractmethod
+    def step(self, index: int, *, progress: float) -> dict[str, Tensor]:
+        """Update the networks once.
+
+        Args:
+            index: number of the step, from 0.
+            progress: share of the schedule that is done, 0..1; it sets the learning rates.
+
+        Returns:
+            Step metrics: detached scalars over the images of this process. The loop watches those called `loss…`.
+        """
+
+    @abstractmethod
+    def mean_logit(self, images: UInt8Images, labels: NDArray[np.int64]) -> float | None:
+        """Mean logit of images `[N, C, H, W]`, uint8, above 0 for real; `None`: there is no discriminator."""
 
     def published(self) -> Generator:
-        """The averaged generator as a snapshot holds it: in eval mode, its normalisation measured on itself."""
+        """The averaged generator as a snapshot holds it: in eval mode, with recalibrated batch normalisation."""
         rng = self._rng("settle")
         labels = torch.arange(64, device=self.fabric.device) % self.spec.n_classes
 
@@ -205,7 +129,17 @@ class BaseTrainer(ABC):
     def start_from(
         self, start: Mapping[str, Mapping[str, Tensor]], *, same_classes: bool, first_step: int = 0
     ) -> float:
-        """See `Trainer.start_from`."""
+        """Take over what fits of trained networks, before the first step.
+
+        Args:
+            start: `fused_state` of a "generator" and, where there is one, of a "discriminator".
+            same_classes: they know the same classes in the same order.
+            first_step: number of the step that comes next; the average warms up from there. Above 0: the start is an
+                earlier growth stage of this run, at half the size.
+
+        Returns:
+            Share of the networks' values that were taken over, 0..1.
+        """
         self.first_step = first_step
         sources = {**start, "ema": start["generator"]}
         transfers = {
@@ -221,10 +155,10 @@ class BaseTrainer(ABC):
     def _distill_stage(  # noqa: B027 (not every trainer has something to do)
         self, weights: Mapping[str, Tensor], fresh: Sequence[nn.Parameter]
     ) -> None:
-        """Prepare the generator's fresh parameters, after a stage of half the size has left these weights."""
+        """Train the generator's fresh parameters on the images of the growth stage that left these weights."""
 
     def discriminator_state(self) -> dict[str, Tensor]:
-        """See `Trainer.discriminator_state`."""
+        """Fused weights of the discriminator, for runs that start from this one; empty: there is none."""
         return {}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -232,22 +166,27 @@ class BaseTrainer(ABC):
         tensors: dict[str, Tensor] = {}
         for prefix, module in self.modules().items():
             tensors |= {f"{prefix}.{k}": v for k, v in module.state_dict().items()}
+        # optimisers number their parameters in registration order: renamed layers leave their state where it was
         for prefix, (optimizer, *_) in self.optimizers().items():
             for number, values in optimizer.state_dict()["state"].items():
                 tensors |= {f"{prefix}.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
         return tensors, {"rollbacks": self.rollbacks, "lr_scale": self.lr_scale, "first_step": self.first_step}
 
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """The inverse of `state`; raises `StateError` where the networks of the state are others."""
+        """Restore what `state` returned; layers may bear the names of earlier versions.
+
+        Raises:
+            StateError: the networks of the state are others.
+        """
         for prefix, module in self.modules().items():
             built = module.state_dict()
             stored = read_legacy_keys(with_prefix(tensors, prefix), built)
             if _shapes(stored) != _shapes(built):
                 raise StateError(
-                    "This run was begun with other networks: by another version of SynthBank",
+                    "This run was started with other networks, by another version of SynthBank",
                     got=f"a {prefix} of {len(stored)} tensors",
                     allowed=f"{len(built)}, of the shapes that this version builds",
-                    next_step="go on with the version that began it, or begin another run with --seed",
+                    next_step="resume with the version that started it, or start another run with --seed",
                 )
             module.load_state_dict(stored)
         for prefix, (optimizer, *_) in self.optimizers().items():
@@ -265,44 +204,49 @@ class BaseTrainer(ABC):
         self.first_step = int(values["first_step"])
 
     def _rng(self, *parts: object) -> SharedRng:
+        """Randomness for one purpose. The words in `parts` are hashed: another word changes every image of a run."""
         rng = SharedRng(device=self.fabric.device)
         rng.manual_seed(stable_seed(self.config.seed, self.rollbacks, *parts))
         return rng
 
     def _step_rng(self, index: int) -> SharedRng:
-        """Of a step's batch, for the part of it that this process holds."""
+        """Randomness of a step's batch, for the part of it that this process holds."""
         return self.process_group.share(self._rng("step", index))
 
     def _scaled(self, images: Tensor) -> Tensor:
+        """uint8 to float in -1..1, in channels-last order."""
         x = images.to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
         return x.contiguous(memory_format=torch.channels_last)
 
     def _real_batch(self, index: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """This process's originals of a step, float `[N, C, H, W]` in -1..1, and their labels."""
         chosen = torch.from_numpy(self.process_group.own(self.sampler.batch(index))).to(self.images.device)
         return symmetries(self._scaled(self.images[chosen]), self.config.augment_real, rng), self.labels[chosen]
 
     def _to_layout(self, module: M) -> M:
+        """The network in the memory order of the configuration."""
         return channels_last(module) if self.config.layout == "channels_last" else module
 
     def _adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
+        """Adam; where a generator keeps a smaller size's picture, those layers are a group of their own."""
         trainable = [p for p in module.parameters() if p.requires_grad]
         new = {id(p) for p in module.detail_parameters()} if isinstance(module, Generator) else set()
         groups = [
-            {"params": [p for p in trainable if id(p) not in new], "handed_on": bool(new)},
-            {"params": [p for p in trainable if id(p) in new], "handed_on": False},
+            {"params": [p for p in trainable if id(p) not in new], "inherited": bool(new)},
+            {"params": [p for p in trainable if id(p) in new], "inherited": False},
         ]
         return torch.optim.Adam(
             [g for g in groups if g["params"]], lr=lr, betas=(self.config.beta1, self.config.beta2), fused=True
         )
 
     def _in_precision(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        """What a network's method gives in the run's precision, told in the default one.
+        """Call a network's method in the run's precision; the result comes back in the default dtype.
 
         In one process Fabric itself does so for `forward` alone.
         """
         with self.fabric.autocast():
             out = method(*arguments)
-        dtype = torch.get_default_dtype()
+        dtype = torch.get_default_dtype()  # losses are means over the batch, which half precision would round
         return out.to(dtype) if isinstance(out, Tensor) else [tensor.to(dtype) for tensor in out]
 
     def _update(self, module: nn.Module, optimizer: Any, loss: Tensor) -> None:
@@ -311,8 +255,9 @@ class BaseTrainer(ABC):
         self._descend(module, optimizer)
 
     def _descend(self, module: nn.Module, optimizer: Any) -> None:
-        """One step along the gradients that the processes have computed."""
+        """One optimiser step along the gradients that the processes have computed."""
         self.process_group.average_gradients(module)
+        # after the averaging, so that all processes clip by the same norm
         if self.config.grad_clip:
             self.fabric.clip_gradients(module, optimizer, max_norm=self.config.grad_clip, error_if_nonfinite=False)
         optimizer.step()
@@ -323,18 +268,66 @@ class BaseTrainer(ABC):
         ema_update(self.ema, self.modules()["generator"], decay=self.config.ema_decay, step=step)
 
     def _set_learning_rates(self, progress: float) -> None:
+        # constant over the first half of the schedule, then linear down to `floor` of the initial rate
         fallen = max(2 * progress - 1, 0.0)
         for optimizer, lr, floor in self.optimizers().values():
             for group in optimizer.param_groups:
-                most = min(lr, _HANDED_ON_LR) if self.first_step and group["handed_on"] else lr
+                # after a growth stage: layers that draw a good picture already lose it at the rate of fresh layers
+                most = min(lr, _INHERITED_LR) if self.first_step and group["inherited"] else lr
                 group["lr"] = most * (1.0 - (1.0 - floor) * fallen) * self.lr_scale
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {k: v.shape for k, v in tensors.items()}
+trainers: Registry[type[BaseTrainer]] = Registry("trainer")
+
+
+def make_trainer(
+    spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
+) -> BaseTrainer:
+    """The trainer that the architecture declares (`trainer=` beside its registration; adversarial by default).
+
+    Args:
+        spec: what to build.
+        config: the resolved configuration.
+        train: originals (and their expansion); held on the device.
+        sampler: chooses each step's originals.
+        fabric: launched; device, precision and processes.
+    """
+    check_batch(config, fabric.world_size)
+    name = architectures.facts(config.architecture).get("trainer", "adversarial")
+    return trainers.get(name)(spec, config, train=train, sampler=sampler, fabric=fabric)
+
+
+def check_batch(config: TrainConfig, processes: int) -> None:
+    """Raise `OptionError` for a batch that cannot be divided among processes.
+
+    An architecture whose discriminator compares neighbours in the batch declares how many as its fact `together`.
+    """
+    if processes == 1:
+        return
+    step = processes * int(architectures.facts(config.architecture).get("together", 1))
+    if config.batch_size % step:
+        raise OptionError(
+            f"The batch cannot be divided among {processes} processes",
+            got=f"batch_size {config.batch_size}",
+            allowed=f"multiples of {step}",
+            next_step=f"--set batch_size={-(-config.batch_size // step) * step}, or another number of processes",
+        )
+
+
+def spread(n: int, *, most: int) -> slice:
+    """Every k-th of `n` images, at most `most` of them: the first ones of a set that is sorted by class are one class.
+
+    >>> list(range(10))[spread(10, most=4)]
+    [0, 3, 6, 9]
+    """
+    return slice(None, None, max(-(-n // most), 1))
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix` and a dot, under the rest of their names."""
     start = f"{prefix}."
     return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {k: v.shape for k, v in tensors.items()}

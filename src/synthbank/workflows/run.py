@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,29 +27,36 @@ from synthbank.workflows.evaluation.bias import bias
 from synthbank.workflows.evaluation.evaluate import EvaluateReport, check_test_originals, evaluate
 from synthbank.workflows.evaluation.report import write_report
 from synthbank.workflows.generation.generate import GenerateReport, GenerateRequest, generate
-from synthbank.workflows.models.transfer import pull
+from synthbank.workflows.models.transfer import import_model
 from synthbank.workflows.training.configure import Resolved, configure
 from synthbank.workflows.training.launch import processes
+from synthbank.workflows.training.requests import TrainReport, TrainRequest
+from synthbank.workflows.training.run import spec_of
 from synthbank.workflows.training.speed import fastest, images_per_sec
-from synthbank.workflows.training.train import TrainReport, spec_of, train
+from synthbank.workflows.training.train import train
 
 TrainingLine = AbstractContextManager[Callable[[TrainEvent], None]]
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Everything a run is asked for."""
+    """Everything from a folder of images to a report, as a user asks for it.
+
+    Raises:
+        OptionError: no image is asked for.
+    """
 
     source: str
-    name: str
+    """Folder, archive or URL of the originals, or `sample:NAME`."""
     n: int
+    """Accepted images of each class."""
+    training: TrainRequest
+    """How to train; its data set is made from the source."""
     ingest_options: IngestOptions = field(default_factory=IngestOptions)
     shares: tuple[float, float, float] = DEFAULT_SHARES
-    architecture: str = "projected"
-    preset: str = "auto"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
+    """Of originals for train, validation and test."""
     seed: int = 0
+    """Of the split, the images and the scores; training has a seed of its own."""
     trained_model: str | None = None
     """A model to pull (`zoo:NAME`, folder or URL) in place of training one; it must come from the same images."""
 
@@ -103,9 +110,9 @@ def run(
     Args:
         bank: where everything goes.
         request: see `RunRequest`.
-        on_stage: told the name of each stage as it begins.
-        on_ingested: told what the originals are, before anything takes long.
-        training_line: given the configuration and its reasons, makes the listener of the training's events.
+        on_stage: called with the name of each stage as it begins.
+        on_ingested: called with the originals' report, before anything takes long.
+        training_line: makes, from the configuration and its reasons, the listener of the training's events.
     """
     seconds: dict[str, float] = {}
 
@@ -122,17 +129,17 @@ def run(
         _check_test(ingested)
     trained = None
     if request.trained_model is None:
-        with stage("augment"):
-            expand(bank, request.name)
+        with stage("expand"):
+            expand(bank, request.training.dataset)
         with stage("train"):
-            resolved = _configure(bank, request)
+            resolved = configure(bank, request.training)
             with training_line(resolved) as listen:
-                trained = train(bank, request.name, resolved.config, device=request.device, on_event=listen)
+                trained = train(bank, request.training.resolved(resolved.config), on_event=listen)
         model = trained.model
         assert model is not None
     else:
         with stage("pull"):
-            model = pull(bank, request.trained_model)
+            model = import_model(bank, request.trained_model)
     with stage("generate"):
         generated = generate(bank, GenerateRequest(model.id, request.n, seed=request.seed))
     with stage("evaluate"):
@@ -158,10 +165,10 @@ def plan(request: RunRequest) -> Plan:
     with tempfile.TemporaryDirectory() as folder, open_bank(_throw_away(Path(folder))) as bank:
         ingested = _ingest(bank, request)
         _check_test(ingested)
-        config = _configure(bank, request).config
+        config = configure(bank, request.training).config
         train_images = load_split(bank, ingested.dataset, Split.TRAIN).images
         spec = spec_of(ingested.dataset, config, ingested.dataset.class_names)
-        wanted = processes(request.device)
+        wanted = processes(request.training.device)
         speed = fastest(config, spec=spec, images=train_images, wanted=wanted)
         config = speed.config
         measured = speed.images_per_sec.values() or images_per_sec(
@@ -195,7 +202,7 @@ def _ingest(bank: Bank, request: RunRequest) -> IngestReport:
     return ingest(
         bank,
         request.source,
-        name=request.name,
+        name=request.training.dataset,
         options=request.ingest_options,
         shares=request.shares,
         seed=request.seed,
@@ -205,9 +212,3 @@ def _ingest(bank: Bank, request: RunRequest) -> IngestReport:
 def _check_test(ingested: IngestReport) -> None:
     """Before the training, and not after it."""
     check_test_originals(ingested.dataset.name, sum(counts[Split.TEST] for counts in ingested.counts.values()))
-
-
-def _configure(bank: Bank, request: RunRequest) -> Resolved:
-    return configure(
-        bank, request.name, architecture=request.architecture, preset=request.preset, overrides=request.overrides
-    )

@@ -172,6 +172,6 @@ def _refuse_withdrawn(session: Session, name: str, hashes: Sequence[str]) -> Non
         raise StateError(
             f"Model '{name}' depends on an original that was withdrawn",
             got=gone[:3],
-            next_step="train again: withdrawn originals are left out, and weights that know them lend nothing",
+            next_step="train again: withdrawn originals are left out, and initial weights that know them are refused",
             model=name,
         )

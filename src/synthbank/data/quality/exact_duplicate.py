@@ -12,9 +12,9 @@ from synthbank.records import Finding, Severity
 
 @checks.register("exact_duplicate", stage="set", severity="reject", limit="equal pixels")
 def exact_duplicate(candidates: Sequence[Candidate]) -> list[SetFinding]:
-    """Reject every repetition; the same image under two classes is a label conflict that both are told about."""
+    """Reject every repetition; the same image under two classes is a label conflict that both report."""
     first: dict[str, int] = {}
-    found: list[SetFinding] = []
+    findings: list[SetFinding] = []
     for index, candidate in enumerate(candidates):
         original = first.setdefault(pixel_sha256(candidate.pixels), index)
         if original == index:
@@ -22,10 +22,10 @@ def exact_duplicate(candidates: Sequence[Candidate]) -> list[SetFinding]:
         kept = candidates[original]
         if kept.class_name == candidate.class_name:
             message = f"same pixels as '{kept.name}'"
-            found.append(SetFinding(index, Finding("exact_duplicate", Severity.REJECT, message), original))
+            findings.append(SetFinding(index, Finding("exact_duplicate", Severity.REJECT, message), original))
         else:
-            found += _conflict(index, candidate, original, kept)
-    return found
+            findings += _conflict(index, candidate, original, kept)
+    return findings
 
 
 def _conflict(index: int, candidate: Candidate, original: int, kept: Candidate) -> list[SetFinding]:

@@ -31,7 +31,7 @@ def near_duplicate(candidates: Sequence[Candidate]) -> list[SetFinding]:
     thumbs = np.array([_thumbnail(c.pixels) for c in candidates]).reshape(-1, _SIDE, _SIDE)
     hashes = np.array([perceptual_hash(t) for t in thumbs], np.uint64)
     telling = np.flatnonzero(thumbs.std(axis=(1, 2)) >= _LEAST_CONTRAST)
-    found = []
+    findings = []
     for a, b, n_bits in close_pairs(hashes[telling], HASH_BITS_LIMIT):
         earlier, later = int(telling[a]), int(telling[b])
         one, two = candidates[earlier], candidates[later]
@@ -39,8 +39,8 @@ def near_duplicate(candidates: Sequence[Candidate]) -> list[SetFinding]:
             continue
         other_class = "" if one.class_name == two.class_name else f" of class '{one.class_name}'"
         message = f"nearly the same as '{one.name}'{other_class}: {n_bits} of 64 hash bits differ"
-        found.append(SetFinding(later, Finding("near_duplicate", Severity.WARN, message, float(n_bits)), earlier))
-    return found
+        findings.append(SetFinding(later, Finding("near_duplicate", Severity.WARN, message, float(n_bits)), earlier))
+    return findings
 
 
 def perceptual_hash(thumbnail: NDArray[np.float64]) -> int:

@@ -62,8 +62,8 @@ def open_folder(path: Path, limits: SourceLimits) -> Listing:
 
 def _walk(walk: _Walk, folder: Path, parts: Parts) -> None:
     try:
-        with os.scandir(folder) as found:
-            items = sorted(found, key=lambda e: e.name)
+        with os.scandir(folder) as entries:
+            items = sorted(entries, key=lambda e: e.name)
     except OSError as error:
         walk.rejected.append(rejected_file("/".join(parts) or ".", "unreadable", f"folder: {error.strerror}"))
         return

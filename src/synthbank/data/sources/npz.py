@@ -40,8 +40,8 @@ def open_npz(path: Path, limits: SourceLimits) -> Listing:
     if not entries and "images" in arrays:
         entries = _entries(arrays, None, None, path)
     if not entries:
-        found = ", ".join(sorted(arrays)) or "no arrays"
-        raise SourceError("The .npz holds no images", got=found, allowed="train_images … or images", next_step=_NEXT)
+        names = ", ".join(sorted(arrays)) or "no arrays"
+        raise SourceError("The .npz holds no images", got=names, allowed="train_images … or images", next_step=_NEXT)
     return Listing(tuple(sorted(entries, key=lambda e: e.name)), source=f"array file {path.name}")
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from synthbank.catalogue import queries
-from synthbank.service.access import COOKIE, SESSION_SEC, Admin, session_cookie
+from synthbank.service.access import COOKIE, SESSION_SEC, Manager, session_cookie
 from synthbank.service.pages.render import page
 from synthbank.service.state import ServiceDep
 from synthbank.workflows.maintenance.keys import find_by_token
@@ -18,7 +18,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @router.get("/keys")
-def keys(service: ServiceDep, caller: Admin) -> HTMLResponse:
+def keys(service: ServiceDep, caller: Manager) -> HTMLResponse:
     """Keys and the audit log."""
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.list_keys(session=session)

@@ -15,7 +15,7 @@ from synthbank.catalogue.rows import DatasetRow, EvaluationRow, OriginalRow
 from synthbank.records import Score, Split, Verdict
 from synthbank.reports.measures import in_order, measure_of, parts_of, split_by_network
 from synthbank.reports.verdict import interval, number
-from synthbank.service.access import Reader
+from synthbank.service.access import Viewer
 from synthbank.service.pages.render import page
 from synthbank.service.schemas import Identity, Name
 from synthbank.service.state import Service, ServiceDep
@@ -27,7 +27,7 @@ _MAP, _HUES = 560.0, 5
 
 
 @router.get("/training")
-def training(service: ServiceDep, caller: Reader) -> HTMLResponse:
+def training(service: ServiceDep, caller: Viewer) -> HTMLResponse:
     """Every run."""
     with service.bank.catalogue.session(read_only=True) as session:
         runs = queries.list_runs(session=session)
@@ -35,7 +35,7 @@ def training(service: ServiceDep, caller: Reader) -> HTMLResponse:
 
 
 @router.get("/training/{run_id}")
-def run(run_id: Name, service: ServiceDep, caller: Reader) -> HTMLResponse:
+def run(run_id: Name, service: ServiceDep, caller: Viewer) -> HTMLResponse:
     """One run; its curves come from the API, again and again while it runs."""
     with service.bank.catalogue.session(read_only=True) as session:
         row = queries.get_run(run_id, session=session)
@@ -43,7 +43,7 @@ def run(run_id: Name, service: ServiceDep, caller: Reader) -> HTMLResponse:
 
 
 @router.get("/evidence")
-def evidence(service: ServiceDep, caller: Reader, job: Annotated[Identity | None, Query()] = None) -> HTMLResponse:
+def evidence(service: ServiceDep, caller: Viewer, job: Annotated[Identity | None, Query()] = None) -> HTMLResponse:
     """The scores of a job, and its images that lie closest to an original."""
     with service.bank.catalogue.session(read_only=True) as session:
         jobs = [row for row in queries.page_jobs(limit=200, session=session) if row.n_attempts]
@@ -60,7 +60,7 @@ def evidence(service: ServiceDep, caller: Reader, job: Annotated[Identity | None
         job=chosen,
         groups=_groups(rows),
         map=_map(service, chosen.id) if chosen else None,
-        judging=service.judge.state(chosen.id) if chosen else None,
+        judging=service.evaluations.state(chosen.id) if chosen else None,
         may_make=caller.may("generate"),
         notes=sorted({row.note for row in rows if row.note and row.value is not None}),
         nearest=nearest,
@@ -68,7 +68,7 @@ def evidence(service: ServiceDep, caller: Reader, job: Annotated[Identity | None
 
 
 @router.get("/data")
-def data(service: ServiceDep, caller: Reader) -> HTMLResponse:
+def data(service: ServiceDep, caller: Viewer) -> HTMLResponse:
     """Every data set: how it was split, and what was left out."""
     with service.bank.catalogue.session(read_only=True) as session:
         found = [_dataset(row, session) for row in reversed(queries.list_datasets(session=session))]

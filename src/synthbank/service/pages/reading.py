@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ReaderStudyRow
-from synthbank.service.access import Reader
+from synthbank.service.access import Viewer
 from synthbank.service.pages.render import page
 from synthbank.service.schemas import Identity
 from synthbank.service.state import Service, ServiceDep
@@ -20,7 +20,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @router.get("/readers")
-def readers(service: ServiceDep, caller: Reader) -> HTMLResponse:
+def readers(service: ServiceDep, caller: Viewer) -> HTMLResponse:
     """Every study with its results, and a form for a new one."""
     with service.bank.catalogue.session(read_only=True) as session:
         jobs = [row for row in queries.page_jobs(limit=200, session=session) if row.n_accepted]
@@ -38,7 +38,7 @@ def readers(service: ServiceDep, caller: Reader) -> HTMLResponse:
 
 
 @router.get("/readers/{study_id}")
-def reading(study_id: Identity, service: ServiceDep, caller: Reader) -> HTMLResponse:
+def reading(study_id: Identity, service: ServiceDep, caller: Viewer) -> HTMLResponse:
     """The test itself; it asks the API for one image after another."""
     with service.bank.catalogue.session(read_only=True) as session:
         study = _study(service, queries.get_study(study_id, session=session), session)

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from synthbank.catalogue import queries
 from synthbank.records import Verdict
-from synthbank.service.access import Reader
+from synthbank.service.access import Viewer
 from synthbank.service.pages.render import page
 from synthbank.service.schemas import Identity, Label, Name
 from synthbank.service.state import ServiceDep
@@ -27,7 +27,7 @@ def index() -> RedirectResponse:
 
 
 @router.get("/make")
-def make(service: ServiceDep, caller: Reader, model: Annotated[Name | None, Query()] = None) -> HTMLResponse:
+def make(service: ServiceDep, caller: Viewer, model: Annotated[Name | None, Query()] = None) -> HTMLResponse:
     """Choose and make images."""
     with service.bank.catalogue.session(read_only=True) as session:
         models = queries.list_models(status="published", session=session)
@@ -46,7 +46,7 @@ def make(service: ServiceDep, caller: Reader, model: Annotated[Name | None, Quer
 @router.get("/bank")
 def bank(
     service: ServiceDep,
-    caller: Reader,
+    caller: Viewer,
     model: Annotated[Name | None, Query()] = None,
     job: Annotated[Identity | None, Query()] = None,
     class_name: Annotated[Label | None, Query(alias="class")] = None,
@@ -74,7 +74,7 @@ def bank(
 
 @router.get("/images/{image_id}")
 def image(
-    image_id: Identity, service: ServiceDep, caller: Reader, part: Annotated[bool, Query()] = False
+    image_id: Identity, service: ServiceDep, caller: Viewer, part: Annotated[bool, Query()] = False
 ) -> HTMLResponse:
     """One image with all that is known of it; `part` alone for the dialog of the gallery."""
     with service.bank.catalogue.session(read_only=True) as session:

@@ -9,25 +9,25 @@ from fastapi import APIRouter, Path, Query, Response
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ExportRow
 from synthbank.errors import NotFoundError
-from synthbank.service.access import FileReader, Maker, Reader, require_originals, signed_link
-from synthbank.service.judge import ASKED
+from synthbank.service.access import FileViewer, Maker, Viewer, require_originals, signed_link
+from synthbank.service.evaluations import REQUESTED
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import KEEP, PNG
 from synthbank.service.schemas import (
     DatasetOut,
     EvaluationBody,
     EvaluationOut,
+    EvaluationStatus,
     ExportBody,
     ExportOut,
     Identity,
-    JudgingOut,
     ModelOut,
     Name,
     Sha256,
 )
 from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.data.preview import expansion_sheet
-from synthbank.workflows.delivery.export import deliver_to_store, stored_key
+from synthbank.workflows.delivery.export import ExportRequest, export_to_store, stored_key
 from synthbank.workflows.delivery.image_files import original_file
 
 router = APIRouter(prefix="/v1", tags=["bank"], responses=ERRORS)
@@ -35,21 +35,21 @@ _TYPES = {"zip": "application/zip", "npz": "application/octet-stream"}
 
 
 @router.get("/models")
-def list_models(service: ServiceDep, caller: Reader) -> list[ModelOut]:
+def list_models(service: ServiceDep, caller: Viewer) -> list[ModelOut]:
     """Models, newest first; withdrawn ones say so."""
     with service.bank.catalogue.session(read_only=True) as session:
         return [ModelOut.of(row) for row in queries.list_models(session=session)]
 
 
 @router.get("/models/{name}")
-def get_model(name: Name, service: ServiceDep, caller: Reader) -> ModelOut:
+def get_model(name: Name, service: ServiceDep, caller: Viewer) -> ModelOut:
     """One model with its card."""
     with service.bank.catalogue.session(read_only=True) as session:
         return ModelOut.of(queries.get_model(name, session=session))
 
 
 @router.get("/datasets")
-def list_datasets(service: ServiceDep, caller: Reader) -> list[DatasetOut]:
+def list_datasets(service: ServiceDep, caller: Viewer) -> list[DatasetOut]:
     """Every version of every data set."""
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.list_datasets(session=session)
@@ -57,18 +57,18 @@ def list_datasets(service: ServiceDep, caller: Reader) -> list[DatasetOut]:
 
 
 @router.get("/datasets/{name}")
-def get_dataset(name: Name, service: ServiceDep, caller: Reader) -> DatasetOut:
+def get_dataset(name: Name, service: ServiceDep, caller: Viewer) -> DatasetOut:
     """The newest version of a data set."""
     with service.bank.catalogue.session(read_only=True) as session:
         row = queries.get_dataset(name, session=session)
         return DatasetOut.of(row, queries.split_counts(row.id, session=session))
 
 
-@router.get("/datasets/{name}/augmentation", response_class=Response, responses=PNG)
-def get_augmentation(
+@router.get("/datasets/{name}/expansion", response_class=Response, responses=PNG)
+def get_expansion_sheet(
     name: Name,
     service: ServiceDep,
-    caller: Reader,
+    caller: Viewer,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Left out: the newest.")] = None,
 ) -> Response:
     """Training originals beside their affine copies, where the service was started with `--show-originals`."""
@@ -78,13 +78,13 @@ def get_augmentation(
         known = queries.list_expansions(row.id, session=session)
     if not known:
         raise NotFoundError(
-            "This data set was not expanded", got=name, next_step=f"synthbank augment {name} --preview sheet.png"
+            "This data set was not expanded", got=name, next_step=f"synthbank expand {name} --preview sheet.png"
         )
     return Response(expansion_sheet(service.bank, row), media_type="image/png", headers=KEEP)
 
 
 @router.get("/originals/{sha256}/file", response_class=Response, responses=PNG)
-def get_original(sha256: Sha256, service: ServiceDep, caller: FileReader) -> Response:
+def get_original(sha256: Sha256, service: ServiceDep, caller: FileViewer) -> Response:
     """An original, where the service was started with `--show-originals`."""
     require_originals(service)
     return Response(original_file(service.bank, sha256), media_type="image/png", headers=KEEP)
@@ -93,7 +93,7 @@ def get_original(sha256: Sha256, service: ServiceDep, caller: FileReader) -> Res
 @router.get("/evaluations")
 def list_evaluations(
     service: ServiceDep,
-    caller: Reader,
+    caller: Viewer,
     subject: Annotated[Identity, Query(description="Id of a job, a model or a data set.")],
     kind: Annotated[Literal["job", "model", "dataset"], Query()] = "job",
 ) -> list[EvaluationOut]:
@@ -104,34 +104,34 @@ def list_evaluations(
 
 
 @router.post("/evaluations", status_code=202)
-def evaluate_job(body: EvaluationBody, service: ServiceDep, caller: Maker) -> JudgingOut:
+def evaluate_job(body: EvaluationBody, service: ServiceDep, caller: Maker) -> EvaluationStatus:
     """Compare a job's images with held-out originals, in a process beside the service; follow it with `/progress`."""
     with service.bank.catalogue.session() as session:
         job = queries.get_job(body.job, session=session)
-        queries.add_audit(ASKED, actor=caller.actor, subject_kind="job", subject_id=job.id, details={}, session=session)
-    return JudgingOut.of(service.judge.ask(job.id))
+        queries.add_audit(REQUESTED, actor=caller.actor, subject_kind="job", subject_id=job.id, session=session)
+    return EvaluationStatus.of(service.evaluations.submit(job.id))
 
 
 @router.get("/evaluations/progress")
 def evaluation_progress(
-    service: ServiceDep, caller: Reader, job: Annotated[Identity, Query(description="Id of a job.")]
-) -> JudgingOut:
+    service: ServiceDep, caller: Viewer, job: Annotated[Identity, Query(description="Id of a job.")]
+) -> EvaluationStatus:
     """How far the evaluation of a job is."""
-    found = service.judge.state(job)
-    return JudgingOut(job=job, state="none") if found is None else JudgingOut.of(found)
+    found = service.evaluations.state(job)
+    return EvaluationStatus(job=job, state="none") if found is None else EvaluationStatus.of(found)
 
 
 @router.post("/exports", status_code=201)
 def create_export(body: ExportBody, service: ServiceDep, caller: Maker) -> ExportOut:
     """Pack the accepted images of a model or job as one file, with metadata and card."""
-    result = deliver_to_store(
-        service.bank,
+    request = ExportRequest(
         fmt=body.format,
         job_id=body.job,
         model_id=body.model,
         class_name=body.class_name,
         limit=body.limit or service.settings.max_images,
     )
+    result = export_to_store(service.bank, request)
     with service.bank.catalogue.session() as session:
         row = next(row for row in queries.list_exports(session=session) if row.target == result.target)
         queries.add_audit("export", actor=caller.actor, subject_kind="export", subject_id=str(row.id), session=session)
@@ -139,7 +139,7 @@ def create_export(body: ExportBody, service: ServiceDep, caller: Maker) -> Expor
 
 
 @router.get("/exports")
-def list_exports(service: ServiceDep, caller: Reader) -> list[ExportOut]:
+def list_exports(service: ServiceDep, caller: Viewer) -> list[ExportOut]:
     """Exports, newest first."""
     with service.bank.catalogue.session(read_only=True) as session:
         return [_shown(service, row) for row in queries.list_exports(session=session)[:200]]
@@ -150,7 +150,7 @@ def list_exports(service: ServiceDep, caller: Reader) -> list[ExportOut]:
     response_class=Response,
     responses={200: {"content": {"application/zip": {}, "application/octet-stream": {}}, "description": "The file."}},
 )
-def get_export(number: Annotated[int, Path(ge=1, le=2**31 - 1)], service: ServiceDep, caller: FileReader) -> Response:
+def get_export(number: Annotated[int, Path(ge=1, le=2**31 - 1)], service: ServiceDep, caller: FileViewer) -> Response:
     """The file of an export that the service keeps."""
     with service.bank.catalogue.session(read_only=True) as session:
         row = next((row for row in queries.list_exports(session=session) if row.id == number), None)

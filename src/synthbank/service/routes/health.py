@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from synthbank.catalogue import queries
 from synthbank.errors import SynthBankError
-from synthbank.service.access import Reader
+from synthbank.service.access import Viewer
 from synthbank.service.state import Service, ServiceDep
 
 router = APIRouter(tags=["health"])
@@ -40,9 +40,9 @@ def readiness(service: Service) -> JSONResponse:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(service: ServiceDep, caller: Reader) -> Response:
+def metrics(service: ServiceDep, caller: Viewer) -> Response:
     """Prometheus' text format."""
-    text = service.measures.text(
+    text = service.metrics.text(
         service.bank, workers=len(service.supervisor.pids), restarts=service.supervisor.restarts
     )
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Path, Query, Response
 
 from synthbank.catalogue import queries
 from synthbank.records import Verdict
-from synthbank.service.access import Admin, FileReader, Maker, Reader
-from synthbank.service.making import show
+from synthbank.service.access import FileViewer, Maker, Manager, Viewer
+from synthbank.service.generation import image_out
 from synthbank.service.problems import ERRORS
 from synthbank.service.schemas import (
     Distance,
@@ -38,7 +38,7 @@ KEEP = {"Cache-Control": "private, max-age=300"}
 @router.get("")
 def search_images(
     service: ServiceDep,
-    caller: Reader,
+    caller: Viewer,
     model: Annotated[Name | None, Query()] = None,
     job: Annotated[Identity | None, Query()] = None,
     class_name: Annotated[Label | None, Query(alias="class")] = None,
@@ -55,19 +55,19 @@ def search_images(
     wanted = queries.ImageFilter(job, model, class_name, verdict, since, until, min_distance, max_distance)
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.page_images(wanted, order=order, after=after, limit=limit, session=session)
-    items = [show(service, row) for row in rows]
+    items = [image_out(service, row) for row in rows]
     return ImagePage(items=items, next=rows[-1].id if len(rows) == limit else None)
 
 
 @router.get("/{image_id}")
-def get_image(image_id: Identity, service: ServiceDep, caller: Reader) -> ImageOut:
+def get_image(image_id: Identity, service: ServiceDep, caller: Viewer) -> ImageOut:
     """One image's record."""
     with service.bank.catalogue.session(read_only=True) as session:
-        return show(service, queries.get_image(image_id, session=session))
+        return image_out(service, queries.get_image(image_id, session=session))
 
 
 @router.get("/{image_id}/file", response_class=Response, responses=PNG)
-def get_file(image_id: Identity, service: ServiceDep, caller: FileReader) -> Response:
+def get_file(image_id: Identity, service: ServiceDep, caller: FileViewer) -> Response:
     """The PNG as it was stored, its provenance inside; a signed link opens it without a key."""
     row, data = image_file(service.bank, image_id)
     return Response(data, media_type="image/png", headers={**KEEP, "ETag": f'"{row.sha256}"'})
@@ -75,7 +75,7 @@ def get_file(image_id: Identity, service: ServiceDep, caller: FileReader) -> Res
 
 @router.get("/{image_id}/thumbnail", response_class=Response, responses=PNG)
 def get_thumbnail(
-    image_id: Identity, service: ServiceDep, caller: FileReader, side: Annotated[int, Query(ge=16, le=512)] = 128
+    image_id: Identity, service: ServiceDep, caller: FileViewer, side: Annotated[int, Query(ge=16, le=512)] = 128
 ) -> Response:
     """The image, no wider or higher than `side` pixels."""
     _, data = image_file(service.bank, image_id)
@@ -86,12 +86,14 @@ def get_thumbnail(
 def regenerate(image_id: Identity, service: ServiceDep, caller: Maker) -> RegeneratedOut:
     """Make an image again from its record alone, and compare it with what was recorded."""
     get_image(image_id, service, caller)  # 404 here, not in the other process
-    equal, png = service.helper.regenerate(image_id)
+    equal, png = service.regenerator.regenerate(image_id)
     return RegeneratedOut(id=image_id, equal=equal, png=base64.b64encode(png).decode())
 
 
 @router.post("/{image_id}/withdraw")
-def withdraw(image_id: Annotated[Identity, Path()], body: WithdrawBody, service: ServiceDep, caller: Admin) -> ImageOut:
+def withdraw(
+    image_id: Annotated[Identity, Path()], body: WithdrawBody, service: ServiceDep, caller: Manager
+) -> ImageOut:
     """Take an image out of circulation; its record stays and says why."""
     with service.bank.catalogue.session() as session:
         row = queries.withdraw_image(image_id, reason=body.reason, session=session)
@@ -99,4 +101,4 @@ def withdraw(image_id: Annotated[Identity, Path()], body: WithdrawBody, service:
         queries.add_audit(
             "withdraw", actor=caller.actor, subject_kind="image", subject_id=row.id, details=details, session=session
         )
-    return show(service, row)
+    return image_out(service, row)

@@ -13,33 +13,35 @@ from fastapi.responses import StreamingResponse
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import JobRow
 from synthbank.records import JobStatus
-from synthbank.service.access import Maker, Reader
-from synthbank.service.making import as_request, enqueue, make, show
+from synthbank.service.access import Maker, Viewer
+from synthbank.service.generation import enqueue, generate_and_wait, image_out, to_request
 from synthbank.service.problems import ERRORS
-from synthbank.service.schemas import GenerateBody, Identity, JobOut, JobPage, Limit, MadeOut, Name
+from synthbank.service.schemas import GenerateBody, GenerateResponse, Identity, JobOut, JobPage, Limit, Name
 from synthbank.service.state import Service, ServiceDep
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=ERRORS)
 _PING_SEC = 15.0
 
 
-@router.post("/generate", responses={202: {"model": MadeOut, "description": "More than a request waits for: a job."}})
-async def generate(body: GenerateBody, service: ServiceDep, caller: Maker, response: Response) -> MadeOut:
+@router.post(
+    "/generate", responses={202: {"model": GenerateResponse, "description": "More than a request waits for: a job."}}
+)
+async def generate(body: GenerateBody, service: ServiceDep, caller: Maker, response: Response) -> GenerateResponse:
     """Make images and wait for them; a large request answers at once with its job. The same seed: the same images."""
-    made = await make(service, as_request(service, body), caller, how="generate")
+    made = await generate_and_wait(service, to_request(service, body), caller, how="generate")
     job = JobOut.of(made.job)
     if not made.complete:
         response.status_code = 202
         response.headers["Location"] = job.links["self"]
-        return MadeOut(job=job, images=[])
-    images = await asyncio.to_thread(lambda: [show(service, r, inline=body.format == "png") for r in made.images])
-    return MadeOut(job=job, images=images)
+        return GenerateResponse(job=job, images=[])
+    images = await asyncio.to_thread(lambda: [image_out(service, r, inline=body.format == "png") for r in made.images])
+    return GenerateResponse(job=job, images=images)
 
 
 @router.post("/jobs", status_code=202)
 async def create_job(body: GenerateBody, service: ServiceDep, caller: Maker, response: Response) -> JobOut:
     """Make images later; follow the job's `events`."""
-    row, _ = await enqueue(service, as_request(service, body), caller, how="job")
+    row, _ = await enqueue(service, to_request(service, body), caller, how="job")
     job = JobOut.of(row)
     response.headers["Location"] = job.links["self"]
     return job
@@ -48,7 +50,7 @@ async def create_job(body: GenerateBody, service: ServiceDep, caller: Maker, res
 @router.get("/jobs")
 def list_jobs(
     service: ServiceDep,
-    caller: Reader,
+    caller: Viewer,
     model: Annotated[Name | None, Query()] = None,
     status: Annotated[JobStatus | None, Query()] = None,
     after: Annotated[Identity | None, Query(description="`next` of the page before.")] = None,
@@ -61,7 +63,7 @@ def list_jobs(
 
 
 @router.get("/jobs/{job_id}")
-def get_job(job_id: Identity, service: ServiceDep, caller: Reader) -> JobOut:
+def get_job(job_id: Identity, service: ServiceDep, caller: Viewer) -> JobOut:
     """One job."""
     return JobOut.of(_job(service, job_id))
 
@@ -80,7 +82,7 @@ def cancel_job(job_id: Identity, service: ServiceDep, caller: Maker) -> JobOut:
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}, "description": "`job` events, the last when it ends."}},
 )
-async def follow_job(job_id: Identity, service: ServiceDep, caller: Reader) -> StreamingResponse:
+async def follow_job(job_id: Identity, service: ServiceDep, caller: Viewer) -> StreamingResponse:
     """Server-sent events: the job now, at every change, and when it has ended."""
     job = await asyncio.to_thread(_job, service, job_id)  # 404 before the stream starts
     return StreamingResponse(_events(service, job), media_type="text/event-stream")

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from synthbank.catalogue import queries
-from synthbank.service.access import Admin
+from synthbank.service.access import Manager
 from synthbank.service.problems import ERRORS
 from synthbank.service.schemas import AuditOut, Identity, KeyBody, KeyOut, Label, NewKeyOut
 from synthbank.service.state import ServiceDep
@@ -18,14 +18,14 @@ KeyId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 
 
 @router.get("/keys")
-def list_keys(service: ServiceDep, caller: Admin) -> list[KeyOut]:
+def list_keys(service: ServiceDep, caller: Manager) -> list[KeyOut]:
     """All keys, ended ones included."""
     with service.bank.catalogue.session(read_only=True) as session:
         return [KeyOut.of(row) for row in queries.list_keys(session=session)]
 
 
 @router.post("/keys", status_code=201)
-def new_key(body: KeyBody, service: ServiceDep, caller: Admin) -> NewKeyOut:
+def new_key(body: KeyBody, service: ServiceDep, caller: Manager) -> NewKeyOut:
     """Make a key; its token is in this answer and nowhere else."""
     return _shown(create_key(service.bank, body.name, scope=body.scope, days=body.days, actor=caller.actor))
 
@@ -34,7 +34,7 @@ def new_key(body: KeyBody, service: ServiceDep, caller: Admin) -> NewKeyOut:
 def rotate(
     key_id: KeyId,
     service: ServiceDep,
-    caller: Admin,
+    caller: Manager,
     overlap_hours: Annotated[float, Query(ge=0, le=2160, allow_inf_nan=False)] = 24.0,
 ) -> NewKeyOut:
     """A new key in place of an old one, which stays valid for some hours."""
@@ -42,7 +42,7 @@ def rotate(
 
 
 @router.post("/keys/{key_id}/revoke")
-def revoke(key_id: KeyId, service: ServiceDep, caller: Admin) -> KeyOut:
+def revoke(key_id: KeyId, service: ServiceDep, caller: Manager) -> KeyOut:
     """End a key at once."""
     return KeyOut.of(revoke_key(service.bank, key_id, actor=caller.actor))
 
@@ -50,7 +50,7 @@ def revoke(key_id: KeyId, service: ServiceDep, caller: Admin) -> KeyOut:
 @router.get("/audit")
 def audit(
     service: ServiceDep,
-    caller: Admin,
+    caller: Manager,
     kind: Annotated[Label | None, Query()] = None,
     subject: Annotated[Identity | None, Query()] = None,
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from synthbank.catalogue import queries
-from synthbank.service.access import Maker, Reader, require_originals
+from synthbank.service.access import Maker, Viewer, require_originals
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import PNG
 from synthbank.service.schemas import (
@@ -28,7 +28,7 @@ Token = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 
 
 @router.get("")
-def list_studies(service: ServiceDep, caller: Reader) -> list[StudyOut]:
+def list_studies(service: ServiceDep, caller: Viewer) -> list[StudyOut]:
     """Studies, newest first."""
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.list_studies(session=session)
@@ -41,15 +41,13 @@ def make_study(body: StudyBody, service: ServiceDep, caller: Maker) -> StudyOut:
     require_originals(service, _CLOSED)
     study = enter_study(service.bank, body.job, n=body.count, seed=body.seed)
     with service.bank.catalogue.session() as session:
-        queries.add_audit(
-            "reader study", actor=caller.actor, subject_kind="job", subject_id=body.job, details={}, session=session
-        )
+        queries.add_audit("reader study", actor=caller.actor, subject_kind="job", subject_id=body.job, session=session)
         return StudyOut.of(study, len(queries.study_items(study.id, session=session)))
 
 
 @router.get("/{study_id}/open")
 def open_images(
-    study_id: Identity, service: ServiceDep, caller: Reader, reader: Annotated[ReaderName, Query()]
+    study_id: Identity, service: ServiceDep, caller: Viewer, reader: Annotated[ReaderName, Query()]
 ) -> ReadingOut:
     """What a reader has not answered yet, in order; what is real and what is not stays here."""
     require_originals(service, _CLOSED)
@@ -59,7 +57,7 @@ def open_images(
 
 
 @router.get("/{study_id}/images/{token}", response_class=Response, responses=PNG)
-def get_image(study_id: Identity, token: Token, service: ServiceDep, caller: Reader) -> Response:
+def get_image(study_id: Identity, token: Token, service: ServiceDep, caller: Viewer) -> Response:
     """One image of a study: pixels alone, so that nothing gives it away."""
     require_originals(service, _CLOSED)
     png = study_image(service.bank, study_id, token)
@@ -80,7 +78,7 @@ def answer(study_id: Identity, body: AnswerBody, service: ServiceDep, caller: Ma
 
 
 @router.get("/{study_id}/results")
-def results(study_id: Identity, service: ServiceDep, caller: Reader) -> list[ReaderResultOut]:
+def results(study_id: Identity, service: ServiceDep, caller: Viewer) -> list[ReaderResultOut]:
     """Accuracy with its 95% interval: of all readers together, and of each who has answered every image.
 
     A reader in the middle of the test is left out, so that nobody learns from it how the answers were.

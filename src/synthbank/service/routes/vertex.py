@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ImageRow
 from synthbank.errors import AccessError, BusyError, OptionError, StateError
-from synthbank.service.access import Caller, Reader
-from synthbank.service.making import Made, as_request, make
+from synthbank.service.access import Caller, Viewer
+from synthbank.service.generation import GeneratedJob, generate_and_wait, to_request
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.health import readiness
 from synthbank.service.schemas import GenerateBody, Label, Name, Seed
@@ -88,7 +88,7 @@ def _health(service: ServiceDep) -> JSONResponse:
     return readiness(service)
 
 
-async def _predict(body: PredictBody, service: ServiceDep, caller: Reader) -> Response:
+async def _predict(body: PredictBody, service: ServiceDep, caller: Viewer) -> Response:
     """Images for each instance; an answer that would be too large names stored files instead."""
     if not caller.may("generate"):
         raise AccessError("This key may not generate", got=caller.scopes, allowed=["generate", "admin"], known=True)
@@ -103,7 +103,7 @@ async def _predict_on_platform(body: PredictBody, service: ServiceDep) -> Respon
 async def _answer(service: Service, body: PredictBody, caller: Caller) -> Response:
     shared = body.parameters or Parameters.model_validate({})
     default = await asyncio.to_thread(_only_model, service)
-    requests = [as_request(service, _merged(instance, shared, default)) for instance in body.instances]
+    requests = [to_request(service, _merged(instance, shared, default)) for instance in body.instances]
     if sum(request.n for request in requests) > service.settings.max_at_once:
         raise OptionError(
             "A prediction holds fewer images than this",
@@ -111,7 +111,7 @@ async def _answer(service: Service, body: PredictBody, caller: Caller) -> Respon
             allowed=f"at most {service.settings.max_at_once} in one request",
             next_step="split the request, or use POST /v1/jobs",
         )
-    made = await asyncio.gather(*(make(service, request, caller, how="predict") for request in requests))
+    made = await asyncio.gather(*(generate_and_wait(service, request, caller, how="predict") for request in requests))
     if not all(one.complete for one in made):
         raise BusyError(
             "The images are still being made", next_step="ask again: they will be there", retry_after_sec=10
@@ -119,7 +119,7 @@ async def _answer(service: Service, body: PredictBody, caller: Caller) -> Respon
     return await asyncio.to_thread(_fitting, service, made, shared.format)
 
 
-def _fitting(service: Service, made: list[Made], form: Form) -> Response:
+def _fitting(service: Service, made: list[GeneratedJob], form: Form) -> Response:
     """The answer in the wanted form; images that would make it too large are named by the addresses of their files."""
     text = _dumped(service, made, form)
     if form == "png" and len(text) > service.settings.max_answer_bytes:
@@ -129,7 +129,7 @@ def _fitting(service: Service, made: list[Made], form: Form) -> Response:
     return Response(text, media_type="application/json")
 
 
-def _dumped(service: Service, made: list[Made], form: Form) -> bytes:
+def _dumped(service: Service, made: list[GeneratedJob], form: Form) -> bytes:
     predictions = [
         {
             "job": one.job.id,

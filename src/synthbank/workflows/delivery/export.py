@@ -1,27 +1,35 @@
-"""Deliver: accepted images out of the bank, in a format that others read."""
+"""Export accepted images of a bank in a format that other tools read."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from dataclasses import replace
 
 from synthbank.errors import OptionError
-from synthbank.export import ExportResult, export_images
+from synthbank.export import ExportRequest, ExportResult, export_images
 from synthbank.export.base import exporters
 from synthbank.storage import layout, local_path_of, open_filesystem, sign
 from synthbank.workflows.bank import Bank
 
-
-def deliver(bank: Bank, target: str, **options: Any) -> ExportResult:
-    """Export from a bank; options as of `synthbank.export.export_images`."""
-    return export_images(catalogue=bank.catalogue, store=bank.store, target=target, **options)
+__all__ = ["ExportRequest", "ExportResult", "export", "export_to_store", "require_linkable", "share", "stored_key"]
 
 
-def deliver_to_store(bank: Bank, *, fmt: str, **options: Any) -> ExportResult:
-    """Export as one file into the bank's own store, under a name that nobody can guess."""
-    ending = "npz" if exporters.facts(fmt).get("single_file") else "zip"
+def export(bank: Bank, request: ExportRequest) -> ExportResult:
+    """Export accepted images of a bank to a folder, a file or a bucket.
+
+    Raises:
+        StateError: nothing to export, or the target is occupied.
+        SetupError: the target cannot be written.
+        IntegrityError: a file differs from what was recorded; nothing is left at the target.
+    """
+    return export_images(request, catalogue=bank.catalogue, store=bank.store)
+
+
+def export_to_store(bank: Bank, request: ExportRequest) -> ExportResult:
+    """Export as one file into the bank's own store, under a name that nobody can guess; `target` is chosen here."""
+    ending = "npz" if exporters.facts(request.format).get("single_file") else "zip"
     key = layout.export_key(f"{secrets.token_hex(16)}.{ending}")
-    return deliver(bank, bank.store.url(key), fmt=fmt, **options)
+    return export(bank, replace(request, target=bank.store.url(key)))
 
 
 def require_linkable(target: str) -> None:

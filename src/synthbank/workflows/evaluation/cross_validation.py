@@ -26,6 +26,7 @@ from synthbank.workflows.data.datasets import require_dataset
 from synthbank.workflows.evaluation.utility import control_draws, fold_of, score_folds
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.models.load import origin_of
+from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
 
 JobOfFold = Callable[[DatasetRow], str]
@@ -158,7 +159,7 @@ def trained_job(bank: Bank, config: TrainConfig, *, n: int, device: str = "auto"
     """The usual generator of a fold: trained with `config`, then `n` accepted images of each class."""
 
     def make(part: DatasetRow) -> str:
-        report = train(bank, part.name, config, device=device)
+        report = train(bank, TrainRequest(part.name, config=config, device=device))
         if report.model is None:
             raise OptionError("The training of a fold was stopped", got=part.name, next_step="run the same again")
         return generate(bank, GenerateRequest(report.model.id, n, seed=seed), device="cpu").job.id

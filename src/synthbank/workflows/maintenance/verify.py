@@ -118,7 +118,7 @@ def _files_of(model: ModelRow) -> Iterator[_Recorded]:
         DISCRIMINATOR: model.card.get("discriminator_sha256"),
     }
     for name, sha256 in hashes.items():
-        if sha256 is not None:  # a model that was adopted for serving has no discriminator
+        if sha256 is not None:  # a bank of an earlier version may lack a discriminator that the card names
             yield _Recorded(model.id, layout.model_key(model.id, name), sha256, needed=name != DISCRIMINATOR)
 
 

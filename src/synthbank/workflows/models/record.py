@@ -1,4 +1,4 @@
-"""Enter: a model's files into the store and its row into the catalogue, in one place for all ways of getting one."""
+"""Record a model: its files into the store and its row into the catalogue, for trained and imported models alike."""
 
 from __future__ import annotations
 
@@ -30,22 +30,24 @@ def record_model(
     snapshot_id: int | None = None,
     dataset_id: int | None = None,
     microns_per_pixel: float | None = None,
+    source: str | None = None,
 ) -> ModelRow:
-    """A model's files into the store, its card among them, and its row into the catalogue.
+    """Write a model's files into the store, its card among them, and its row into the catalogue.
 
-    Its name is asked for before any file is written: a published model never changes, and the same one again changes
-    nothing.
+    The name is checked before any file is written, as a published model never changes. The same model again adds the
+    originals that were not recorded for it, and changes nothing else.
 
     Args:
         bank: where it goes.
         name: of the model.
-        card: what `model.json` holds; names the weights' hash and how to build the network.
+        card: content of `model.json`.
         files: by name, without the card.
         originals: pixel hashes of all that shaped it.
         run_id: its training run; `None`, here and below: not of this bank, or not known.
         snapshot_id: the chosen snapshot.
         dataset_id: what it was trained on.
         microns_per_pixel: of its images.
+        source: address that it was imported from; `None`: trained in this bank.
 
     Raises:
         OptionError: the name cannot stand in a key.
@@ -55,10 +57,9 @@ def record_model(
     sha256, spec = card["weights_sha256"], card["spec"]
     with bank.catalogue.session() as session:
         known = queries.published_before(name, sha256, session=session)
-    if known is not None:
-        return known
-    for filename, data in {**files, CARD: json.dumps(card, indent=2).encode()}.items():
-        bank.store.put(layout.model_key(name, filename), data)
+    if known is None:
+        for filename, data in {**files, CARD: json.dumps(card, indent=2).encode()}.items():
+            bank.store.put(layout.model_key(name, filename), data)
     with bank.catalogue.session() as session:
         return queries.publish_model(
             name,
@@ -72,5 +73,6 @@ def record_model(
             sha256=sha256,
             card=card,
             originals=originals,
+            source=source,
             session=session,
         )

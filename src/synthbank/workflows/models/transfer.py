@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from synthbank.catalogue import ModelRow, queries
-from synthbank.errors import NotFoundError, SourceError, UnknownNameError
+from synthbank.errors import IntegrityError, NotFoundError, SourceError, UnknownNameError
 from synthbank.generation import Gate, load_gate
 from synthbank.models import ModelSpec, load_tensors
 from synthbank.storage import ObjectStore, layout
@@ -24,6 +24,8 @@ from synthbank.workflows.bank import Bank
 from synthbank.workflows.models.record import CARD, DISCRIMINATOR, GENERATOR, SCREEN, record_model
 
 ZOO = "zoo:"
+ORIGINALS = "originals"
+"""Key of a travelling card: pixel hashes of originals that shaped the model and that its gate does not know."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,13 @@ class Package:
 
     @property
     def gate(self) -> Gate:
-        """What screens its images; it knows the originals that the model was trained on."""
+        """The screen of its images; it knows the originals that the model was trained on."""
         return load_gate(self.files[SCREEN], sha256=self.card["screen_sha256"])
+
+    @property
+    def originals(self) -> tuple[str, ...]:
+        """Pixel hashes of all originals that shaped it, sorted: those of its gate and those that its card names."""
+        return tuple(sorted({*self.gate.hashes, *self.card.get(ORIGINALS, ())}))
 
 
 @dataclass(frozen=True)
@@ -90,12 +97,12 @@ def read_package(source: str) -> Package:
 
     Raises:
         UnknownNameError: no such model in the zoo.
-        SourceError: the folder holds no model.
-        IntegrityError: a file is damaged or was exchanged.
+        SourceError: the folder holds no whole model.
+        IntegrityError: the card is not one of SynthBank, or a file is damaged or was exchanged.
     """
     store = ObjectStore(_folder(source))
     try:
-        card = json.loads(store.get(CARD))
+        card = _card(store.get(CARD), source)
         recorded = _recorded(card)
         files = {name: store.get(name) for name in recorded}
     except (NotFoundError, KeyError) as error:
@@ -110,21 +117,25 @@ def read_package(source: str) -> Package:
     return Package(card, files)
 
 
-def pull(bank: Bank, source: str, *, name: str | None = None) -> ModelRow:
-    """Enter a travelling model into a bank, ready to generate; doing it twice changes nothing.
+def import_model(bank: Bank, source: str, *, name: str | None = None) -> ModelRow:
+    """Record a model that was made elsewhere, ready to generate: the only way for a model to come in.
 
-    Where the bank holds the data set it was trained on, its images can be evaluated as those of a model trained here.
+    Doing it twice changes nothing. Where the bank holds the data set that the model was trained on, its images can be
+    evaluated as those of a model trained here.
 
     Args:
         bank: where it goes.
-        source: as in `read_package`.
+        source: `zoo:NAME`, a folder, or a URL that fsspec knows, such as `AIP_STORAGE_URI` names.
         name: in this bank; `None`: the model's own.
 
     Raises:
-        StateError: the name belongs to other weights here.
+        UnknownNameError: no such model in the zoo.
+        SourceError: the folder holds no whole model.
+        IntegrityError: the card is not one of SynthBank, or a file is damaged or was exchanged.
+        StateError: the name belongs to other weights here, or one of the model's originals was withdrawn.
     """
     package = read_package(source)
-    card = package.card
+    card = {key: value for key, value in package.card.items() if key != ORIGINALS}
     trained_on = card.get("dataset", {}).get("fingerprint")
     with bank.catalogue.session() as session:
         known = [d.id for d in queries.list_datasets(session=session) if d.fingerprint == trained_on]
@@ -133,21 +144,32 @@ def pull(bank: Bank, source: str, *, name: str | None = None) -> ModelRow:
         name or card["name"],
         card,
         package.files,
-        originals=package.gate.hashes,
+        originals=package.originals,
         dataset_id=known[-1] if known else None,
+        source=source,
     )
 
 
 def push(bank: Bank, name: str, target: str) -> list[str]:
-    """Write a published model as a folder that `pull` and `--init` read; the names of the files written."""
+    """Write a published model as a folder that `import_model` and `--init` read.
+
+    Its card names the originals that the gate does not: those that chose the snapshot, and those behind the initial
+    weights. So another bank can withdraw the model with any of them.
+
+    Returns:
+        Names of the files written.
+    """
     with bank.catalogue.session() as session:
         row = queries.get_model(name, session=session)
+        originals = queries.model_originals(name, session=session)
     store = ObjectStore(target)
-    names = list(_recorded(row.card))
-    for filename in names:
-        store.put(filename, bank.store.get(layout.model_key(name, filename)))
-    store.put(CARD, json.dumps(row.card, indent=2).encode())  # last: a folder with a card is whole
-    return [*names, CARD]
+    files = {filename: bank.store.get(layout.model_key(name, filename)) for filename in _recorded(row.card)}
+    for filename, data in files.items():
+        store.put(filename, data)
+    screened = load_gate(files[SCREEN]).hashes
+    card = row.card | {ORIGINALS: sorted(set(originals) - set(screened))}
+    store.put(CARD, json.dumps(card, indent=2).encode())  # last: a folder with a card is whole
+    return [*files, CARD]
 
 
 def initial_weights(bank: Bank, init: str) -> InitialWeights | None:
@@ -165,7 +187,7 @@ def initial_weights(bank: Bank, init: str) -> InitialWeights | None:
             originals = queries.model_originals(init, session=session)
     package = read_package(bank.store.url(layout.model_prefix(init)) if of_bank else init)
     if not of_bank:
-        originals = sorted(set(package.gate.hashes))
+        originals = list(package.originals)
     networks = {
         n.split(".")[0]: load_tensors(package.files[n]) for n in (GENERATOR, DISCRIMINATOR) if n in package.files
     }
@@ -183,6 +205,17 @@ def _folder(source: str) -> str:
 
 def _zoo() -> Path:
     return Path(str(resources.files("synthbank"))) / "zoo"
+
+
+def _card(data: bytes, source: str) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = json.loads(data)
+        needed = {"architecture", "class_names", "size", "channels"}
+        if {"name", "spec", "weights_sha256"} <= set(card) and needed <= set(card["spec"]):
+            return card
+    except (ValueError, TypeError):
+        pass
+    raise IntegrityError("This is not a model of SynthBank", got=f"{source}: {CARD}", next_step="publish it again")
 
 
 def _recorded(card: Mapping[str, Any]) -> dict[str, str]:

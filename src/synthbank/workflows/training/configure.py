@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from synthbank.catalogue import DatasetRow, queries
 from synthbank.config import TrainConfig, read_options, resolve_train_config
 from synthbank.data import variance_by_place
-from synthbank.errors import OptionError
 from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.models.transfer import InitialWeights, initial_weights, read_package
 from synthbank.workflows.training.growth import smallest_size
+from synthbank.workflows.training.requests import TrainRequest
 
-PRESETS = ("quick", "paper", "auto")
 _STYLEGAN2_BATCH = 16  # of its presets
 # measured on 12 to 555 images: 0.07 to 0.50 on single cells, 0.001 to 0.016 on tissue
 _CENTRED = 0.05
@@ -25,7 +23,7 @@ START = "zoo:cytology3-64"
 _LARGE_START = "zoo:cytology3-128"
 _LARGE = 128
 _GROW_SHARE = 0.4
-_PICTURE_SHARE = 0.75  # where the larger size keeps the smaller one's picture
+_PICTURE_SHARE = 0.75  # where the larger size keeps the images of the smaller one
 _FRESH_LR_G = 4e-3  # docs/recipes.md, "The generator's learning rate"
 _LOOKED_AT = 200
 # the gate takes at most 2% of new images for copies
@@ -34,7 +32,7 @@ _SEEN_BEFORE = 0.1
 
 @dataclass(frozen=True)
 class _Choice:
-    """Values that "auto" chose, and why; told only where nobody chose otherwise."""
+    """Values that "auto" chose, and why; given only where nobody chose otherwise."""
 
     why: str
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -48,32 +46,25 @@ class Resolved:
     reasons: tuple[str, ...]
 
 
-def configure(
-    bank: Bank,
-    dataset_name: str,
-    *,
-    architecture: str,
-    preset: str = "auto",
-    file: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> Resolved:
-    """Resolve a preset for a data set.
+def configure(bank: Bank, request: TrainRequest) -> Resolved:
+    """Resolve the preset and the options of a request for its data set.
+
+    From scratch, "auto" and "quick" let the generator of `projected` learn faster.
 
     Args:
         bank: where the data set is.
-        dataset_name: newest version of it.
-        architecture: name of an architecture with packaged presets.
-        preset: "quick" and "paper" are packaged files; "auto" is "quick" fitted to the data set. From nothing, both let
-            the generator of `projected` learn faster.
-        file: the user's YAML over the preset.
-        overrides: of the command line; `None` values mean "not given".
+        request: see `TrainRequest`; a configuration that is resolved already stays as it is.
+
+    Raises:
+        OptionError: an option is unknown, or outside what is allowed.
     """
-    if preset not in PRESETS:
-        raise OptionError("Unknown preset", got=preset, allowed=PRESETS)
-    dataset = require_dataset(bank, dataset_name)
+    if request.config is not None:
+        return Resolved(request.config, ())
+    dataset = require_dataset(bank, request.dataset)
+    architecture, preset, file, overrides = request.architecture, request.preset, request.file, request.options()
     packaged = f"{architecture}-{'quick' if preset == 'auto' else preset}"
     config = resolve_train_config(packaged, file=file, overrides=overrides)
-    given = {k for k, v in (overrides or {}).items() if v is not None} | set(read_options(file) if file else ())
+    given = {*overrides, *(read_options(file) if file else ())}
     init = config.init if "init" in given else None
     start = None if init is None else initial_weights(bank, init)
     choices = _fit(bank, dataset, architecture, init, start) if preset == "auto" else []
@@ -81,7 +72,7 @@ def configure(
         choices += _built_alike(start, architecture)
     fitted = {k: v for choice in choices for k, v in choice.values.items()}
     if architecture == "projected" and preset != "paper" and fitted.get("init", config.init) == "none":
-        why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from nothing"
+        why = f"generator's learning rate: {_FRESH_LR_G:g}, as it starts from scratch"
         choices.append(_Choice(why, {"lr_g": _FRESH_LR_G}))
         fitted |= choices[-1].values
     if "steps" in given and "time_budget_sec" not in given:
@@ -89,14 +80,14 @@ def configure(
     if not config.augment_d:  # the user's choice, which leaves nothing to adapt
         fitted.pop("ada_target", None)
     config = resolve_train_config(packaged, file=file, overrides=overrides, fitted=fitted)
-    held = [c.why for c in choices if all(getattr(config, name) == value for name, value in c.values.items())]
-    return Resolved(config, tuple(held))
+    reasons = [c.why for c in choices if all(getattr(config, name) == value for name, value in c.values.items())]
+    return Resolved(config, tuple(reasons))
 
 
 def _fit(
     bank: Bank, dataset: DatasetRow, architecture: str, init: str | None, start: InitialWeights | None
 ) -> list[_Choice]:
-    """What "auto" changes in the quick preset, and why; `init` is the user's choice of start weights, if any, and
+    """What "auto" changes in the quick preset, and why; `init` is the user's choice of initial weights, if any, and
     `start` what it names."""
     with bank.catalogue.session() as session:
         n = len(queries.originals(dataset.id, split=Split.TRAIN, session=session))
@@ -125,11 +116,11 @@ def _fit(
 
 
 def _built_alike(start: InitialWeights, architecture: str) -> list[_Choice]:
-    """The networks of the start weights, where they are not the architecture's usual ones."""
+    """The networks of the initial weights, where they are not the architecture's usual ones."""
     if start.spec.architecture != architecture or not start.spec.options:
         return []
     options = ", ".join(f"{name} {value}" for name, value in start.spec.options.items())
-    return [_Choice(f"networks: {options}, as those of the start weights", {"model_options": start.spec.options})]
+    return [_Choice(f"networks: {options}, as those of the initial weights", {"model_options": start.spec.options})]
 
 
 def _fit_projected(originals: UInt8Images) -> list[_Choice]:
@@ -153,14 +144,14 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
     zoom = {"augment_d": ("colour", "zoom", "translation")}
     return [
         average,
-        _Choice("learning rates: fall to a fifth over the second half, so that the end is settled", {"lr_floor": 0.2}),
+        _Choice("learning rates: fall to a fifth over the second half, so that the end is steady", {"lr_floor": 0.2}),
         _Choice(f"kind: {kind}: zoom, for what is a few pixels wide", zoom),
         _Choice("batch: 16, as 8 leaves grain on tissue", {"batch_size": 16}),
     ]
 
 
 def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
-    """A start at a smaller size, where the start weights leave room for one."""
+    """A start at a smaller size, where the initial weights leave room for one."""
     smallest = smallest_size(size, start_size)
     if smallest == size:
         return []
@@ -172,7 +163,7 @@ def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
         return [_Choice(why, {"grow_share": _PICTURE_SHARE, "model_options": {"picture_size": smallest}})]
     why = (
         f"growth: {_GROW_SHARE:.0%} of the schedule at half the size, where a step costs less (at 32 pixels three "
-        "minutes at most; larger images: again and again, down to 64 pixels or the size of the start weights)"
+        "minutes at most; larger images: again and again, down to 64 pixels or the size of the initial weights)"
     )
     return [_Choice(why, {"grow_share": _GROW_SHARE})]
 
@@ -186,7 +177,7 @@ def _start(originals: UInt8Images) -> list[_Choice]:
     reasons = package.gate.screen(some).reasons
     known = sum(reason in ("exact_copy", "near_copy") for reason in reasons)
     if known > _SEEN_BEFORE * len(some):
-        why = f"start: from nothing, as {weights} was trained on {known} of {len(some)} of these originals"
+        why = f"start: from scratch, as {weights} was trained on {known} of {len(some)} of these originals"
         return [_Choice(why, {"init": "none"}), *_growth(size)]
-    why = f"start: {weights}, blood cells; also for other images, it saves time (--init none starts from nothing)"
+    why = f"start: {weights}, blood cells; also for other images, it saves time (--init none starts from scratch)"
     return [_Choice(why, {"init": weights}), *_growth(size, package.spec.size)]

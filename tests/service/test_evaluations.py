@@ -5,7 +5,7 @@ import time
 import pytest
 
 from synthbank.errors import BusyError
-from synthbank.service.judge import Judge
+from synthbank.service.evaluations import EvaluationQueue
 from synthbank.service.settings import ServiceSettings
 
 from .conftest import CLASSES, served
@@ -54,16 +54,16 @@ def test_an_evaluation_survives_a_restart(home):
 
 def test_what_cannot_be_evaluated_says_why(client):
     assert client.post("/v1/evaluations", json={"job": "none"}).status_code == 404
-    client.app.state.service.judge.ask("jnot-there")
+    client.app.state.service.evaluations.submit("jnot-there")
     failed = follow(client, "jnot-there")
     assert failed["state"] == "failed"
     assert "jnot-there" in failed["message"]
 
 
 def test_only_so_many_wait(tmp_path):
-    judge = Judge(ServiceSettings(home=tmp_path))  # never started: all of them wait
+    queue = EvaluationQueue(ServiceSettings(home=tmp_path))  # never started: all of them wait
     for number in range(16):
-        assert judge.ask(f"j{number}").state == "queued"
-    assert judge.ask("j3").state == "queued"
+        assert queue.submit(f"j{number}").state == "queued"
+    assert queue.submit("j3").state == "queued"
     with pytest.raises(BusyError):
-        judge.ask("j16")
+        queue.submit("j16")

@@ -1,4 +1,4 @@
-"""From a request to images: queue it, wait for it, and read what it made."""
+"""Generation over HTTP: queue a request, wait for its images, and read them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _NEW_SEEDS = 2**31
 
 
 @dataclass(frozen=True)
-class Made:
-    """A job that somebody asked for, and its images as far as they were waited for."""
+class GeneratedJob:
+    """A requested job, with its images if they were waited for."""
 
     job: JobRow
     images: list[ImageRow]
     complete: bool
-    """The job ended, or holds all that was asked for; `False`: it goes on."""
+    """The job ended, or holds as many images as were requested; `False`: it is still working."""
 
 
-def as_request(service: Service, body: GenerateBody) -> GenerateRequest:
-    """What the worker understands; a seed is drawn where none was given."""
+def to_request(service: Service, body: GenerateBody) -> GenerateRequest:
+    """The request of a worker; a seed is drawn where none was given."""
     if body.count > service.settings.max_images:
         raise OptionError(
             "This is more than one job may make",
@@ -44,7 +44,14 @@ def as_request(service: Service, body: GenerateBody) -> GenerateRequest:
 
 
 async def enqueue(service: Service, request: GenerateRequest, caller: Caller, *, how: str) -> tuple[JobRow, int]:
-    """Put a request on the queue; its job, and how many images were asked for."""
+    """Queue a request; its job, and the number of requested images.
+
+    Args:
+        service: whose queue.
+        request: what to generate.
+        caller: for the audit log.
+        how: the way in ("generate", "job" or "predict"), for the audit log.
+    """
     details = {"how": how, "n": request.n, "class": request.class_name, "seed": request.seed}
     model, job = await asyncio.to_thread(
         submit,
@@ -54,26 +61,27 @@ async def enqueue(service: Service, request: GenerateRequest, caller: Caller, *,
         audit={"actor": caller.actor, "details": details},
     )
     n = sum(request.targets(model.class_names).values())
-    service.measures.images_asked.labels(model.id).inc(n)
+    service.metrics.images_requested.labels(model.id).inc(n)
     return job, n
 
 
-async def make(service: Service, request: GenerateRequest, caller: Caller, *, how: str) -> Made:
-    """Queue a request and wait for its images, but no longer than the settings say."""
+async def generate_and_wait(service: Service, request: GenerateRequest, caller: Caller, *, how: str) -> GeneratedJob:
+    """Queue a request and wait for its images, but no longer than the settings say; `how` as for `enqueue`."""
     job, n = await enqueue(service, request, caller, how=how)
     if n > service.settings.max_at_once:
-        return Made(job, [], False)
+        return GeneratedJob(job, [], False)
     try:
         async with asyncio.timeout(service.settings.wait_sec):
             async for latest in service.watch.follow(job, timeout=service.settings.wait_sec):
                 job = latest or job
                 if job.status not in OPEN or job.n_accepted >= n:
                     images = await asyncio.to_thread(_images, service, request, job)
+                    # a longer job of the same seed may hold enough images in all, but not yet of each class
                     if job.status not in OPEN or len(images) >= n:
-                        return Made(job, images, True)
+                        return GeneratedJob(job, images, True)
     except TimeoutError:
         pass
-    return Made(job, [], False)
+    return GeneratedJob(job, [], False)
 
 
 def _images(service: Service, request: GenerateRequest, job: JobRow) -> list[ImageRow]:
@@ -81,8 +89,8 @@ def _images(service: Service, request: GenerateRequest, job: JobRow) -> list[Ima
     return first_images(service.bank, job.id, wanted)
 
 
-def show(service: Service, row: ImageRow, *, inline: bool = False) -> ImageOut:
-    """An image as the API gives it, with its bytes or with a link."""
+def image_out(service: Service, row: ImageRow, *, inline: bool = False) -> ImageOut:
+    """An image as the API gives it: with its bytes (`inline`) or with a link to them."""
     if row.verdict == Verdict.WITHDRAWN.value:
         return ImageOut.of(row, url=None)
     png = base64.b64encode(image_file(service.bank, row.id)[1]).decode() if inline else None

@@ -18,7 +18,8 @@ from synthbank.training import AdversarialTrainer, state_size
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.training.configure import configure
-from synthbank.workflows.training.growth import growth_stages, shrunk
+from synthbank.workflows.training.growth import downscale, growth_stages
+from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
 
 from .conftest import SMALL, small_config
@@ -46,7 +47,9 @@ def whole(bank):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AdversarialTrainer, "start_from", start_from)
-        return train(bank, DATASET, small_config(**GROWING), device="cpu", model_name="whole"), handed
+        return train(
+            bank, TrainRequest(DATASET, config=small_config(**GROWING), device="cpu", model_name="whole")
+        ), handed
 
 
 def _weights(bank, report):
@@ -111,7 +114,7 @@ def test_a_single_step_is_taken_at_full_size():
 
 def test_shrinking_takes_the_mean_of_each_square():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 2, 8, 8), dtype=np.uint8)
-    small = shrunk(LabelledImages(pixels, np.arange(3), ("a", "b", "c"), ("x", "y", "z")), 2)
+    small = downscale(LabelledImages(pixels, np.arange(3), ("a", "b", "c"), ("x", "y", "z")), 2)
     assert small.images.dtype == np.uint8
     assert small.images.shape == (3, 2, 2, 2)
     assert abs(int(small.images[1, 0, 0, 1]) - pixels[1, 0, :4, 4:].mean()) <= 0.5
@@ -146,28 +149,34 @@ def test_small_stages_show_their_images_on_sheets_of_the_full_size(whole):
 def test_a_growing_run_that_was_stopped_in_any_stage_ends_with_the_same_weights(bank, whole, stop, size):
     config = small_config(**GROWING, ada_kimg=100.0 + stop)  # without effect here: another run
     asked = iter(range(100))
-    stopped = train(bank, DATASET, config, device="cpu", should_stop=lambda: next(asked) >= stop, model_name="cut")
+    stopped = train(
+        bank,
+        TrainRequest(DATASET, config=config, device="cpu", model_name="cut"),
+        should_stop=lambda: next(asked) >= stop,
+    )
     assert (stopped.finished, stopped.steps) == (False, stop)
     assert state_size(stopped.run_dir) == size
-    resumed = train(bank, DATASET, config, device="cpu", model_name=f"cut-{stop}")
+    resumed = train(bank, TrainRequest(DATASET, config=config, device="cpu", model_name=f"cut-{stop}"))
     assert _weights(bank, resumed) == _weights(bank, whole[0])
 
 
 def test_a_run_that_keeps_its_picture_can_be_stopped_too_and_its_model_lends_its_networks(bank):
     options = {"model_options": SMALL["model_options"] | {"picture_size": 32}}
-    whole = train(bank, DATASET, small_config(**GROWING, **options), device="cpu", model_name="kept")
+    whole = train(
+        bank, TrainRequest(DATASET, config=small_config(**GROWING, **options), device="cpu", model_name="kept")
+    )
     assert [s.step for s in whole.snapshots] == [3, 4, 6]
     config = small_config(**GROWING, **options, ada_kimg=101.0)  # without effect here: another run
     asked = iter(range(100))
-    stopped = train(bank, DATASET, config, device="cpu", should_stop=lambda: next(asked) >= 4)
+    stopped = train(bank, TrainRequest(DATASET, config=config, device="cpu"), should_stop=lambda: next(asked) >= 4)
     assert (stopped.steps, state_size(stopped.run_dir)) == (4, 64)
-    resumed = train(bank, DATASET, config, device="cpu", model_name="kept-too")
+    resumed = train(bank, TrainRequest(DATASET, config=config, device="cpu", model_name="kept-too"))
     assert _weights(bank, resumed) == _weights(bank, whole)
-    found = configure(bank, DATASET, architecture="projected", overrides={"init": "kept"})
+    found = configure(bank, TrainRequest(DATASET, overrides={"init": "kept"}))
     assert found.config.model_options == options["model_options"]
     assert any(r.startswith("networks: ") and "picture_size 32" in r for r in found.reasons)
     chosen = {"init": "kept", "model_options": {"width": 0.5}}
-    assert configure(bank, DATASET, architecture="projected", overrides=chosen).config.model_options == {"width": 0.5}
+    assert configure(bank, TrainRequest(DATASET, overrides=chosen)).config.model_options == {"width": 0.5}
 
 
 def test_a_run_whose_schedule_was_cut_before_its_full_size_is_not_published(bank):
@@ -176,19 +185,19 @@ def test_a_run_whose_schedule_was_cut_before_its_full_size_is_not_published(bank
         return small_config(**GROWING | schedule, seed=5)
 
     asked = iter([False, False, True])
-    stopped = train(bank, DATASET, config(600.0), device="cpu", should_stop=lambda: next(asked))
+    stopped = train(bank, TrainRequest(DATASET, config=config(600.0), device="cpu"), should_stop=lambda: next(asked))
     assert not stopped.finished
     for _ in range(2):  # asking again does not get it published either
         with pytest.raises(StateError, match="full size"):
-            train(bank, DATASET, config(1e-3), device="cpu", model_name="cut")
+            train(bank, TrainRequest(DATASET, config=config(1e-3), device="cpu", model_name="cut"))
     assert state_size(stopped.run_dir) == 32
     asked = iter([False, True])
-    longer = train(bank, DATASET, config(600.0), device="cpu", should_stop=lambda: next(asked))
+    longer = train(bank, TrainRequest(DATASET, config=config(600.0), device="cpu"), should_stop=lambda: next(asked))
     assert longer.steps == stopped.steps + 1
 
 
 def test_a_longer_schedule_goes_on_at_full_size(bank, whole):
     config = small_config(**GROWING | {"steps": 8})
-    longer = train(bank, DATASET, config, device="cpu", model_name="longer")
+    longer = train(bank, TrainRequest(DATASET, config=config, device="cpu", model_name="longer"))
     assert (longer.run_id, longer.steps) == (whole[0].run_id, 8)
     assert [s.step for s in longer.snapshots] == [4, 6, 8]
