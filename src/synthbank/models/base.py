@@ -1,4 +1,4 @@
-"""The seams every architecture fills: a generator, a discriminator, and the registry that knows them."""
+"""The base classes of every architecture: generator, denoiser, discriminator; and the registry of architectures."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from synthbank.registry import Registry
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 _WANTED = {int: "a whole number above 0", float: "a number above 0", str: "a name"}
-"""What an architecture option may be, by the type of its default."""
+"""Allowed values of an architecture option, by the type of its default."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything needed to build a network again: what `model.json` holds beside the weights."""
+    """Everything needed to build a network again; it stands in `model.json` beside the weights."""
 
     architecture: str
     size: int
@@ -49,7 +49,7 @@ class ModelSpec:
         return len(self.class_names)
 
     def option(self, name: str) -> Any:
-        """Value of an architecture option; what the architecture declares where the model says nothing."""
+        """Value of an architecture option: the model's own, or else the default that the architecture declares."""
         return self.options.get(name, _declared(self.architecture)[name])
 
     def to_json(self) -> dict[str, Any]:
@@ -88,13 +88,15 @@ class Generator(nn.Module, ABC):
         return self.body(self.stem(z, labels), labels, noise)
 
     def detail_parameters(self) -> list[nn.Parameter]:
-        """What this size alone has, where all else draws the picture of half the size, enlarged, and this adds detail
-        that starts at zero; empty: a generator of half the size with the same weights draws another picture."""
+        """Parameters that this size alone has, and that add detail to the enlarged picture of half the size.
+
+        The detail starts at zero. Empty: a generator of half the size with the same weights draws another picture.
+        """
         return []
 
 
 class Denoiser(Generator):
-    """A generator that draws by taking noise away step by step, and is trained one noise level at a time."""
+    """A generator that removes noise step by step, and is trained at one noise level at a time."""
 
     sigma_data: float
     """Assumed standard deviation of the images in -1..1."""
@@ -105,24 +107,25 @@ class Denoiser(Generator):
 
 
 class Discriminator(nn.Module, ABC):
-    """Judges images in two steps, so that one fake forward pass can serve both players' updates.
+    """Tells real images from synthetic ones, in two steps.
 
     `features` is differentiable with respect to the images; `logits` holds everything that the discriminator learns.
+    So one forward pass of the fakes serves the updates of both networks.
     """
 
     measured: tuple[str, ...] = ()
-    """Buffers that `calibrate` measures on the reals; they belong to one data set and are never lent to another."""
+    """Buffers that `calibrate` measures on the reals; they belong to one data set, and no other run takes them over."""
 
     @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
-        """What `logits` looks at, from images float `[N, C, H, W]` in -1..1."""
+        """The input of `logits`, from images float `[N, C, H, W]` in -1..1."""
 
     @abstractmethod
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        """Realness, float `[N, L]` (L judgements an image); above 0 means real."""
+        """Logits, float `[N, L]` (L of an image); above 0 means real."""
 
     def calibrate(self, images: Tensor, scaled: Callable[[Tensor], Tensor] = lambda batch: batch) -> None:
-        """Look once at real images before training starts; most discriminators need nothing.
+        """Measure real images once before training starts; most discriminators need nothing.
 
         Args:
             images: `[N, C, H, W]`, all of which may be too many to hold as floats.
@@ -191,14 +194,14 @@ def adversarial_architecture(name: str) -> AdversarialArchitecture:
         UnknownNameError: no such architecture.
         OptionError: it has no discriminator.
     """
-    found = architectures.get(name)
-    if not isinstance(found, AdversarialArchitecture):
+    architecture = architectures.get(name)
+    if not isinstance(architecture, AdversarialArchitecture):
         raise OptionError(
             "This architecture has no discriminator",
             got=name,
             allowed=[n for n in architectures if isinstance(architectures.get(n), AdversarialArchitecture)],
         )
-    return found
+    return architecture
 
 
 def channels_last(module: AnyModule) -> AnyModule:
@@ -216,7 +219,7 @@ def networks_inside(spec: ModelSpec) -> frozenset[str]:
     """Names of the frozen networks that a model's discriminator looked through while it was trained.
 
     An architecture that looks through one declares the default as its fact `feature_network`; the model's option of
-    the same name wins. What such a network says of the model's images is too kind.
+    the same name wins. The scores that such a network gives the model's images are too good.
     """
     default = architectures.facts(spec.architecture).get("feature_network")
     return frozenset() if default is None else frozenset({str(spec.options.get("feature_network", default))})

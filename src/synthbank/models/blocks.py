@@ -17,7 +17,11 @@ Border = Literal["zeros", "replicate"]
 def sn_conv(
     channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, bias: bool = True, border: Border = "zeros"
 ) -> nn.Module:
-    """Convolution with spectral normalisation (Miyato et al. 2018), padded to keep the size at stride 1."""
+    """Convolution with spectral normalisation, padded to keep the size at stride 1.
+
+    The weight is divided by its largest singular value, for which each forward pass in training mode makes one power
+    iteration (Miyato et al. 2018, arXiv 1802.05957, sections 2.1 and 2.2).
+    """
     conv = nn.Conv2d if border == "zeros" else _EdgeConv
     return spectral_norm(conv(channels_in, channels_out, kernel, stride, (kernel - 1) // 2, bias=bias))
 
@@ -69,9 +73,10 @@ def sn_linear(features_in: int, features_out: int, *, bias: bool = True) -> nn.M
 class ConditionalBatchNorm(nn.Module):
     """Batch normalisation whose gain and bias are shared, plus a small offset that belongs to the class.
 
-    Rare classes thus borrow the shared gain and learn only how they differ.
+    Rare classes thus use the shared gain and learn only how they differ.
 
-    Source: Dumoulin et al. 2017; de Vries et al. 2017. Deviates: shared gain plus class offset, offsets start at zero.
+    Source: Dumoulin et al. 2017, arXiv 1610.07629; de Vries et al. 2017, arXiv 1707.00683. Deviates: shared gain
+    plus class offset, offsets start at zero.
     """
 
     def __init__(self, channels: int, n_classes: int) -> None:
@@ -86,6 +91,7 @@ class ConditionalBatchNorm(nn.Module):
         y: Tensor = self.norm(x)
         if self.offset is None:
             return y
+        # (1 + gain_c) y + bias_c, with y after the shared gain and bias;
         # in the precision of the maps, or autocast would make full-size maps of single precision
         gain, bias = self.offset(labels).to(y.dtype)[:, :, None, None].chunk(2, dim=1)
         return torch.addcmul(y + bias, y, gain)
@@ -112,9 +118,10 @@ class SelfAttention(nn.Module):
         query = self.query(x).flatten(2).transpose(1, 2)  # [N, HW, I]
         key = functional.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)  # [N, HW/4, I]
         value = functional.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)  # [N, HW/4, C/2]
+        # equations 1 and 2: beta = softmax(f(x)^T g(x)), o = sum of beta h(x); without the usual 1 / sqrt(dim)
         mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)  # [N, HW, C/2]
         y = self.out(mixed.transpose(1, 2).reshape(n, -1, h, w))
-        out: Tensor = x + self.gate * y
+        out: Tensor = x + self.gate * y  # equation 3, y = gamma o + x with gamma 0 at first
         return out
 
 
@@ -150,6 +157,7 @@ def _doubled(x: Tensor, mode: str) -> Tensor:
 
 def _doubling(n: int, mode: str, like: Tensor) -> Tensor:
     """The matrix `[2 n, n]` of interpolation to twice the length."""
+    # interpolation is linear: its matrix holds the images of the unit vectors
     eye = torch.eye(n, dtype=torch.float32, device=like.device)[None, None]
     # with antialias, as without it torch's cubic has a = -3/4
     return functional.interpolate(eye, size=(2 * n, n), mode=mode, antialias=True)[0, 0].to(like.dtype)

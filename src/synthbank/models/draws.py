@@ -16,7 +16,7 @@ class SharedRng(torch.Generator):
     """
 
     part: int = 0
-    """Which part of the batch is here, from 0."""
+    """Number of the part that this process holds, from 0."""
     parts: int = 1
 
 
@@ -51,6 +51,7 @@ def _own(
 ) -> Tensor:
     if not isinstance(rng, SharedRng):
         return draw(tuple(shape))
+    # the whole batch is drawn in every process, and each keeps its own images: equal numbers at any number of processes
     n = shape[batch_dim]
     whole = (*shape[:batch_dim], n * rng.parts, *shape[batch_dim + 1 :])
     return draw(whole).narrow(batch_dim, rng.part * n, n)

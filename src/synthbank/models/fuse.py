@@ -1,4 +1,4 @@
-"""From the networks of a run to the plain weights that are published."""
+"""Fused weights: spectral normalisation multiplied into the plain weights that are published."""
 
 from __future__ import annotations
 

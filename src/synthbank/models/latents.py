@@ -1,4 +1,4 @@
-"""What generators draw from, and the way from their output to pixels."""
+"""The latents of generators, and the conversion of their output to pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synthbank.records import UInt8Images
 
 @dataclass(frozen=True)
 class Latents:
-    """What a generator draws from: `z` `[N, latent_dim]`, `labels` int64 `[N]`, `noise` `[N, noise_dim]`."""
+    """The input of a generator: `z` `[N, latent_dim]`, `labels` int64 `[N]`, `noise` `[N, noise_dim]`."""
 
     z: Tensor
     labels: Tensor

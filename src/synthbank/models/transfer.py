@@ -50,7 +50,7 @@ def transfer_weights(tensors: Mapping[str, Tensor], module: nn.Module, *, same_c
         The numbers of copied and of fresh values, and the parameters that hold the fresh ones.
     """
     training = module.training
-    module.eval()
+    module.eval()  # reading a normalised weight must not move its power iteration
     copied = fresh = 0
     parameters: list[nn.Parameter] = []
     targets = _targets(module)

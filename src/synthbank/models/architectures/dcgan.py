@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
 from synthbank.models.blocks import ConditionalBatchNorm
@@ -28,6 +29,7 @@ def _widths(spec: ModelSpec) -> dict[int, int]:
 
 
 def _up(channels_in: int, channels_out: int, *, bias: bool = False) -> nn.ConvTranspose2d:
+    # kernel 4 is a multiple of stride 2, so that every place is reached equally often: no checkerboard
     conv = nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)
     nn.init.normal_(conv.weight, std=(2 / (4 * channels_in)) ** 0.5)  # a place is reached by a quarter of the kernel
     return conv
@@ -52,15 +54,18 @@ class DcganGenerator(Generator):
         self.ups = nn.ModuleList(_up(widths[a], widths[b]) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(ConditionalBatchNorm(c, spec.n_classes) for c in widths.values())
         self.to_pixels = _up(widths[spec.size // 2], spec.channels, bias=True)
+        # gain 1 and not that of rectifiers: tanh, which follows, would saturate
         nn.init.normal_(self.to_pixels.weight, std=(4 * widths[spec.size // 2]) ** -0.5)
 
+    @override
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
-        """See `Generator.stem`; `[N, C4, 4, 4]`."""
+        """The first map, `[N, C4, 4, 4]`."""
         x: Tensor = self.project(z).unflatten(1, (-1, 4, 4))
         return functional.relu(self.norms[0](x, labels)).contiguous(memory_format=torch.channels_last)
 
+    @override
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        """See `Generator.body`; takes no spatial noise."""
+        """The image; takes no spatial noise."""
         x = hidden
         for up, norm in zip(self.ups, self.norms[1:], strict=True):
             x = functional.relu(norm(up(x), labels))
@@ -83,13 +88,16 @@ class DcganDiscriminator(Discriminator):
         if self.class_code is not None:
             nn.init.normal_(self.class_code.weight, std=places**-0.5)
 
+    @override
     def features(self, images: Tensor) -> list[Tensor]:
         """The images themselves: every layer of this discriminator learns."""
         return [images]
 
+    @override
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        """See `Discriminator.logits`; `[N, 1]`."""
+        """One logit an image, `[N, 1]`."""
         x = self.body(features[0])  # [N, C4 * 16]
+        # projection on the class (Miyato and Koyama 2018, arXiv 1802.05637, section 3): y^T V phi(x) + psi(phi(x))
         out: Tensor = self.to_logits(x)
         if self.class_code is not None:
             out = out + (self.class_code(labels) * x).sum(dim=1, keepdim=True)

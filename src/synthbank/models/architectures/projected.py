@@ -6,8 +6,8 @@ frozen features, one head a scale.
 
 Deviates: EfficientNet-Lite0 fed at the image's own size; features standardised per channel on the real images;
 class conditioning by a projection in every head and class offsets in every generator block; bilinear up-sampling; no
-reconstruction loss (the frozen features already hold the discriminator back). Two more heads: one judges the picture
-itself, shrunk, as frozen features hardly tell one stain from another; one judges the image as a whole, by mean and
+reconstruction loss (the frozen features already hold the discriminator back). Two more heads: one sees the picture
+itself, shrunk, as frozen features hardly tell one stain from another; one sees the image as a whole, by mean and
 deviation of every frozen channel over all places, which heads that look at mixed channels place by place leave unseen.
 """
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
+from typing_extensions import override
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
 from synthbank.models.blocks import Border, ConditionalBatchNorm, sharp_up, smooth_up, sn_conv, to_sphere, with_noise
@@ -27,7 +28,7 @@ from synthbank.models.features import load_feature_network
 
 _NETWORK = "lite0"
 _PICTURE = 8  # side of the shrunk picture
-_WHOLE = 16  # places that the judgement of the whole image counts for: as many as a head has at most
+_WHOLE = 16  # places that the logit of the whole image counts for: as many as a head has at most
 _CHANNELS = {4: 192, 8: 128, 16: 64, 32: 32, 64: 24, 128: 16, 256: 12, 512: 8}
 
 
@@ -62,7 +63,7 @@ class _UpBlock(nn.Module):
 
 
 class _SkipExcitation(nn.Module):
-    """Channel gates for a large map, computed from a small one (FastGAN, equation 2)."""
+    """Channel gates for a large map, computed from a small one (FastGAN, section 3.1)."""
 
     def __init__(self, channels_small: int, channels_large: int) -> None:
         super().__init__()
@@ -71,11 +72,12 @@ class _SkipExcitation(nn.Module):
 
     def forward(self, small: Tensor, large: Tensor) -> Tensor:
         pooled = functional.adaptive_avg_pool2d(small, 4) if small.shape[-1] != 4 else small
+        # y = F(x_low) * x_high: the coarse map decides which channels of the fine one pass
         return large * torch.sigmoid(self.excite(functional.silu(self.squeeze(pooled))))
 
 
 class _Detail(nn.Module):
-    """What a larger size adds to the enlarged picture; nothing at first."""
+    """The detail that a larger size adds to the enlarged picture; zero at first."""
 
     def __init__(self, channels: int, colours: int) -> None:
         super().__init__()
@@ -102,6 +104,7 @@ class ProjectedGenerator(Generator):
         self.resolutions = [r for r in _CHANNELS if r <= spec.size]
         channels = {r: max(8, round(_CHANNELS[r] * width / 8) * 8) for r in self.resolutions}
         self.drawn = drawn = max(r for r in self.resolutions if r <= max(spec.option("picture_size"), 8))
+        # twice the channels, as a gated linear unit halves them: value * sigmoid(gate)
         self.project = spectral_norm(nn.Linear(spec.latent_dim, 2 * channels[4] * 16, bias=False))
         self.project_norm = ConditionalBatchNorm(2 * channels[4], spec.n_classes)
         self.blocks = nn.ModuleDict()
@@ -118,14 +121,15 @@ class ProjectedGenerator(Generator):
         )
         self.noise_dim = sum(r * r for r in self.resolutions[1:])
 
+    @override
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
-        """See `Generator.stem`; `[N, C4, 4, 4]`."""
+        """The first map, `[N, C4, 4, 4]`."""
         # the class enters by channel, never by place: a class code beside z collapses to one picture a class
         x = self.project(to_sphere(z)).unflatten(1, (-1, 4, 4))
         return functional.glu(self.project_norm(x, labels), dim=1)
 
+    @override
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        """See `Generator.body`."""
         maps = torch.split(noise, [r * r for r in self.resolutions[1:]], dim=1)
         states = {4: hidden}
         x = picture = hidden
@@ -140,8 +144,8 @@ class ProjectedGenerator(Generator):
                 picture = sharp_up(picture) + self.details[str(r)](x)
         return torch.tanh(picture)
 
+    @override
     def detail_parameters(self) -> list[nn.Parameter]:
-        """See `Generator.detail_parameters`."""
         newest = str(self.spec.size)
         if newest not in self.details:
             return []
@@ -150,11 +154,11 @@ class ProjectedGenerator(Generator):
 
 
 class _Head(nn.Module):
-    """Judges one scale: down to at most 4x4 places, then one logit a place plus the class projection.
+    """The logits of one scale: down to at most 4x4 places, then one logit a place plus the class projection.
 
     Args:
         channels: of the map.
-        n_classes: classes that are told apart.
+        n_classes: number of classes.
         convs: kernel and stride of every convolution.
         widest: most channels on the way.
         colours: channels of a picture that is widened to `channels` first; `None`: it is a map of features.
@@ -183,6 +187,7 @@ class _Head(nn.Module):
         x = self.body(x)
         out: Tensor = self.to_logits(x)
         if self.class_code is not None:
+            # projection on the class at every place (Miyato and Koyama 2018, arXiv 1802.05637, section 3)
             out = out + torch.einsum("nchw,nc->nhw", x, self.class_code(labels))[:, None]
         return out.flatten(1)  # [N, H*W]
 
@@ -209,6 +214,7 @@ class ProjectedDiscriminator(Discriminator):
         self.mix_scales = nn.ModuleList(nn.Conv2d(mixing, mixing, 3, padding=1, bias=False) for _ in taps)
         for conv in [*self.mix_channels, *self.mix_scales]:
             assert isinstance(conv, nn.Conv2d)
+            # random and fixed: a projection that cannot be learned hides no channel for good (section 3.2)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
             conv.requires_grad_(False)
         places = [max(spec.size // s, 1) for s in (4, 8, 16, 32)]
@@ -218,23 +224,27 @@ class ProjectedDiscriminator(Discriminator):
         self.heads.append(_Head(mixing, spec.n_classes, [(4, 2)], widest=2 * mixing, colours=spec.channels))
         self.heads.append(_Head(2 * sum(taps), spec.n_classes, [(1, 1)], widest=4 * mixing))
 
+    @override
     def features(self, images: Tensor) -> list[Tensor]:
         """Standardised maps at strides 4, 8, 16 and 32, randomly mixed; the picture itself, shrunk; and the mean and
         deviation of every channel of the maps before they were mixed, `[N, 2 C, 1, 1]`."""
         *maps, picture = self._standardised(images)
+        # cross-channel mixing: every head sees all channels of its scale (section 3.2, CCM)
         mixed = [mix(m) for mix, m in zip(self.mix_channels, maps, strict=True)]
         out = [mixed[-1]]
-        for m in reversed(mixed[:-1]):  # top-down, coarse to fine
-            out.insert(0, (m + smooth_up(out[0])) * 0.5**0.5)
+        for m in reversed(mixed[:-1]):  # cross-scale mixing, coarse to fine (section 3.2, CSM)
+            out.insert(0, (m + smooth_up(out[0])) * 0.5**0.5)  # a sum of two keeps its variance
         whole = torch.cat([_over_places(m) for m in maps], dim=1)
         return [*(mix(m) for mix, m in zip(self.mix_scales, out, strict=True)), picture, whole]
 
+    @override
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        """See `Discriminator.logits`; the judgements of all places of all scales.
+        """The logits of all places of all scales, `[N, L]`.
 
         Each place weighs the same, so that scales of few places count for less: weighing scales alike left grain on
         tissue (see `docs/recipes.md`). The image as a whole counts for 16 places.
         """
+        # sum over l of D_l(P_l(x)), equation 2, as one mean over the places of all heads
         *places, whole = (head(f, labels) for head, f in zip(self.heads, features, strict=True))
         return torch.cat([*places, whole.expand(-1, _WHOLE)], dim=1)
 
@@ -243,6 +253,7 @@ class ProjectedDiscriminator(Discriminator):
         """Measure mean and deviation of every frozen channel, and of every colour, on the real images."""
         sums = [_sums(self._maps(scaled(batch))) for batch in torch.split(images, 64)]
         count, total, squares = (torch.stack(parts).sum(dim=0) for parts in zip(*sums, strict=True))
+        # E x^2 - (E x)^2 over all batches; float64 sums, as it cancels where a mean is large
         variance = (squares - total.square() / count) / (count - 1)
         self.mean.copy_(total / count)
         self.std.copy_(variance.clamp_min(1e-6).sqrt())

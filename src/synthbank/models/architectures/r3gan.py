@@ -16,13 +16,14 @@ from math import gcd, sqrt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
 from synthbank.models.blocks import smooth_down, smooth_up
 
 _EXPANSION = 2
 _GROUP_WIDTH = 16
-_GAIN = sqrt(2 / (1 + 0.2**2))  # of the leaky rectifier
+_GAIN = sqrt(2 / (1 + 0.2**2))  # of the leaky rectifier with slope 0.2: He et al. 2015, arXiv 1502.01852, section 2.2
 
 
 def _widths(spec: ModelSpec) -> dict[int, int]:
@@ -69,6 +70,8 @@ class _ResidualBlock(nn.Module):
         super().__init__()
         inner = _EXPANSION * channels
         groups = gcd(inner, max(inner // _GROUP_WIDTH, 1))
+        # fix-up, section 3: with m = 3 layers a branch, all but the last are scaled by L^(-1 / (2m - 2)) = L^(-1/4),
+        # and the last one starts at zero; so an update changes the output by about the same at any depth
         gain = _GAIN * n_blocks**-0.25
         self.body = nn.Sequential(
             _conv(channels, inner, 1, gain=gain),
@@ -103,14 +106,17 @@ class R3ganGenerator(Generator):
         self.to_pixels = nn.Conv2d(widths[spec.size], spec.channels, 1)
         nn.init.normal_(self.to_pixels.weight, std=widths[spec.size] ** -0.5)
 
+    @override
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
-        """See `Generator.stem`; `[N, C4, 4, 4]`."""
+        """The first map, `[N, C4, 4, 4]`."""
         code = z if self.embed is None else torch.cat([z, self.embed(labels)], dim=1)
+        # the latent weighs the maps of a learned 4x4 basis, one weight a channel
         x: Tensor = self.weigh(code)[:, :, None, None] * self.basis
         return x.contiguous(memory_format=torch.channels_last)
 
+    @override
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        """See `Generator.body`; takes no spatial noise, and the class is in the hidden state."""
+        """The image; takes no spatial noise, and the class is in the hidden state."""
         x = self.stages[0](hidden)
         for widen, stage in zip(self.widen, self.stages[1:], strict=True):
             x = stage(smooth_up(widen(x)))  # the 1x1 convolution commutes with the interpolation
@@ -136,18 +142,22 @@ class R3ganDiscriminator(Discriminator):
         self.to_logits = _linear(widths[4], self.code_dim)
         self.embed = nn.Embedding(spec.n_classes, self.code_dim) if spec.n_classes > 1 else None
 
+    @override
     def features(self, images: Tensor) -> list[Tensor]:
         """The images themselves: every layer of this discriminator learns."""
         return [images]
 
+    @override
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        """See `Discriminator.logits`; `[N, 1]`."""
+        """One logit an image, `[N, 1]`."""
         x = self.stages[0](self.from_pixels(features[0]))
         for widen, stage in zip(self.widen, self.stages[1:], strict=True):
             x = stage(widen(smooth_down(x)))
+        # the mirror image of the generator's start: a depthwise 4x4 convolution is one weighted sum a channel
         out: Tensor = self.to_logits(self.basis(x).flatten(1))
         if self.embed is None:
             return out
+        # projection alone; over sqrt(dim), the product of two vectors of unit variance has unit variance
         matched: Tensor = (out * self.embed(labels)).sum(dim=1, keepdim=True) / sqrt(self.code_dim)
         return matched
 

@@ -12,11 +12,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
 from synthbank.models.blocks import ConditionalBatchNorm, SelfAttention, sn_conv, sn_linear
 
-_ATTENTION_AT = 32
+_ATTENTION_AT = 32  # side of the map that self-attention sees: the paper found 32 and 64 best (its table 1)
 
 
 def _widths(spec: ModelSpec) -> dict[int, int]:
@@ -38,6 +39,7 @@ class _UpResBlock(nn.Module):
         self.shortcut = sn_conv(channels_in, channels_out, 1)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        # pre-activation: normalise, rectify, enlarge, convolve, twice; the shortcut stays linear
         y = functional.interpolate(functional.relu(self.norm1(x, labels)), scale_factor=2.0, mode="nearest")
         y = self.conv2(functional.relu(self.norm2(self.conv1(y), labels)))
         # a 1x1 convolution and nearest up-sampling commute, so the cheaper order is taken
@@ -62,13 +64,15 @@ class SaganGenerator(Generator):
         self.norm = nn.BatchNorm2d(widths[spec.size])
         self.to_pixels = sn_conv(widths[spec.size], spec.channels, 3)
 
+    @override
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
-        """See `Generator.stem`; `[N, C4, 4, 4]`."""
+        """The first map, `[N, C4, 4, 4]`."""
         x: Tensor = self.project(z).unflatten(1, (-1, 4, 4))
         return x.contiguous(memory_format=torch.channels_last)
 
+    @override
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        """See `Generator.body`; takes no spatial noise."""
+        """The image; takes no spatial noise."""
         x = hidden
         for i, block in enumerate(self.blocks):
             x = block(x, labels)
@@ -88,6 +92,7 @@ class _DownResBlock(nn.Module):
         self.down, self.first = down, first
 
     def forward(self, x: Tensor) -> Tensor:
+        # no normalisation in D but the spectral one; the first block sees the image itself, not its positive part
         y = self.conv2(functional.relu(self.conv1(x if self.first else functional.relu(x))))
         if self.down:
             # pooling the input first commutes with the 1x1 convolution and costs a quarter
@@ -120,13 +125,16 @@ class SaganDiscriminator(Discriminator):
             else None
         )
 
+    @override
     def features(self, images: Tensor) -> list[Tensor]:
         """The images themselves: every layer of this discriminator learns."""
         return [images]
 
+    @override
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        """See `Discriminator.logits`; `[N, 1]`."""
+        """One logit an image, `[N, 1]`."""
         pooled = functional.relu(self.body(features[0])).sum(dim=(2, 3))  # [N, C]
+        # projection on the class (Miyato and Koyama 2018, arXiv 1802.05637, section 3): y^T V phi(x) + psi(phi(x))
         out: Tensor = self.to_logits(pooled)
         if self.class_code is not None:
             out = out + (self.class_code(labels) * pooled).sum(dim=1, keepdim=True)

@@ -7,7 +7,7 @@ Adaptive augmentation, lazy R1 and the average are options of training.
 
 Deviates: no path length regularisation and no style mixing (ADA leaves the second out at this size); up-sampling by
 bilinear interpolation before the convolution, which is the same linear map as the paper's up to the border; narrower;
-tanh at the end, since images must stay in -1..1; reals and fakes are judged in one batch, in which the minibatch
+tanh at the end, since images must stay in -1..1; reals and fakes pass D in one batch, in which the minibatch
 deviation keeps to groups of four.
 """
 
@@ -19,12 +19,13 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from synthbank.models.base import Discriminator, Generator, ModelSpec, architectures
 from synthbank.models.blocks import smooth_down, smooth_up, smoothed, to_sphere, with_noise
 
 _MAPPING_LR = 0.01  # learning-rate multiplier of the mapping networks
-_GROUP = 4
+_GROUP = 4  # images that the minibatch deviation compares
 
 
 def _widths(spec: ModelSpec) -> dict[int, int]:
@@ -35,7 +36,7 @@ def _widths(spec: ModelSpec) -> dict[int, int]:
 
 
 def _leaky(x: Tensor) -> Tensor:
-    return functional.leaky_relu(x, 0.2) * sqrt(2)
+    return functional.leaky_relu(x, 0.2) * sqrt(2)  # keeps unit variance, about
 
 
 class _Linear(nn.Module):
@@ -43,6 +44,8 @@ class _Linear(nn.Module):
 
     def __init__(self, features_in: int, features_out: int, *, bias: float = 0.0, lr: float = 1.0) -> None:
         super().__init__()
+        # stored with unit variance and scaled when used, so that Adam moves all layers at the same relative speed
+        # (Karras et al. 2018, arXiv 1710.10196, section 4.1)
         self.weight = nn.Parameter(torch.randn(features_out, features_in) / lr)
         self.bias = nn.Parameter(torch.full((features_out,), bias / lr))
         self.gain, self.lr = lr / sqrt(features_in), lr
@@ -87,10 +90,13 @@ class _ModulatedConv(nn.Module):
         self.gain, self.padding, self.demodulate = 1 / sqrt(channels_in * kernel**2), kernel // 2, demodulate
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        # equation 1, w' = s_i w: scaling the input's channel i is scaling the weights that read it
         style, weight = self.style(w), self.weight * self.gain
         y: Tensor = functional.conv2d(x * style[:, :, None, None], weight, padding=self.padding)
         if not self.demodulate:
             return y
+        # equation 3: divided by sqrt(sum over i and k of (s_i w)^2 + eps), the deviation of the output where all inputs
+        # have unit variance
         power: Tensor = style.square() @ weight.square().sum(dim=(2, 3)).T  # [N, O]
         return y * (power + 1e-8).rsqrt()[:, :, None, None]
 
@@ -133,6 +139,7 @@ class _Mapping(nn.Module):
         self.layers = nn.ModuleList(_Linear(a, b, lr=_MAPPING_LR) for a, b in pairwise(sizes))
 
     def forward(self, z: Tensor | None, labels: Tensor) -> Tensor:
+        # z and class code each on their sphere, or the longer one would drown the other
         parts = [] if z is None else [to_sphere(z)]
         if self.embed is not None:
             parts.append(to_sphere(self.embed(labels)))
@@ -159,13 +166,15 @@ class StyleGan2Generator(Generator):
         self.sides = [4] + [r for r in list(widths)[1:] for _ in range(2)]  # of each layer's noise
         self.noise_dim = sum(r * r for r in self.sides)
 
+    @override
     def stem(self, z: Tensor, labels: Tensor) -> Tensor:
-        """See `Generator.stem`; the style `w`, `[N, latent_dim]`."""
+        """The style `w`, `[N, latent_dim]`."""
         w: Tensor = self.mapping(z, labels)
         return w
 
+    @override
     def body(self, hidden: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        """See `Generator.body`; the class is in the style."""
+        """The image; the class is in the style."""
         parts = torch.split(noise, [r * r for r in self.sides], dim=1)
         maps = [part.view(-1, 1, r, r) for part, r in zip(parts, self.sides, strict=True)]
         x = self.start.expand(len(hidden), -1, -1, -1).contiguous(memory_format=torch.channels_last)
@@ -174,7 +183,7 @@ class StyleGan2Generator(Generator):
         for i, to_pixels in enumerate(self.to_pixels[1:]):
             for k in (2 * i + 1, 2 * i + 2):
                 x = self.layers[k](x, hidden, maps[k])
-            image = smooth_up(image) + to_pixels(x, hidden)
+            image = smooth_up(image) + to_pixels(x, hidden)  # output skips: each size adds its detail (figure 7b)
         return torch.tanh(image)
 
 
@@ -189,7 +198,7 @@ class _DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = _leaky(self.shrink(_leaky(self.conv(x))))
-        out: Tensor = (y + self.shortcut(x)) * sqrt(0.5)
+        out: Tensor = (y + self.shortcut(x)) * sqrt(0.5)  # the sum of two of unit variance has variance 2
         return out
 
 
@@ -208,12 +217,14 @@ class StyleGan2Discriminator(Discriminator):
         self.to_logits = _Linear(widths[4], self.code_dim)
         self.mapping = _Mapping(0, spec.n_classes, self.code_dim) if spec.n_classes > 1 else None
 
+    @override
     def features(self, images: Tensor) -> list[Tensor]:
         """The images themselves: every layer of this discriminator learns."""
         return [images]
 
+    @override
     def logits(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        """See `Discriminator.logits`; `[N, 1]`."""
+        """One logit an image, `[N, 1]`."""
         x = _leaky(self.from_pixels(features[0]))
         for block in self.blocks:
             x = block(x)
@@ -222,25 +233,27 @@ class StyleGan2Discriminator(Discriminator):
         out: Tensor = self.to_logits(x)
         if self.mapping is None:
             return out
+        # projection on the class alone; the code has length sqrt(dim), so the product is divided by it
         code = to_sphere(self.mapping(None, labels))
         return (out * code).sum(dim=1, keepdim=True) / sqrt(self.code_dim)
 
 
 def group_deviation(x: Tensor) -> Tensor:
-    """How much the images of a group of four differ, as one more map `[N, 1, H, W]`; neighbours form the groups.
+    """Mean deviation among the images of a group of four, as one more map `[N, 1, H, W]`; neighbours form the groups.
 
     In a batch of reals then fakes no group mixes them where the batch size is a multiple of four. A last group that
     is not full is filled up with the images before it.
     """
+    # a generator that repeats itself shows D groups without deviation (Karras et al. 2018, section 3)
     n, size = len(x), min(_GROUP, len(x))
     whole = n // size * size
-    spread = _spread(x[:whole].reshape(-1, size, *x.shape[1:])).repeat_interleave(size)
+    spread = _group_spread(x[:whole].reshape(-1, size, *x.shape[1:])).repeat_interleave(size)
     if whole < n:
-        spread = torch.cat([spread, _spread(x[None, -size:]).expand(n - whole)])
+        spread = torch.cat([spread, _group_spread(x[None, -size:]).expand(n - whole)])
     return spread.view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
 
 
-def _spread(groups: Tensor) -> Tensor:
+def _group_spread(groups: Tensor) -> Tensor:
     deviation = (groups.var(dim=1, correction=0) + 1e-8).sqrt()  # [groups, C, H, W]
     return deviation.mean(dim=(1, 2, 3))
 

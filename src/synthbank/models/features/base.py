@@ -1,4 +1,4 @@
-"""What every frozen feature network offers, and the registry of them."""
+"""The base class of frozen feature networks, and their registry."""
 
 from __future__ import annotations
 

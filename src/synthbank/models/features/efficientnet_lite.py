@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from synthbank.errors import IntegrityError, SetupError
 from synthbank.models.features.base import FeatureNetwork, feature_networks
@@ -97,12 +98,12 @@ class EfficientNetLite(FeatureNetwork):
             channels = out
         self.head = SameConv(channels, self.dim, 1)
 
+    @override
     def taps(self, images: Tensor) -> list[Tensor]:
-        """See `FeatureNetwork.taps`."""
         return self._stages(images)[0]
 
+    @override
     def pooled(self, images: Tensor) -> Tensor:
-        """See `FeatureNetwork.pooled`."""
         return functional.relu6(self.head(self._stages(images)[1])).mean(dim=(2, 3))
 
     def _stages(self, images: Tensor) -> tuple[list[Tensor], Tensor]:

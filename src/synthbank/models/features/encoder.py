@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import override
 
 from synthbank.errors import InputError, OptionError, SetupError
 from synthbank.models.features.base import FeatureNetwork
@@ -24,7 +25,7 @@ _KEYS = {"size", "mean", "std"}
 class UserEncoder(FeatureNetwork):
     """An encoder from a file. Its name holds the file's hash, so that scores of two encoders never mix.
 
-    It is fed float `[N, 3, S, S]`: 0..1, less `mean`, over `std`. What comes out is `[N, D]`; of tokens `[N, T, D]`
+    It is fed float `[N, 3, S, S]`: 0..1, less `mean`, over `std`. Its output is `[N, D]`; of tokens `[N, T, D]`
     the first is taken, and of maps `[N, D, h, w]` the average.
 
     Args:
@@ -64,8 +65,8 @@ class UserEncoder(FeatureNetwork):
         """A user's encoder has no known stages; it cannot stand inside a discriminator."""
         raise OptionError("A user's encoder gives vectors alone", got=self.name, next_step="use lite0 or lite1")
 
+    @override
     def pooled(self, images: Tensor) -> Tensor:
-        """See `FeatureNetwork.pooled`."""
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         out = self._run((((images + 1.0) / 2.0 - mean) / std).contiguous())
         if not isinstance(out, Tensor) or out.ndim not in (2, 3, 4):
@@ -101,9 +102,9 @@ def _settings(path: Path) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(path.read_text())
-        found: dict[str, Any] = {k: v if k == "size" else tuple(float(x) for x in v) for k, v in values.items()}
-        size = found.get("size", _SIZE)
-        fits = set(found) <= _KEYS and all(len(v) == 3 for k, v in found.items() if k != "size")
+        settings: dict[str, Any] = {k: v if k == "size" else tuple(float(x) for x in v) for k, v in values.items()}
+        size = settings.get("size", _SIZE)
+        fits = set(settings) <= _KEYS and all(len(v) == 3 for k, v in settings.items() if k != "size")
         fits = fits and isinstance(size, int) and size >= 8
     except (ValueError, TypeError, AttributeError):
         fits, values = False, path.read_text()[:80]
@@ -114,7 +115,7 @@ def _settings(path: Path) -> dict[str, Any]:
             allowed='{"size": 224, "mean": [r, g, b], "std": [r, g, b]}',
             path=str(path),
         )
-    return found
+    return settings
 
 
 def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""Which frozen network scores images, and the size that it sees them at."""
+"""The frozen network that scores images, and the size at which it sees them."""
 
 from __future__ import annotations
 
