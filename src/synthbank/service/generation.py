@@ -11,7 +11,8 @@ from synthbank.catalogue.rows import ImageRow, JobRow
 from synthbank.errors import OptionError
 from synthbank.records import Verdict
 from synthbank.service.access import Caller, signed_link
-from synthbank.service.schemas import GenerateBody, ImageOut
+from synthbank.service.schemas.images import ImageOut
+from synthbank.service.schemas.jobs import GenerateBody
 from synthbank.service.state import Service
 from synthbank.service.watch import OPEN
 from synthbank.workflows.delivery.image_files import image_file

@@ -24,7 +24,7 @@ from synthbank.errors import (
 )
 from synthbank.service.guard import HEADERS
 from synthbank.service.pages.render import page
-from synthbank.service.schemas import ErrorOut
+from synthbank.service.schemas.base import ErrorOut
 
 log = logging.getLogger("synthbank.service")
 

@@ -17,7 +17,7 @@ from synthbank.reports.measures import in_order, measure_of, parts_of, split_by_
 from synthbank.reports.verdict import interval, number
 from synthbank.service.access import Viewer
 from synthbank.service.pages.render import page
-from synthbank.service.schemas import Identity, Name
+from synthbank.service.schemas.base import Identity, Name
 from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.evaluation.feature_map import read_map
 

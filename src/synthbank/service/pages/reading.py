@@ -12,7 +12,7 @@ from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ReaderStudyRow
 from synthbank.service.access import Viewer
 from synthbank.service.pages.render import page
-from synthbank.service.schemas import Identity
+from synthbank.service.schemas.base import Identity
 from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.evaluation.reader_study import study_scores
 

@@ -12,7 +12,7 @@ from synthbank.catalogue import queries
 from synthbank.records import Verdict
 from synthbank.service.access import Viewer
 from synthbank.service.pages.render import page
-from synthbank.service.schemas import Identity, Label, Name
+from synthbank.service.schemas.base import Identity, Label, Name
 from synthbank.service.state import ServiceDep
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)

@@ -13,18 +13,16 @@ from synthbank.service.access import FileViewer, Maker, Viewer, require_original
 from synthbank.service.evaluations import REQUESTED
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import KEEP, PNG
-from synthbank.service.schemas import (
+from synthbank.service.schemas.bank import (
     DatasetOut,
     EvaluationBody,
     EvaluationOut,
     EvaluationStatus,
     ExportBody,
     ExportOut,
-    Identity,
     ModelOut,
-    Name,
-    Sha256,
 )
+from synthbank.service.schemas.base import Identity, Name, Sha256
 from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.data.preview import expansion_sheet
 from synthbank.workflows.delivery.export import ExportRequest, export_to_store, stored_key
@@ -53,7 +51,7 @@ def list_datasets(service: ServiceDep, caller: Viewer) -> list[DatasetOut]:
     """Every version of every data set."""
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.list_datasets(session=session)
-        return [DatasetOut.of(row, queries.split_counts(row.id, session=session)) for row in rows]
+        return [DatasetOut.of(row, counts=queries.split_counts(row.id, session=session)) for row in rows]
 
 
 @router.get("/datasets/{name}")
@@ -61,7 +59,7 @@ def get_dataset(name: Name, service: ServiceDep, caller: Viewer) -> DatasetOut:
     """The newest version of a data set."""
     with service.bank.catalogue.session(read_only=True) as session:
         row = queries.get_dataset(name, session=session)
-        return DatasetOut.of(row, queries.split_counts(row.id, session=session))
+        return DatasetOut.of(row, counts=queries.split_counts(row.id, session=session))
 
 
 @router.get("/datasets/{name}/expansion", response_class=Response, responses=PNG)
@@ -117,8 +115,8 @@ def evaluation_progress(
     service: ServiceDep, caller: Viewer, job: Annotated[Identity, Query(description="Id of a job.")]
 ) -> EvaluationStatus:
     """How far the evaluation of a job is."""
-    found = service.evaluations.state(job)
-    return EvaluationStatus(job=job, state="none") if found is None else EvaluationStatus.of(found)
+    state = service.evaluations.state(job)
+    return EvaluationStatus(job=job, state="none") if state is None else EvaluationStatus.of(state)
 
 
 @router.post("/exports", status_code=201)
@@ -135,14 +133,14 @@ def create_export(body: ExportBody, service: ServiceDep, caller: Maker) -> Expor
     with service.bank.catalogue.session() as session:
         row = next(row for row in queries.list_exports(session=session) if row.target == result.target)
         queries.add_audit("export", actor=caller.actor, subject_kind="export", subject_id=str(row.id), session=session)
-    return _shown(service, row)
+    return _export_out(service, row)
 
 
 @router.get("/exports")
 def list_exports(service: ServiceDep, caller: Viewer) -> list[ExportOut]:
     """Exports, newest first."""
     with service.bank.catalogue.session(read_only=True) as session:
-        return [_shown(service, row) for row in queries.list_exports(session=session)[:200]]
+        return [_export_out(service, row) for row in queries.list_exports(session=session)[:200]]
 
 
 @router.get(
@@ -162,6 +160,6 @@ def get_export(number: Annotated[int, Path(ge=1, le=2**31 - 1)], service: Servic
     return Response(service.bank.store.get(key), media_type=_TYPES[ending], headers={"Content-Disposition": name})
 
 
-def _shown(service: Service, row: ExportRow) -> ExportOut:
+def _export_out(service: Service, row: ExportRow) -> ExportOut:
     kept = stored_key(service.bank, row.target) is not None
-    return ExportOut.of(row, signed_link(service, f"/v1/exports/{row.id}/file") if kept else None)
+    return ExportOut.of(row, url=signed_link(service, f"/v1/exports/{row.id}/file") if kept else None)

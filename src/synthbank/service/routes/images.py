@@ -12,18 +12,8 @@ from synthbank.records import Verdict
 from synthbank.service.access import FileViewer, Maker, Manager, Viewer
 from synthbank.service.generation import image_out
 from synthbank.service.problems import ERRORS
-from synthbank.service.schemas import (
-    Distance,
-    Identity,
-    ImageOut,
-    ImagePage,
-    Label,
-    Limit,
-    Moment,
-    Name,
-    RegeneratedOut,
-    WithdrawBody,
-)
+from synthbank.service.schemas.base import Distance, Identity, Label, Limit, Moment, Name
+from synthbank.service.schemas.images import ImageOut, ImagePage, RegeneratedOut, WithdrawBody
 from synthbank.service.state import ServiceDep
 from synthbank.workflows.delivery.image_files import image_file, thumbnail
 

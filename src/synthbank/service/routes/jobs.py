@@ -16,7 +16,8 @@ from synthbank.records import JobStatus
 from synthbank.service.access import Maker, Viewer
 from synthbank.service.generation import enqueue, generate_and_wait, image_out, to_request
 from synthbank.service.problems import ERRORS
-from synthbank.service.schemas import GenerateBody, GenerateResponse, Identity, JobOut, JobPage, Limit, Name
+from synthbank.service.schemas.base import Identity, Limit, Name
+from synthbank.service.schemas.jobs import GenerateBody, GenerateResponse, JobOut, JobPage
 from synthbank.service.state import Service, ServiceDep
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=ERRORS)
@@ -29,7 +30,7 @@ _PING_SEC = 15.0
 async def generate(body: GenerateBody, service: ServiceDep, caller: Maker, response: Response) -> GenerateResponse:
     """Make images and wait for them; a large request answers at once with its job. The same seed: the same images."""
     made = await generate_and_wait(service, to_request(service, body), caller, how="generate")
-    job = JobOut.of(made.job)
+    job = JobOut.of_job(made.job)
     if not made.complete:
         response.status_code = 202
         response.headers["Location"] = job.links["self"]
@@ -42,7 +43,7 @@ async def generate(body: GenerateBody, service: ServiceDep, caller: Maker, respo
 async def create_job(body: GenerateBody, service: ServiceDep, caller: Maker, response: Response) -> JobOut:
     """Make images later; follow the job's `events`."""
     row, _ = await enqueue(service, to_request(service, body), caller, how="job")
-    job = JobOut.of(row)
+    job = JobOut.of_job(row)
     response.headers["Location"] = job.links["self"]
     return job
 
@@ -59,13 +60,13 @@ def list_jobs(
     """Jobs, newest first."""
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.page_jobs(model_id=model, status=status, after=after, limit=limit, session=session)
-    return JobPage(items=[JobOut.of(row) for row in rows], next=rows[-1].id if len(rows) == limit else None)
+    return JobPage(items=[JobOut.of_job(row) for row in rows], next=rows[-1].id if len(rows) == limit else None)
 
 
 @router.get("/jobs/{job_id}")
 def get_job(job_id: Identity, service: ServiceDep, caller: Viewer) -> JobOut:
     """One job."""
-    return JobOut.of(_job(service, job_id))
+    return JobOut.of_job(_job(service, job_id))
 
 
 @router.post("/jobs/{job_id}/cancel")
@@ -74,7 +75,7 @@ def cancel_job(job_id: Identity, service: ServiceDep, caller: Maker) -> JobOut:
     with service.bank.catalogue.session() as session:
         row = queries.cancel_job(job_id, session=session)
         queries.add_audit("cancel", actor=caller.actor, subject_kind="job", subject_id=job_id, session=session)
-    return JobOut.of(row)
+    return JobOut.of_job(row)
 
 
 @router.get(
@@ -98,4 +99,4 @@ async def _events(service: Service, job: JobRow) -> AsyncIterator[str]:
         if latest is None:
             yield ": still there\n\n"
         else:
-            yield f"event: job\ndata: {json.dumps(JobOut.of(latest).model_dump(mode='json'))}\n\n"
+            yield f"event: job\ndata: {json.dumps(JobOut.of_job(latest).model_dump(mode='json'))}\n\n"

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Path, Query
 from synthbank.catalogue import queries
 from synthbank.service.access import Manager
 from synthbank.service.problems import ERRORS
-from synthbank.service.schemas import AuditOut, Identity, KeyBody, KeyOut, Label, NewKeyOut
+from synthbank.service.schemas.base import Identity, Label
+from synthbank.service.schemas.keys import AuditOut, KeyBody, KeyOut, NewKeyOut
 from synthbank.service.state import ServiceDep
 from synthbank.workflows.maintenance.keys import NewKey, create_key, revoke_key, rotate_key
 
@@ -27,7 +28,7 @@ def list_keys(service: ServiceDep, caller: Manager) -> list[KeyOut]:
 @router.post("/keys", status_code=201)
 def new_key(body: KeyBody, service: ServiceDep, caller: Manager) -> NewKeyOut:
     """Make a key; its token is in this answer and nowhere else."""
-    return _shown(create_key(service.bank, body.name, scope=body.scope, days=body.days, actor=caller.actor))
+    return _new_key_out(create_key(service.bank, body.name, scope=body.scope, days=body.days, actor=caller.actor))
 
 
 @router.post("/keys/{key_id}/rotate", status_code=201)
@@ -38,7 +39,7 @@ def rotate(
     overlap_hours: Annotated[float, Query(ge=0, le=2160, allow_inf_nan=False)] = 24.0,
 ) -> NewKeyOut:
     """A new key in place of an old one, which stays valid for some hours."""
-    return _shown(rotate_key(service.bank, key_id, overlap_hours=overlap_hours, actor=caller.actor))
+    return _new_key_out(rotate_key(service.bank, key_id, overlap_hours=overlap_hours, actor=caller.actor))
 
 
 @router.post("/keys/{key_id}/revoke")
@@ -62,5 +63,5 @@ def audit(
     return [AuditOut.of(row) for row in rows]
 
 
-def _shown(new: NewKey) -> NewKeyOut:
-    return NewKeyOut(**KeyOut.of(new.row).model_dump(), token=new.token)
+def _new_key_out(new: NewKey) -> NewKeyOut:
+    return NewKeyOut.of(new.row, token=new.token)

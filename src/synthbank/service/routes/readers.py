@@ -10,15 +10,8 @@ from synthbank.catalogue import queries
 from synthbank.service.access import Maker, Viewer, require_originals
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import PNG
-from synthbank.service.schemas import (
-    AnswerBody,
-    Identity,
-    ReaderName,
-    ReaderResultOut,
-    ReadingOut,
-    StudyBody,
-    StudyOut,
-)
+from synthbank.service.schemas.base import Identity
+from synthbank.service.schemas.readers import AnswerBody, ReaderName, ReaderResultOut, ReadingOut, StudyBody, StudyOut
 from synthbank.service.state import ServiceDep
 from synthbank.workflows.evaluation.reader_study import enter_study, give_answer, open_tokens, study_image, study_scores
 
@@ -32,7 +25,7 @@ def list_studies(service: ServiceDep, caller: Viewer) -> list[StudyOut]:
     """Studies, newest first."""
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.list_studies(session=session)
-        return [StudyOut.of(row, len(queries.study_items(row.id, session=session))) for row in rows]
+        return [StudyOut.of(row, count=len(queries.study_items(row.id, session=session))) for row in rows]
 
 
 @router.post("", status_code=201)
@@ -42,7 +35,7 @@ def make_study(body: StudyBody, service: ServiceDep, caller: Maker) -> StudyOut:
     study = enter_study(service.bank, body.job, n=body.count, seed=body.seed)
     with service.bank.catalogue.session() as session:
         queries.add_audit("reader study", actor=caller.actor, subject_kind="job", subject_id=body.job, session=session)
-        return StudyOut.of(study, len(queries.study_items(study.id, session=session)))
+        return StudyOut.of(study, count=len(queries.study_items(study.id, session=session)))
 
 
 @router.get("/{study_id}/open")

@@ -10,7 +10,8 @@ from synthbank.catalogue import queries
 from synthbank.service.access import Viewer
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.images import KEEP, PNG
-from synthbank.service.schemas import Name, RunOut
+from synthbank.service.schemas.bank import RunOut
+from synthbank.service.schemas.base import Name
 from synthbank.service.state import ServiceDep
 from synthbank.workflows.training.history import run_history, sample_sheet, sample_steps
 
@@ -21,7 +22,7 @@ router = APIRouter(prefix="/v1/runs", tags=["training"], responses=ERRORS)
 def list_runs(service: ServiceDep, caller: Viewer) -> list[RunOut]:
     """Training runs, newest first, without their history."""
     with service.bank.catalogue.session(read_only=True) as session:
-        return [RunOut.of(row) for row in queries.list_runs(session=session)]
+        return [RunOut.of(row, history=[], sheets=[]) for row in queries.list_runs(session=session)]
 
 
 @router.get("/{run_id}")

@@ -18,7 +18,8 @@ from synthbank.service.access import Caller, Viewer
 from synthbank.service.generation import GeneratedJob, generate_and_wait, to_request
 from synthbank.service.problems import ERRORS
 from synthbank.service.routes.health import readiness
-from synthbank.service.schemas import GenerateBody, Label, Name, Seed
+from synthbank.service.schemas.base import Label, Name, Seed
+from synthbank.service.schemas.jobs import GenerateBody
 from synthbank.service.settings import VertexSettings
 from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.delivery.image_files import image_file
