@@ -48,14 +48,14 @@ def test_without_a_seed_every_request_gets_other_images(client):
     assert not {i["sha256"] for i in a["images"]} & {i["sha256"] for i in b["images"]}
 
 
-def test_a_walk_begins_and_ends_at_the_first_images_of_its_seeds(client):
+def test_an_interpolation_begins_and_ends_at_the_first_images_of_its_seeds(client):
     one = {"class": CLASSES[0], "count": 1}
-    walk = ask(client, seed=102, towards=103, count=6, **{"class": CLASSES[0]}).json()
-    assert walk["job"]["towards"] == 103
-    numbers = [image["index"] for image in walk["images"]]
+    interpolation = ask(client, seed=102, towards=103, count=6, **{"class": CLASSES[0]}).json()
+    assert interpolation["job"]["towards"] == 103
+    numbers = [image["index"] for image in interpolation["images"]]
     assert numbers == sorted(set(numbers))
     ends = [ask(client, seed=seed, **one).json()["images"][0] for seed in (102, 103)]
-    pixels = {image["index"]: image["png"] for image in walk["images"]}
+    pixels = {image["index"]: image["png"] for image in interpolation["images"]}
     for index, end in zip((0, 5), ends, strict=True):
         if index in pixels and end["index"] == 0:  # unless the gate kept one of them out
             assert _same_pixels(pixels[index], end["png"])

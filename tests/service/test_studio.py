@@ -161,15 +161,15 @@ def test_make_images_and_see_them_appear(studio):
 
 
 @pytest.mark.chromium
-def test_walk_between_two_seeds(studio):
+def test_interpolation_between_two_seeds(studio):
     page = studio("/make")
-    find(page, "#walk summary").click()
+    find(page, "#interpolation summary").click()
     count = find(page, "#count")
     count.clear()
     count.send_keys("6")
     find(page, f"#classes input[value='{CLASSES[0]}']").click()
     find(page, "#make button[type=submit]").click()
-    wait(page, lambda: find(page, "#walker").is_displayed())
+    wait(page, lambda: find(page, "#player").is_displayed())
     before = find(page, "#frame").get_attribute("src")
     find(page, "#place").send_keys(Keys.ARROW_RIGHT)
     assert find(page, "#frame").get_attribute("src") != before

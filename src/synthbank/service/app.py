@@ -14,7 +14,8 @@ from synthbank.service import problems
 from synthbank.service.evaluations import EvaluationQueue
 from synthbank.service.guard import Guard
 from synthbank.service.monitoring import ServiceMetrics
-from synthbank.service.pages import access, insight, reading, studio
+from synthbank.service.pages import access, data, evidence, reading, training
+from synthbank.service.pages import images as image_pages
 from synthbank.service.rate_limit import RateLimiter
 from synthbank.service.regeneration import Regenerator
 from synthbank.service.routes import bank as bank_routes
@@ -53,8 +54,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(Guard, settings=settings, observe=metrics.observe)
     problems.register(app)
-    for module in (jobs, images, bank_routes, runs, readers, keys, health, studio, insight, reading, access):
-        app.include_router(module.router)
+    for routes in (jobs, images, bank_routes, runs, readers, keys, health):
+        app.include_router(routes.router)
+    for pages in (image_pages, training, evidence, reading, data, access):
+        app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.include_router(vertex_router(settings.vertex))
     return app

@@ -1,4 +1,14 @@
-"""What every request passes first: host, origin, size and pace of the body; and the headers of every answer."""
+"""The guard around the application: host, origin, size and pace of every request; headers of every answer.
+
+It runs before any route, key or parser. Three attacks decide its rules:
+
+- DNS rebinding: a page of another site points its own name at 127.0.0.1. Without keys, only requests to a local host
+  name are served.
+- Cross-site request forgery: a page of another site submits a form here, with the session of its reader. Requests that
+  change something must come from this origin.
+- Bodies without end, or of one byte a minute. A body is read whole, within limits of bytes and seconds, before anything
+  works on it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +40,7 @@ _LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 
 
 class Refused(Exception):
-    """The request goes no further."""
+    """A request that is answered by the guard and reaches no route."""
 
     def __init__(self, status: int, what: str) -> None:
         super().__init__(what)
@@ -43,7 +53,7 @@ class Guard:
     Args:
         app: what it protects.
         settings: limits.
-        observe: told method, route, status and seconds of every answer.
+        observe: called with method, route, status and seconds of every answer.
     """
 
     def __init__(
@@ -52,7 +62,7 @@ class Guard:
         self.app, self.settings, self._observe = app, settings, observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Admit or refuse one request, and observe its answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -68,7 +78,7 @@ class Guard:
             body = await self._admit(scope, receive)
             await self.app(scope, body, send_with_headers)
         except Refused as refused:
-            await _answer(send_with_headers, refused)
+            await _send_refusal(send_with_headers, refused)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             self._observe(scope["method"], route, status[0], time.perf_counter() - start)
@@ -79,14 +89,15 @@ class Guard:
             _check_host(headers)
         if scope["method"] in _SAFE:
             return receive
+        # browsers set this header and scripts cannot; programs do not send it
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             raise Refused(403, "This request comes from another site")
-        return await self._whole_body(headers, receive)
+        return await self._read_body(headers, receive)
 
-    async def _whole_body(self, headers: Headers, receive: Receive) -> Receive:
-        """Read the body before anything works on it: bounded in size and in time."""
+    async def _read_body(self, headers: Headers, receive: Receive) -> Receive:
+        """The body, read whole within the limits of bytes and seconds, as a `Receive` that gives it once more."""
         limit = self.settings.max_body_bytes
-        announced = headers.get("content-length", "0")
+        announced = headers.get("content-length", "0")  # chunked bodies announce nothing and are counted below
         if not announced.isdigit() or int(announced) > limit:
             raise Refused(413, f"The body may have {limit} bytes")
         parts, size, more = [], 0, True
@@ -119,7 +130,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _check_host(headers: Headers) -> None:
-    """Without keys, a page of another site must not reach the service by a name that it points here (rebinding)."""
+    """Refuse a host name that is not local: it may be another site's, pointed here (DNS rebinding)."""
     host = headers.get("host", "")
     name = host if host.endswith("]") else host.rsplit(":", 1)[0]
     if name not in _LOCAL_NAMES:
@@ -134,7 +145,7 @@ def _add_headers(message: Message, path: str) -> None:
     headers.setdefault("Cache-Control", "no-store" if not path.startswith("/static/") else "no-cache")
 
 
-async def _answer(send: Send, refused: Refused) -> None:
+async def _send_refusal(send: Send, refused: Refused) -> None:
     content: dict[str, Any] = {"error": {"type": "Refused", "what": refused.what}}
     body = json.dumps(content).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

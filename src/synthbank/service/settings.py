@@ -1,4 +1,4 @@
-"""Settings of the service: everything of a bank, and who may ask for how much."""
+"""Settings of the service: those of its bank, and the limits of requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHORTEST_SECRET = 32
 
 
 class VertexSettings(BaseSettings):
-    """What Vertex AI tells a custom prediction container (`AIP_*`); all `None` elsewhere."""
+    """The environment of a custom prediction container on Vertex AI (`AIP_*`); all `None` elsewhere."""
 
     model_config = SettingsConfigDict(env_prefix="AIP_", extra="ignore")
 
@@ -30,7 +30,7 @@ class VertexSettings(BaseSettings):
 
     @property
     def active(self) -> bool:
-        """Whether this process is a prediction container."""
+        """`True` if this process is a prediction container."""
         return self.http_port is not None and self.predict_route is not None
 
 
@@ -42,13 +42,13 @@ class ServiceSettings(Settings):
     workers: int = Field(1, ge=0, le=64)
     """Worker processes of this server; 0: other servers on the same catalogue work."""
     device: str = "cpu"
-    """Where workers compute."""
+    """Device of the workers: cpu, cuda, mps or auto."""
     threads: int | None = Field(None, ge=1)
     """torch threads of each worker; `None`: torch decides."""
     batching: bool = True
     """Fill forward passes with images of several requests."""
     lease_sec: float = Field(30.0, gt=0)
-    """How long a silent worker keeps its jobs."""
+    """Seconds for which a silent worker keeps its jobs."""
     max_at_once: int = Field(64, ge=1)
     """Images that a request may wait for; more become a job."""
     max_images: int = Field(20_000, ge=1)
@@ -56,7 +56,7 @@ class ServiceSettings(Settings):
     max_queued: int = Field(256, ge=1)
     """Jobs that may wait; beyond, requests are refused with 429."""
     wait_sec: float = Field(60.0, gt=0)
-    """How long a request waits for its images before it is answered with the job."""
+    """Seconds for which a request waits for its images before it is answered with the job."""
     rate_per_minute: int = Field(3000, ge=1)
     """Requests of one key (or address) a minute."""
     max_body_bytes: int = Field(1_000_000, ge=1024)
@@ -65,7 +65,7 @@ class ServiceSettings(Settings):
     require_keys: bool | None = None
     """`None`: keys are required exactly when the host is not loopback."""
     show_originals: bool = False
-    """Serve originals (images of patients) to those who may read; off unless somebody decides otherwise."""
+    """Serve originals (images of patients) to callers with the scope "read"; off by default."""
     link_sec: int = Field(3600, ge=1)
     """Life of a signed link to a file."""
     secret: SecretStr | None = None
@@ -77,7 +77,7 @@ class ServiceSettings(Settings):
     @field_validator("secret")
     @classmethod
     def _no_placeholder(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and (len(value.get_secret_value()) < _SHORTEST_SECRET or _is_dull(value)):
+        if value is not None and (len(value.get_secret_value()) < _SHORTEST_SECRET or _is_repetitive(value)):
             raise ValueError(f"SYNTHBANK_SECRET needs {_SHORTEST_SECRET} random characters (`openssl rand -hex 32`)")
         return value
 
@@ -89,7 +89,7 @@ class ServiceSettings(Settings):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine can reach the service."""
+        """`True` if only this machine can reach the service."""
         if self.host == "localhost":
             return True
         try:
@@ -99,7 +99,7 @@ class ServiceSettings(Settings):
 
     @property
     def keys_required(self) -> bool:
-        """Whether a request without a key is refused."""
+        """`True` if a request without a key is refused."""
         return not self.on_loopback if self.require_keys is None else self.require_keys
 
     def signing_secret(self) -> bytes:
@@ -146,5 +146,5 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _is_dull(value: SecretStr) -> bool:
+def _is_repetitive(value: SecretStr) -> bool:
     return len(set(value.get_secret_value())) < 8

@@ -1,4 +1,8 @@
-"""Starts worker processes, starts a dead one again, and ends them in good order."""
+"""The supervisor: starts worker processes, replaces one that dies, and ends them in good order.
+
+Each worker reads its settings from its stdin, which the server keeps open. The pipe is the lifeline: when the server
+ends in any way, even by SIGKILL, the system closes the pipe, and the worker stops by itself.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ class Supervisor:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
-        self._line = settings.model_dump_json(exclude={"secret"}).encode() + b"\n"
+        self._settings_line = settings.model_dump_json(exclude={"secret"}).encode() + b"\n"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -43,7 +47,7 @@ class Supervisor:
             self._thread.start()
 
     def stop(self) -> None:
-        """Ask the workers to finish their forward pass and give their jobs back; kill what does not listen."""
+        """Ask the workers to finish their forward pass and release their jobs; kill those that do not end in time."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -62,8 +66,8 @@ class Supervisor:
     def _spawn(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen([sys.executable, "-m", "synthbank.service.worker"], stdin=subprocess.PIPE)
         assert process.stdin is not None
-        process.stdin.write(self._line)
-        process.stdin.flush()  # stays open: its end tells the worker that the server is gone
+        process.stdin.write(self._settings_line)
+        process.stdin.flush()  # and stays open
         return process
 
     def _watch(self) -> None:
@@ -73,6 +77,8 @@ class Supervisor:
                 if process.poll() is None:
                     continue
                 log.warning("worker %s ended with %s; starting another", process.pid, process.returncode)
+                # a worker that dies at once, such as for a missing library, is not started in a tight loop:
+                # the pause doubles with each early death, and is short again after a long life
                 pause = 1.0 if time.monotonic() - born > _LONGEST_PAUSE_SEC else min(pause * 2, _LONGEST_PAUSE_SEC)
                 if self.restarts and self._stopping.wait(pause):
                     return

@@ -1,4 +1,9 @@
-"""Waiting for jobs: one look at the catalogue serves everybody who waits."""
+"""The watch: waits for jobs on behalf of requests, with one query for all of them.
+
+Workers are other processes, maybe on other machines, and share only the catalogue with the server: progress can be seen
+there and nowhere else. One task polls it for every job that somebody waits for, so that the number of queries does not
+grow with the number of clients. Nobody waiting means no query.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ OPEN = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 
 
 class JobWatch:
-    """Follows jobs on behalf of requests; looks at the catalogue only while somebody waits."""
+    """Follows jobs on behalf of requests; polls the catalogue only while somebody waits."""
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
@@ -28,11 +33,11 @@ class JobWatch:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, inside the running event loop."""
+        """Start polling, inside the running event loop."""
         self._task = asyncio.create_task(self._poll())
 
     async def stop(self) -> None:
-        """End."""
+        """Stop polling."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -53,7 +58,7 @@ class JobWatch:
                 except TimeoutError:
                     yield None
                     continue
-                if latest != job:
+                if latest != job:  # the poll repeats rows that did not change
                     job = latest
                     yield job
         finally:
@@ -62,15 +67,14 @@ class JobWatch:
                 del self._waiting[job.id]
 
     async def _poll(self) -> None:
-        seen: dict[str, JobRow] = {}
         while True:
             if not self._waiting:
                 self._has_waiters.clear()
-                seen.clear()
                 await self._has_waiters.wait()
             try:
+                # in a thread: a query must not stop the event loop, which serves all other requests
                 rows = await asyncio.to_thread(self._rows, list(self._waiting))
-            except SetupError:
+            except SetupError:  # the database is away: requests go on waiting until their own time limit
                 await asyncio.sleep(_AWAY_SEC)
                 continue
             for identity, row in rows.items():

@@ -1,8 +1,8 @@
-"""A worker process: takes jobs from the queue, makes their images, and gives back what it cannot finish.
+"""A worker process: claims jobs from the queue, makes their images, and releases jobs that it cannot finish.
 
-It is started by the server with its settings as one line on stdin, and ends in good order when that pipe closes, so a
-server that dies leaves no worker behind. It may be killed at any moment: its leases run out, and what it had stored
-without rows is removed by whoever takes the job up.
+The server starts it with its settings as one line on stdin. It ends in good order when that pipe closes, so a server
+that dies leaves no worker behind. It may be killed at any moment: its leases run out, another worker claims its jobs,
+and removes the files that it had stored without rows.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ log = logging.getLogger("synthbank.worker")
 TOGETHER = 64
 """Jobs that share forward passes at most."""
 SLICE_SEC = 5.0
-"""How long one model's jobs go first while those of another wait."""
+"""Turn of one model: after so long its jobs are released if those of another model wait."""
 _AWAKE_SEC, _SHORT_NAP, _LONG_NAP = 10.0, 0.01, 0.1
 _MODELS_KEPT = 2
 
 
 class Worker:
-    """Works until told to stop.
+    """Claims jobs and makes their images until it is asked to stop.
 
     Args:
         bank: whose queue it serves.
         settings: device, leases and batching.
-        stopping: asked between forward passes.
+        stopping: called between forward passes; `True` ends the work.
     """
 
     def __init__(self, bank: Bank, settings: ServiceSettings, stopping: Callable[[], bool]) -> None:
@@ -52,7 +52,7 @@ class Worker:
         self._woken = 0.0
 
     def run(self) -> None:
-        """Take up jobs until told to stop; a database that is away is waited for."""
+        """Claim and serve jobs until asked to stop; a database that does not answer is tried again every second."""
         self._reclaim_dead_workers()
         while not self.stopping():
             try:
@@ -61,6 +61,7 @@ class Worker:
                     self._woken = time.monotonic()
                     self.serve(jobs)
                 else:
+                    # an idle worker polls gently; for some seconds after work it polls fast, as requests come in bursts
                     awake = time.monotonic() - self._woken < _AWAKE_SEC
                     time.sleep(_SHORT_NAP if awake else _LONG_NAP)
             except SetupError as error:
@@ -80,7 +81,7 @@ class Worker:
                 worker=self.name,
                 lease_sec=self.settings.lease_sec,
                 mix=self.settings.batching,
-                rows_a_transaction=1,
+                rows_a_transaction=1,  # a request waits for its images: each block is committed as it is made
             ) as production:
                 for job in jobs:
                     production.take(job)
@@ -97,10 +98,12 @@ class Worker:
         start = time.monotonic()
         while production.works and not self.stopping():
             production.step()
+            # jobs that came meanwhile share the next forward pass, which costs the same whether full or not
             if self.settings.batching and production.room and len(production.works) < TOGETHER:
                 for job in self._claim(TOGETHER - len(production.works), model_id=production.model.row.id):
                     held.append(job.id)
                     production.take(job)
+            # one model's endless stream of jobs must not starve another model's
             if time.monotonic() - start > SLICE_SEC and self._has_waiting_jobs(production.model.row.id):
                 break
         production.commit()
@@ -108,6 +111,7 @@ class Worker:
             queries.release(self.name, to_the_end=not self.stopping(), session=session)
 
     def _claim(self, limit: int, model_id: str | None = None) -> list[JobRow]:
+        # look before claiming: a look takes no lock, and most looks at an idle queue find nothing
         with self.bank.catalogue.session(read_only=True) as session:
             if not queries.claimable(session=session, model_id=model_id):
                 return []
@@ -128,7 +132,7 @@ class Worker:
 
         with self.bank.catalogue.session(read_only=True) as session:
             row = queries.get_model(name, session=session)
-        key = (name, row.sha256)
+        key = (name, row.sha256)  # a name whose weights have changed is another model
         if key not in self._models or row.status != "published":
             while len(self._models) >= _MODELS_KEPT:
                 del self._models[next(iter(self._models))]
@@ -141,11 +145,12 @@ class Worker:
 
     def _fail(self, job_ids: list[str], message: str) -> None:
         with self.bank.catalogue.session() as session:
-            mine = queries.lock_claimed(self.name, job_ids, session=session)
-            queries.end_jobs(list(mine), JobStatus.FAILED, message=message, session=session)
+            # only jobs that are still this worker's: a lease may have run out, and another worker may have the job
+            claimed = queries.lock_claimed(self.name, job_ids, session=session)
+            queries.end_jobs(list(claimed), JobStatus.FAILED, message=message, session=session)
 
     def _reclaim_dead_workers(self) -> None:
-        """Give back at once what killed workers of this machine held, instead of waiting for their leases."""
+        """Release the jobs of dead workers of this machine at once, instead of waiting for their leases to run out."""
         with self.bank.catalogue.session() as session:
             for worker in queries.workers(session=session):
                 if is_gone(worker):

@@ -1,4 +1,4 @@
-"""API keys, signing in and out."""
+"""The page *Keys*, and signing in and out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def login() -> HTMLResponse:
 
 @router.post("/login")
 async def sign_in(request: Request, service: ServiceDep) -> Response:
-    """Exchange a key for a session of some hours; the browser never keeps the key."""
+    """Exchange a key for a session of some hours; the browser never stores the key."""
+    # each attempt counts for twenty requests: keys must not be guessed at speed
     service.limiter.spend(f"login {request.client.host if request.client else 'unknown'}", cost=20.0)
     fields = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=4)
     row = find_by_token(service.bank, fields.get("key", [""])[0].strip())

@@ -1,4 +1,4 @@
-"""Readers: make a blinded test, take it, see how readers did."""
+"""The page *Readers*: make a blinded test, take it, see the results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def readers(service: ServiceDep, caller: Viewer) -> HTMLResponse:
 
 @router.get("/readers/{study_id}")
 def reading(study_id: Identity, service: ServiceDep, caller: Viewer) -> HTMLResponse:
-    """The test itself; it asks the API for one image after another."""
+    """The test itself; its script fetches one image after another from the API."""
     with service.bank.catalogue.session(read_only=True) as session:
         study = _study(service, queries.get_study(study_id, session=session), session)
     return page(

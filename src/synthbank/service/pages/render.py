@@ -1,4 +1,4 @@
-"""Templates to pages."""
+"""Pages from templates."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def page(name: str, *, title: str, here: str = "", status: int = 200, nav: bool 
         name: of the template, without ending.
         title: of the browser's tab.
         here: `href` of the page in the navigation.
-        status: of the answer.
+        status: of the response.
         nav: show the navigation; off where nobody is signed in.
-        **values: what the template shows.
+        **values: variables of the template.
     """
     shared = {"title": title, "here": here, "nav": NAV if nav else (), "version": __version__, "scripts": ()}
     text = _environment().get_template(f"{name}.html.j2").render(shared | values)

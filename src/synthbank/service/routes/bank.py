@@ -34,7 +34,7 @@ _TYPES = {"zip": "application/zip", "npz": "application/octet-stream"}
 
 @router.get("/models")
 def list_models(service: ServiceDep, caller: Viewer) -> list[ModelOut]:
-    """Models, newest first; withdrawn ones say so."""
+    """Models, newest first, withdrawn ones included."""
     with service.bank.catalogue.session(read_only=True) as session:
         return [ModelOut.of(row) for row in queries.list_models(session=session)]
 
@@ -103,7 +103,7 @@ def list_evaluations(
 
 @router.post("/evaluations", status_code=202)
 def evaluate_job(body: EvaluationBody, service: ServiceDep, caller: Maker) -> EvaluationStatus:
-    """Compare a job's images with held-out originals, in a process beside the service; follow it with `/progress`."""
+    """Score a job's images against held-out originals, in a separate process; follow it with `/progress`."""
     with service.bank.catalogue.session() as session:
         job = queries.get_job(body.job, session=session)
         queries.add_audit(REQUESTED, actor=caller.actor, subject_kind="job", subject_id=job.id, session=session)
@@ -114,7 +114,7 @@ def evaluate_job(body: EvaluationBody, service: ServiceDep, caller: Maker) -> Ev
 def evaluation_progress(
     service: ServiceDep, caller: Viewer, job: Annotated[Identity, Query(description="Id of a job.")]
 ) -> EvaluationStatus:
-    """How far the evaluation of a job is."""
+    """Progress of the evaluation of a job."""
     state = service.evaluations.state(job)
     return EvaluationStatus(job=job, state="none") if state is None else EvaluationStatus.of(state)
 
@@ -149,7 +149,7 @@ def list_exports(service: ServiceDep, caller: Viewer) -> list[ExportOut]:
     responses={200: {"content": {"application/zip": {}, "application/octet-stream": {}}, "description": "The file."}},
 )
 def get_export(number: Annotated[int, Path(ge=1, le=2**31 - 1)], service: ServiceDep, caller: FileViewer) -> Response:
-    """The file of an export that the service keeps."""
+    """The file of an export that is kept in the bank."""
     with service.bank.catalogue.session(read_only=True) as session:
         row = next((row for row in queries.list_exports(session=session) if row.id == number), None)
     key = None if row is None else stored_key(service.bank, row.target)

@@ -1,4 +1,4 @@
-"""Is it alive, can it work, and what does it do."""
+"""Health, readiness and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ready(service: ServiceDep) -> JSONResponse:
 
 
 def readiness(service: Service) -> JSONResponse:
-    """200, or 503 with what is missing."""
+    """200, or 503 with the parts that are missing."""
     problems = []
     try:
         with service.bank.catalogue.session(read_only=True) as session:

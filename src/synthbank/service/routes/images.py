@@ -1,4 +1,4 @@
-"""Search the bank, fetch images, make one again, withdraw one."""
+"""Images: search, fetch, make one again, withdraw one."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def get_thumbnail(
 
 @router.post("/{image_id}/regenerate")
 def regenerate(image_id: Identity, service: ServiceDep, caller: Maker) -> RegeneratedOut:
-    """Make an image again from its record alone, and compare it with what was recorded."""
-    get_image(image_id, service, caller)  # 404 here, not in the other process
+    """Make an image again from its record alone, and compare it with the stored one."""
+    get_image(image_id, service, caller)  # an unknown id is answered with 404 here, not by the other process
     equal, png = service.regenerator.regenerate(image_id)
     return RegeneratedOut(id=image_id, equal=equal, png=base64.b64encode(png).decode())
 
@@ -84,7 +84,7 @@ def regenerate(image_id: Identity, service: ServiceDep, caller: Maker) -> Regene
 def withdraw(
     image_id: Annotated[Identity, Path()], body: WithdrawBody, service: ServiceDep, caller: Manager
 ) -> ImageOut:
-    """Take an image out of circulation; its record stays and says why."""
+    """Withdraw an image: nobody gets its file any more. Its record stays, with the reason."""
     with service.bank.catalogue.session() as session:
         row = queries.withdraw_image(image_id, reason=body.reason, session=session)
         details = {"reason": body.reason}

@@ -1,4 +1,4 @@
-"""Make images, and follow the jobs that make them."""
+"""Generation: make images, and follow the jobs that make them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PING_SEC = 15.0
     "/generate", responses={202: {"model": GenerateResponse, "description": "More than a request waits for: a job."}}
 )
 async def generate(body: GenerateBody, service: ServiceDep, caller: Maker, response: Response) -> GenerateResponse:
-    """Make images and wait for them; a large request answers at once with its job. The same seed: the same images."""
+    """Make images and wait for them; a large request answers at once with its job. A seed gives the same images."""
     made = await generate_and_wait(service, to_request(service, body), caller, how="generate")
     job = JobOut.of_job(made.job)
     if not made.complete:
@@ -41,7 +41,7 @@ async def generate(body: GenerateBody, service: ServiceDep, caller: Maker, respo
 
 @router.post("/jobs", status_code=202)
 async def create_job(body: GenerateBody, service: ServiceDep, caller: Maker, response: Response) -> JobOut:
-    """Make images later; follow the job's `events`."""
+    """Queue a job and return at once; follow its `events`."""
     row, _ = await enqueue(service, to_request(service, body), caller, how="job")
     job = JobOut.of_job(row)
     response.headers["Location"] = job.links["self"]
@@ -71,7 +71,7 @@ def get_job(job_id: Identity, service: ServiceDep, caller: Viewer) -> JobOut:
 
 @router.post("/jobs/{job_id}/cancel")
 def cancel_job(job_id: Identity, service: ServiceDep, caller: Maker) -> JobOut:
-    """Want no more images of a job; those that are made stay. Asking for it again goes on from there."""
+    """Stop a job; its images stay. The same request again resumes it."""
     with service.bank.catalogue.session() as session:
         row = queries.cancel_job(job_id, session=session)
         queries.add_audit("cancel", actor=caller.actor, subject_kind="job", subject_id=job_id, session=session)
@@ -97,6 +97,6 @@ def _job(service: Service, job_id: str) -> JobRow:
 async def _events(service: Service, job: JobRow) -> AsyncIterator[str]:
     async for latest in service.watch.follow(job, timeout=_PING_SEC):
         if latest is None:
-            yield ": still there\n\n"
+            yield ": still there\n\n"  # a comment of the protocol, which keeps proxies from closing the connection
         else:
             yield f"event: job\ndata: {json.dumps(JobOut.of_job(latest).model_dump(mode='json'))}\n\n"

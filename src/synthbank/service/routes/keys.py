@@ -57,7 +57,7 @@ def audit(
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[AuditOut]:
-    """Who made, changed or withdrew what, newest first."""
+    """The audit log, newest first: every change, with its time and its actor."""
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.audit_events(subject_kind=kind, subject_id=subject, before=before, limit=limit, session=session)
     return [AuditOut.of(row) for row in rows]

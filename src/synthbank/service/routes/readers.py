@@ -42,7 +42,7 @@ def make_study(body: StudyBody, service: ServiceDep, caller: Maker) -> StudyOut:
 def open_images(
     study_id: Identity, service: ServiceDep, caller: Viewer, reader: Annotated[ReaderName, Query()]
 ) -> ReadingOut:
-    """What a reader has not answered yet, in order; what is real and what is not stays here."""
+    """Images that a reader has not answered yet, in order, without telling which are real."""
     require_originals(service, _CLOSED)
     with service.bank.catalogue.session(read_only=True) as session:
         n = len(queries.study_items(study_id, session=session))
@@ -51,7 +51,7 @@ def open_images(
 
 @router.get("/{study_id}/images/{token}", response_class=Response, responses=PNG)
 def get_image(study_id: Identity, token: Token, service: ServiceDep, caller: Viewer) -> Response:
-    """One image of a study: pixels alone, so that nothing gives it away."""
+    """One image of a study: its pixels alone, because metadata would tell real from synthetic."""
     require_originals(service, _CLOSED)
     png = study_image(service.bank, study_id, token)
     return Response(png, media_type="image/png", headers={"Cache-Control": "no-store"})
@@ -59,7 +59,7 @@ def get_image(study_id: Identity, token: Token, service: ServiceDep, caller: Vie
 
 @router.post("/{study_id}/answers", status_code=204)
 def answer(study_id: Identity, body: AnswerBody, service: ServiceDep, caller: Maker) -> None:
-    """Keep one answer; the same one again changes nothing, another one is refused."""
+    """Store one answer; the same answer again changes nothing, and a different one is refused."""
     give_answer(
         service.bank,
         study_id,

@@ -1,4 +1,4 @@
-"""Training runs: how far they came, their history, and what they drew."""
+"""Training runs: progress, history and sample sheets."""
 
 from __future__ import annotations
 

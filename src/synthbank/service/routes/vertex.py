@@ -1,4 +1,4 @@
-"""The contract of a Vertex AI prediction container: health and predict on the routes that `AIP_*` name."""
+"""A Vertex AI prediction container: health and predict on the routes that `AIP_*` name."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from synthbank.service.state import Service, ServiceDep
 from synthbank.workflows.delivery.image_files import image_file
 
 _MAX_INSTANCES = 64
-Form = Literal["png", "url", "link"]
+ImageFormat = Literal["png", "url", "link"]
 
 
 class Instance(BaseModel):
-    """One thing to predict: images of a class. What it leaves out comes from `parameters`."""
+    """One instance: images of a class. Fields that it leaves out come from `parameters`."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -42,14 +42,14 @@ class Instance(BaseModel):
 
 
 class Parameters(Instance):
-    """What holds for every instance."""
+    """Fields for every instance that does not set them itself."""
 
-    format: Form = "png"
+    format: ImageFormat = "png"
     """Images inside the answer, the addresses of their files, or signed links that open without an account."""
 
 
 class PredictBody(BaseModel):
-    """As Vertex AI sends it."""
+    """The body that Vertex AI sends."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -63,15 +63,15 @@ class PredictBody(BaseModel):
 
 
 class PredictOut(BaseModel):
-    """One prediction an instance, in order."""
+    """One prediction for each instance, in order."""
 
     predictions: list[dict[str, Any]]
 
 
 def vertex_router(settings: VertexSettings) -> APIRouter:
-    """The two routes, where the platform wants them; on other machines `/predict` and `/vertex/health`.
+    """The two routes, at the paths that the platform names; on other machines `/predict` and `/vertex/health`.
 
-    On Vertex AI nothing reaches the container that the platform has not authorised, and it sends no key of ours.
+    On Vertex AI the platform authorises every request before it reaches the container, and sends no key of ours.
     """
     router = APIRouter(tags=["vertex"])
     predicting = _predict_on_platform if settings.active else _predict
@@ -90,21 +90,21 @@ def _health(service: ServiceDep) -> JSONResponse:
 
 
 async def _predict(body: PredictBody, service: ServiceDep, caller: Viewer) -> Response:
-    """Images for each instance; an answer that would be too large names stored files instead."""
+    """Images for each instance; an answer that would be too large holds the addresses of the files instead."""
     if not caller.may("generate"):
         raise AccessError("This key may not generate", got=caller.scopes, allowed=["generate", "admin"], known=True)
-    return await _answer(service, body, caller)
+    return await _respond(service, body, caller)
 
 
 async def _predict_on_platform(body: PredictBody, service: ServiceDep) -> Response:
-    """Images for each instance; an answer that would be too large names stored files instead."""
-    return await _answer(service, body, Caller("vertex", ("generate",)))
+    """Images for each instance; an answer that would be too large holds the addresses of the files instead."""
+    return await _respond(service, body, Caller("vertex", ("generate",)))
 
 
-async def _answer(service: Service, body: PredictBody, caller: Caller) -> Response:
+async def _respond(service: Service, body: PredictBody, caller: Caller) -> Response:
     shared = body.parameters or Parameters.model_validate({})
     default = await asyncio.to_thread(_only_model, service)
-    requests = [to_request(service, _merged(instance, shared, default)) for instance in body.instances]
+    requests = [to_request(service, _to_body(instance, shared, default)) for instance in body.instances]
     if sum(request.n for request in requests) > service.settings.max_at_once:
         raise OptionError(
             "A prediction holds fewer images than this",
@@ -112,25 +112,25 @@ async def _answer(service: Service, body: PredictBody, caller: Caller) -> Respon
             allowed=f"at most {service.settings.max_at_once} in one request",
             next_step="split the request, or use POST /v1/jobs",
         )
-    made = await asyncio.gather(*(generate_and_wait(service, request, caller, how="predict") for request in requests))
-    if not all(one.complete for one in made):
+    jobs = await asyncio.gather(*(generate_and_wait(service, request, caller, how="predict") for request in requests))
+    if not all(one.complete for one in jobs):
         raise BusyError(
             "The images are still being made", next_step="ask again: they will be there", retry_after_sec=10
         )
-    return await asyncio.to_thread(_fitting, service, made, shared.format)
+    return await asyncio.to_thread(_within_limit, service, jobs, shared.format)
 
 
-def _fitting(service: Service, made: list[GeneratedJob], form: Form) -> Response:
-    """The answer in the wanted form; images that would make it too large are named by the addresses of their files."""
-    text = _dumped(service, made, form)
+def _within_limit(service: Service, jobs: list[GeneratedJob], form: ImageFormat) -> Response:
+    """The response in the requested form, or with the addresses of the files where that would be too large."""
+    text = _predictions_json(service, jobs, form)
     if form == "png" and len(text) > service.settings.max_answer_bytes:
-        text = _dumped(service, made, "url")
+        text = _predictions_json(service, jobs, "url")
     if len(text) > service.settings.max_answer_bytes:
         raise OptionError("Even without images the answer is too large", got=len(text), next_step="ask for fewer")
     return Response(text, media_type="application/json")
 
 
-def _dumped(service: Service, made: list[GeneratedJob], form: Form) -> bytes:
+def _predictions_json(service: Service, jobs: list[GeneratedJob], form: ImageFormat) -> bytes:
     predictions = [
         {
             "job": one.job.id,
@@ -138,12 +138,12 @@ def _dumped(service: Service, made: list[GeneratedJob], form: Form) -> bytes:
             "seed": one.job.seed,
             "images": [_image(service, row, form) for row in one.images],
         }
-        for one in made
+        for one in jobs
     ]
     return json.dumps({"predictions": predictions}).encode()
 
 
-def _image(service: Service, row: ImageRow, form: Form) -> dict[str, Any]:
+def _image(service: Service, row: ImageRow, form: ImageFormat) -> dict[str, Any]:
     facts: dict[str, Any] = {"id": row.id, "class": row.class_name, "sha256": row.sha256}
     if form == "png":
         return facts | {"png": base64.b64encode(image_file(service.bank, row.id)[1]).decode()}
@@ -161,15 +161,15 @@ def _image(service: Service, row: ImageRow, form: Form) -> dict[str, Any]:
     return facts
 
 
-def _merged(instance: Instance, shared: Parameters, model: str | None) -> GenerateBody:
+def _to_body(instance: Instance, shared: Parameters, model: str | None) -> GenerateBody:
     own = instance.model_dump(exclude_none=True)
     values = shared.model_dump(exclude_none=True, exclude={"format"}) | own
     if "model" not in values and model is None:
         raise OptionError("The bank holds several models", next_step='name one: {"parameters": {"model": …}}')
     try:
         return GenerateBody(**{"model": model, "count": 1} | values)
-    except ValidationError as error:  # each part is good by itself, but not together
-        raise OptionError("An instance asks for what cannot be", got=error.errors()[0]["msg"]) from error
+    except ValidationError as error:  # each part is valid by itself, but not together
+        raise OptionError("An instance and the parameters do not fit together", got=error.errors()[0]["msg"]) from error
 
 
 def _only_model(service: Service) -> str | None:

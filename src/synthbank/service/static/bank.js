@@ -1,4 +1,4 @@
-// Bank: filters in the address, pages that load as one scrolls, keyboard through the tiles.
+// Bank: filters in the address, pages that load while scrolling, keyboard navigation.
 import { $, api, prepareDetail, prepareGallery, tile, toast } from "./common.js";
 
 const gallery = $("#gallery");
@@ -10,7 +10,7 @@ function start() {
   const more = $("#more");
   let next = more.dataset.next;
   let loading = false;
-  let asked = 0;
+  let newest = 0;
   const nearEnd = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && load(), { rootMargin: "800px" });
 
   function query() {
@@ -22,13 +22,13 @@ function start() {
   async function load({ fresh = false } = {}) {
     if (!fresh && (loading || !next)) return;
     loading = true;
-    const mine = ++asked;
+    const request = ++newest;
     const values = query();
     values.set("limit", "60");
     if (!fresh) values.set("after", next);
     try {
       const page = await api("GET", `/v1/images?${values}`);
-      if (mine !== asked) return;
+      if (request !== newest) return;
       const tiles = page.items.map(tile);
       if (fresh) gallery.replaceChildren(...tiles);
       else gallery.append(...tiles);
@@ -37,9 +37,9 @@ function start() {
     } catch (problem) {
       toast(problem.message);
     } finally {
-      if (mine === asked) loading = false;
+      if (request === newest) loading = false;
     }
-    // the observer tells of changes only: of an end that is near again, or still, it tells when it is asked anew
+    // the observer reports changes only: observe anew, in case the end is still near
     nearEnd.unobserve(more);
     nearEnd.observe(more);
   }

@@ -1,4 +1,4 @@
-// What every page needs: calls to the API, tiles, and the dialog that shows one image.
+// Shared by all pages: calls to the API, tiles, and the dialog that shows one image.
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
@@ -38,15 +38,14 @@ export function toast(text) {
 }
 
 export function tile(image) {
-  const words = { rejected: "kept out", withdrawn: "withdrawn" };
   const link = element("a", { class: "tile", href: `/images/${image.id}`, "data-id": image.id });
   if (image.verdict === "withdrawn") {
     link.classList.add("gone");
-    link.textContent = words.withdrawn;
+    link.textContent = image.verdict;
   } else {
-    link.setAttribute("aria-label", `${image.class}, number ${image.index}${image.verdict === "rejected" ? ", kept out" : ""}`);
+    link.setAttribute("aria-label", `${image.class}, number ${image.index}${image.verdict === "rejected" ? ", rejected" : ""}`);
     link.append(element("img", { src: `/v1/images/${image.id}/thumbnail?side=160`, alt: "", loading: "lazy", width: 112, height: 112 }));
-    if (image.verdict === "rejected") link.append(element("span", { class: "badge rejected", text: words.rejected }));
+    if (image.verdict === "rejected") link.append(element("span", { class: "badge rejected", text: image.verdict }));
   }
   return element("li", {}, link);
 }
@@ -106,7 +105,7 @@ export async function openImage(dialog, id, options) {
   close.focus();
 }
 
-// Arrow keys in a grid of tiles; Enter and click open the dialog, in which left and right go on to the neighbours.
+// Arrow keys in a grid of tiles; Enter and click open the dialog, in which left and right show the neighbours.
 export function prepareGallery(list, dialog, { onNearEnd = () => {} } = {}) {
   const links = () => [...list.querySelectorAll(".tile")];
   let current = null;

@@ -9,19 +9,19 @@ if (list) {
 }
 
 const button = $("#evaluate");
-const said = $("#judging");
+const said = $("#evaluation");
 
 async function follow() {
   button.disabled = true;
   for (;;) {
-    const found = await api("GET", `/v1/evaluations/progress?job=${button.dataset.job}`);
-    if (found.state === "done") return location.reload();
-    if (found.state === "failed" || found.state === "none") {
-      said.textContent = found.message ?? "The service was started anew; measure again.";
+    const status = await api("GET", `/v1/evaluations/progress?job=${button.dataset.job}`);
+    if (status.state === "done") return location.reload();
+    if (status.state === "failed" || status.state === "none") {
+      said.textContent = status.message ?? "The service was restarted; measure again.";
       button.disabled = false;
       return;
     }
-    said.textContent = found.state === "queued" ? "Waiting for its turn …" : "Measuring against held-out originals; this takes a minute or more …";
+    said.textContent = status.state === "queued" ? "Waiting for its turn …" : "Measuring against held-out originals; this takes a minute or more …";
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
 }

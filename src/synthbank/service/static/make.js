@@ -1,4 +1,4 @@
-// Make: a request becomes a job; its images are shown as they are entered.
+// Make: a request becomes a job; its images appear as they are recorded.
 import { $, api, element, newSeed, prepareGallery, tile, toast } from "./common.js";
 
 const form = $("#make");
@@ -41,7 +41,7 @@ function start() {
     };
     const name = form.querySelector("[name=class]:checked").value;
     if (name) body.class = name;
-    if ($("#walk").open) body.towards = Number(field("towards").value);
+    if ($("#interpolation").open) body.towards = Number(field("towards").value);
     return body;
   }
 
@@ -69,7 +69,7 @@ function follow(job, body) {
   let reading = Promise.resolve();
   $("#start").hidden = true;
   $("#work").hidden = false;
-  $("#walker").hidden = true;
+  $("#player").hidden = true;
   list.replaceChildren();
   $("#cancel").hidden = false;
   $("#pack").hidden = true;
@@ -92,23 +92,23 @@ function follow(job, body) {
     }
   }
 
-  function say(state) {
+  function showState(state) {
     const words = { queued: "Waiting for a free worker …", running: "Making images …", done: "Done", capped: "Ended early", cancelled: "Stopped", failed: "Failed" };
     const all = Object.keys(job.wanted).length ? state.accepted : 0;
-    $("#said").textContent = `${words[state.status]}${all ? ` · ${all.toLocaleString()} accepted, ${state.rejected.toLocaleString()} kept out` : ""}${state.message ? ` · ${state.message}` : ""}`;
+    $("#said").textContent = `${words[state.status]}${all ? ` · ${all.toLocaleString()} accepted, ${state.rejected.toLocaleString()} rejected` : ""}${state.message ? ` · ${state.message}` : ""}`;
     $("#progress").value = state.progress;
   }
 
   source.addEventListener("job", (event) => {
     const state = JSON.parse(event.data);
-    say(state);
+    showState(state);
     reading = reading.then(readNew).catch((problem) => toast(problem.message));
     if (!["queued", "running"].includes(state.status)) {
       source.close();
       $("#cancel").hidden = true;
       bank.hidden = false;
       $("#pack").hidden = !state.accepted;
-      if (body.towards !== undefined) reading.then(() => showWalk(list));
+      if (body.towards !== undefined) reading.then(() => showInterpolation(list));
     }
   });
   source.addEventListener("error", () => source.readyState === EventSource.CLOSED || $("#said").append(" · reconnecting …"));
@@ -127,7 +127,7 @@ function follow(job, body) {
   };
 }
 
-function showWalk(list) {
+function showInterpolation(list) {
   const ids = [...list.querySelectorAll(".tile")].map((link) => link.dataset.id);
   if (ids.length < 2) return;
   const place = $("#place");
@@ -136,7 +136,7 @@ function showWalk(list) {
   let playing = null;
   const show = () => {
     frame.src = `/v1/images/${ids[place.value]}/file`;
-    frame.alt = `Step ${Number(place.value) + 1} of ${ids.length} of the walk`;
+    frame.alt = `Step ${Number(place.value) + 1} of ${ids.length} of the interpolation`;
   };
   place.max = ids.length - 1;
   place.value = 0;
@@ -156,6 +156,6 @@ function showWalk(list) {
       show();
     }, 180);
   };
-  $("#walker").hidden = false;
+  $("#player").hidden = false;
   show();
 }

@@ -1,4 +1,4 @@
-// One reader, one test: every answer is kept as it is given.
+// One reader, one test: every answer is stored at once.
 import { $, api, toast } from "./common.js";
 
 const root = $("#reading");
@@ -16,8 +16,8 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 
 async function finish() {
   const results = await api("GET", `/v1/reader-studies/${root.dataset.study}/results`);
-  const mine = results.find((result) => result.reader === reader);
-  $("#result").textContent = `${reader}: ${percent(mine.accuracy)} of ${mine.count} right (95% interval ${percent(mine.low)} to ${percent(mine.high)}; guessing is 50%). Verdict: ${mine.verdict}.`;
+  const result = results.find((result) => result.reader === reader);
+  $("#result").textContent = `${reader}: ${percent(result.accuracy)} of ${result.count} right (95% interval ${percent(result.low)} to ${percent(result.high)}; guessing is 50%). Verdict: ${result.verdict}.`;
   show("end");
 }
 

@@ -1,4 +1,4 @@
-// Training: curves of a run, drawn anew while it runs, and a slider through what it drew.
+// Training: curves of a run, redrawn while it runs, and a slider through its samples.
 import { $, api, element } from "./common.js";
 
 const run = $("#run");
@@ -6,7 +6,7 @@ if (run) start();
 
 const CHARTS = [
   { title: "Distance to real images (KID × 1000)", series: [["kid", "validation"]], from: "snapshot" },
-  { title: "What the discriminator says", series: [["logit_of_train", "training images"], ["logit_of_validation", "held-out images"], ["logit_of_fake", "synthetic images"]], from: "snapshot" },
+  { title: "Logits of the discriminator", series: [["logit_of_train", "training images"], ["logit_of_validation", "held-out images"], ["logit_of_fake", "synthetic images"]], from: "snapshot" },
   { title: "Variety within a class", series: [["fake_diversity", "synthetic"], ["real_diversity", "real"]], from: "snapshot" },
   { title: "Losses", series: [["loss_d", "discriminator"], ["loss_g", "generator"]], from: "status" },
 ];
@@ -22,31 +22,31 @@ async function start() {
   place.addEventListener("input", showSheet);
 
   for (;;) {
-    const found = await api("GET", `/v1/runs/${run.dataset.run}`).catch(() => null);
-    if (found) {
-      const badge = element("span", { class: `badge ${found.status}`, text: found.status });
+    const state = await api("GET", `/v1/runs/${run.dataset.run}`).catch(() => null);
+    if (state) {
+      const badge = element("span", { class: `badge ${state.status}`, text: state.status });
       $("#status").replaceChildren(badge);
-      const charts = CHARTS.map((chart) => draw(chart, found.history)).filter(Boolean);
+      const charts = CHARTS.map((chart) => draw(chart, state.history)).filter(Boolean);
       $("#charts").replaceChildren(...charts);
-      $("#no-history").hidden = found.history.length > 0;
-      if (found.sheets.length && JSON.stringify(found.sheets) !== sheets) {
+      $("#no-history").hidden = state.history.length > 0;
+      if (state.sheets.length && JSON.stringify(state.sheets) !== sheets) {
         const follows = !sheets || Number(place.value) === Number(place.max);
-        sheets = JSON.stringify(found.sheets);
-        place.max = found.sheets.length - 1;
+        sheets = JSON.stringify(state.sheets);
+        place.max = state.sheets.length - 1;
         if (follows) place.value = place.max;
         $("#sheets").hidden = false;
         showSheet();
       }
-      showEvents(found);
-      if (!["running", "queued"].includes(found.status)) return;
+      showEvents(state);
+      if (!["running", "queued"].includes(state.status)) return;
     }
     await new Promise((resolve) => setTimeout(resolve, 2000));
   }
 }
 
-function showEvents(found) {
-  const live = found.history.filter((e) => e.kind === "guard" || e.kind === "rollback").map((e) => ({ step: e.step, kind: e.kind, ...e.values }));
-  const events = live.length ? live : found.events;
+function showEvents(state) {
+  const live = state.history.filter((e) => e.kind === "guard" || e.kind === "rollback").map((e) => ({ step: e.step, kind: e.kind, ...e.values }));
+  const events = live.length ? live : state.events;
   if (!events.length) return;
   const lines = events.map((e) =>
     element(
@@ -70,11 +70,11 @@ function svg(name, attributes, text) {
 
 function draw({ title, series, from }, history) {
   const lines = history.filter((e) => e.kind === from);
-  const found = series.map(([key, name]) => ({
+  const curves = series.map(([key, name]) => ({
     name,
     points: lines.filter((e) => Number.isFinite(e.values[key])).map((e) => [e.images_seen, e.values[key]]),
   }));
-  const all = found.flatMap((s) => s.points);
+  const all = curves.flatMap((s) => s.points);
   if (!all.length) return null;
   const [width, height, left, bottom] = [460, 220, 46, 26];
   const xs = all.map((p) => p[0]);
@@ -83,7 +83,7 @@ function draw({ title, series, from }, history) {
   const x0 = Math.min(...xs) === x1 ? 0 : Math.min(...xs);
   const px = (x) => left + ((x - x0) / (x1 - x0 || 1)) * (width - left - 8);
   const py = (y) => height - bottom - ((y - y0) / (y1 - y0 || 1)) * (height - bottom - 12);
-  const last = found.map((s) => `${s.name} ${s.points.length ? number(s.points.at(-1)[1]) : "–"}`).join(", ");
+  const last = curves.map((s) => `${s.name} ${s.points.length ? number(s.points.at(-1)[1]) : "–"}`).join(", ");
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}; at the end: ${last}` });
   for (let i = 0; i <= 4; i++) {
     const y = y0 + ((y1 - y0) * i) / 4;
@@ -92,11 +92,11 @@ function draw({ title, series, from }, history) {
   }
   picture.append(svg("text", { x: left, y: height - 6 }, `${number(x0)} images seen`));
   picture.append(svg("text", { x: width - 8, y: height - 6, "text-anchor": "end" }, number(x1)));
-  found.forEach((s, i) => {
+  curves.forEach((s, i) => {
     if (s.points.length > 1) picture.append(svg("path", { class: `s${i}`, d: `M${s.points.map(([x, y]) => `${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("L")}` }));
     for (const [x, y] of s.points.length < 40 ? s.points : s.points.slice(-1)) picture.append(svg("circle", { class: `s${i}`, cx: px(x), cy: py(y), r: 3 }));
   });
-  const legend = element("p", { class: "legend" }, ...found.map((s, i) => element("span", { class: `k${i}`, text: s.name })));
+  const legend = element("p", { class: "legend" }, ...curves.map((s, i) => element("span", { class: `k${i}`, text: s.name })));
   return element("figure", { class: "card chart" }, element("h3", { text: title }), picture, legend);
 }
 

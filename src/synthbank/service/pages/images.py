@@ -1,4 +1,4 @@
-"""Make and Bank."""
+"""The pages *Make* and *Bank*, and the page of one image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def index() -> RedirectResponse:
 
 @router.get("/make")
 def make(service: ServiceDep, caller: Viewer, model: Annotated[Name | None, Query()] = None) -> HTMLResponse:
-    """Choose and make images."""
+    """A form for new images, and the images as they are made."""
     with service.bank.catalogue.session(read_only=True) as session:
         models = queries.list_models(status="published", session=session)
     return page(
@@ -76,7 +76,7 @@ def bank(
 def image(
     image_id: Identity, service: ServiceDep, caller: Viewer, part: Annotated[bool, Query()] = False
 ) -> HTMLResponse:
-    """One image with all that is known of it; `part` alone for the dialog of the gallery."""
+    """One image with its whole record; `part` alone for the dialog of the gallery."""
     with service.bank.catalogue.session(read_only=True) as session:
         row = queries.get_image(image_id, session=session)
         job = queries.get_job(row.job_id, session=session)
