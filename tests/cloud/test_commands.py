@@ -103,7 +103,7 @@ def test_nothing_is_created_unasked(cloud, stand_in, monkeypatch):
     for words in (("train", "ihc"), ("generate", "small"), ("deploy", "small"), ("undeploy", "small")):
         code, _, err = cloud(*words)
         assert code == 1
-        assert "Go on?" in err
+        assert "Continue?" in err
         assert ("USD" in err) == (words[0] != "undeploy")
     assert stand_in.requests == []
 
@@ -126,7 +126,7 @@ def test_options_reach_the_container(cloud, tmp_path):
         (("generate", "-n", "3", "small"), "name first"),
         (("train", "ihc", "--max-hours", "1000"), "168"),
         (("deploy", "small", "--accelerator", "NVIDIA_L5"), "NVIDIA_L4"),
-        (("deploy", "small", "--replicas", "0"), "UnwrappedStrategy"),
+        (("deploy", "small", "--replicas", "0"), "Replicas"),
         (("status", "--settings", "none.yaml"), "cloud init"),
         (("build", "--source", "."), "--source"),
         (("init", "--project", "X", "--bucket", "my-bucket"), "project"),

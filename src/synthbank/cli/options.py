@@ -1,0 +1,55 @@
+"""Groups of options: a command takes one dataclass in place of many parameters, and commands share it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, get_type_hints
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """A command for Typer, in which each parameter that is a dataclass is replaced by the fields of that dataclass.
+
+    Typer reads options from the signature of a function. The signature of the result has one option for each field of a
+    group, declared as the field is; a default of the parameter, an instance, gives the defaults of its fields.
+
+    Args:
+        command: its groups are frozen dataclasses whose fields are annotated as Typer's options are.
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type[Any]] = {}
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            groups[parameter.name] = kind
+            parameters += _options(kind, parameter.default)
+        else:
+            # by keyword only: options without a default may then follow others
+            parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        for name, kind in groups.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in dataclasses.fields(kind)})
+        command(**values)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _options(kind: type[Any], default: Any) -> list[inspect.Parameter]:
+    """One parameter for each field of a group."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default if default is inspect.Parameter.empty else getattr(default, field.name),
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(kind)
+    ]

@@ -1,0 +1,51 @@
+"""Groups of options: one dataclass in place of many parameters of a command."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from typer.testing import CliRunner
+
+from synthbank.cli.options import grouped
+
+
+@dataclass(frozen=True)
+class Machine:
+    kind: Annotated[str, typer.Option("--machine", help="Its kind.")] = "small"
+    count: Annotated[int, typer.Option(min=1)] = 1
+
+
+def _run(*words):
+    app = typer.Typer()
+    received = []
+
+    def train(name: str, on: Machine, *, quick: bool = False) -> None:
+        received.append((name, on, quick))
+
+    def deploy(name: str, on: Machine = Machine("large", 2)) -> None:
+        received.append((name, on))
+
+    app.command()(grouped(train))
+    app.command()(grouped(deploy))
+    result = CliRunner().invoke(app, words)
+    return result, received
+
+
+def test_a_group_is_made_of_its_options():
+    result, received = _run("train", "cells", "--machine", "large", "--count", "3", "--quick")
+    assert result.exit_code == 0, result.output
+    assert received == [("cells", Machine("large", 3), True)]
+
+
+def test_a_group_has_the_defaults_of_its_fields_or_those_that_the_command_gives():
+    assert _run("train", "cells")[1] == [("cells", Machine("small", 1), False)]
+    assert _run("deploy", "cells")[1] == [("cells", Machine("large", 2))]
+    assert _run("deploy", "cells", "--count", "1")[1] == [("cells", Machine("large", 1))]
+
+
+def test_options_of_a_group_are_checked_and_listed_as_others_are():
+    assert _run("train", "cells", "--count", "0")[0].exit_code == 2
+    shown = _run("train", "--help")[0].output
+    assert "--machine" in shown
+    assert "Its kind." in shown
+    assert "default: small" in shown
