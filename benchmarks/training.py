@@ -143,7 +143,9 @@ def bare_steps(config: TrainConfig, data: LabelledImages) -> Work:
     average = ema_copy(g)
     betas = (config.beta1, config.beta2)
     adam_g = torch.optim.Adam(g.parameters(), lr=config.lr_g, betas=betas, fused=True)
-    adam_d = torch.optim.Adam([p for p in d.parameters() if p.requires_grad], lr=config.lr_d, betas=betas, fused=True)
+    adam_d = torch.optim.Adam(
+        [p for p in d.parameters() if p.requires_grad], lr=config.adversarial.lr_d, betas=betas, fused=True
+    )
     images, all_labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
     rng = torch.Generator().manual_seed(0)
 
@@ -158,11 +160,11 @@ def bare_steps(config: TrainConfig, data: LabelledImages) -> Work:
         latents = draw_latents(g, labels, rng)
         with autocast():
             drawn = g(latents.z, labels, latents.noise)
-        fake = augment(symmetries(drawn.float(), config.augment_real, rng), config.augment_d, rng)
+        fake = augment(symmetries(drawn.float(), config.augment_real, rng), config.adversarial.augment_d, rng)
         with autocast():
             fake_features = [f.float() for f in d.features(fake)]
         with torch.no_grad(), autocast():
-            real_features = [f.float() for f in d.features(augment(real, config.augment_d, rng))]
+            real_features = [f.float() for f in d.features(augment(real, config.adversarial.augment_d, rng))]
         twice = torch.cat([labels, labels])
         pairs = [torch.cat([a, b.detach()]) for a, b in zip(real_features, fake_features, strict=True)]
         with autocast():
@@ -193,14 +195,14 @@ def plain_steps(architecture: str, data: LabelledImages) -> Work:
     average = ema_copy(g)
     betas = (config.beta1, config.beta2)
     adam_g = torch.optim.Adam(g.parameters(), lr=config.lr_g, betas=betas)
-    adam_d = torch.optim.Adam([p for p in d.parameters() if p.requires_grad], lr=config.lr_d, betas=betas)
+    adam_d = torch.optim.Adam([p for p in d.parameters() if p.requires_grad], lr=config.adversarial.lr_d, betas=betas)
     images, all_labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
     rng = torch.Generator().manual_seed(0)
 
     def fakes(labels: torch.Tensor) -> torch.Tensor:
         latents = draw_latents(g, labels, rng)
         fake = symmetries(g(latents.z, labels, latents.noise), config.augment_real, rng)
-        return augment(fake, config.augment_d, rng)
+        return augment(fake, config.adversarial.augment_d, rng)
 
     def step() -> None:
         chosen = torch.randint(0, len(images), (config.batch_size,), generator=rng)
@@ -209,7 +211,7 @@ def plain_steps(architecture: str, data: LabelledImages) -> Work:
         with torch.no_grad():
             fake = fakes(labels)
         adam_d.zero_grad()
-        real_logit, fake_logit = d(augment(real, config.augment_d, rng), labels), d(fake, labels)
+        real_logit, fake_logit = d(augment(real, config.adversarial.augment_d, rng), labels), d(fake, labels)
         (torch.relu(1 - real_logit).mean() + torch.relu(1 + fake_logit).mean()).backward()
         adam_d.step()
         adam_g.zero_grad()

@@ -121,7 +121,7 @@ def test_a_generator_that_keeps_the_picture_draws_it_enlarged_from_the_first_ste
 
 def test_what_was_distilled_learns_slowly_and_what_is_new_does_not():
     options = {"width": 0.25, "mixing": 8, "picture_size": 32}
-    config = TrainConfig(steps=4, batch_size=4, lr_g=4e-3, lr_floor=0.1, model_options=options)
+    config = TrainConfig(steps=4, batch_size=4, lr_g=4e-3, lr_final_fraction=0.1, model_options=options)
     spec = ModelSpec("projected", 64, 3, ("a", "b"), latent_dim=16, options=options)
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64), dtype=np.uint8)
     data = LabelledImages(images, np.arange(8) % 2, spec.class_names)

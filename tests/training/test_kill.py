@@ -38,7 +38,7 @@ def _train(folder: Path) -> None:
         latent_dim=8,
         steps=STEPS,
         batch_size=4,
-        lr_floor=0.1,
+        lr_final_fraction=0.1,
         snapshot_every=2,
         snapshot_images=2,
         model_options={"width": 0.25, "mixing": 8},

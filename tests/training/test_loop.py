@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from synthbank.config import TrainConfig
+from synthbank.config import TrainConfig, read_train_config
 from synthbank.data import EpochSampler
 from synthbank.errors import IntegrityError, StateError, TrainingError
 from synthbank.models import (
@@ -35,7 +35,7 @@ CONFIG = TrainConfig(
     latent_dim=8,
     steps=12,
     batch_size=4,
-    lr_floor=0.1,
+    lr_final_fraction=0.1,
     snapshot_every=6,
     snapshot_images=6,
     grad_clip=5.0,
@@ -113,9 +113,8 @@ class Run:
 
 
 def _config(name, **changes):
-    if not _adversarial(name):
-        changes = {"augment_d": ()} | changes
-    return dataclasses.replace(CONFIG, architecture=name, model_options=NARROW.get(name, {}), **changes)
+    networks = {"architecture": name, "model_options": NARROW.get(name, {})}
+    return read_train_config(CONFIG.to_json() | networks | changes)
 
 
 def _adversarial(name):
@@ -208,8 +207,8 @@ def test_adaptive_augmentation_and_lazy_penalties_resume_bit_for_bit(fabric, tmp
         penalty_every=3,
         ada_target=0.1,
         ada_kimg=0.05,
+        augment_d=("stain", "geometry"),
     )
-    config = dataclasses.replace(config, augment_d=("stain", "geometry"))
     whole = Run(tmp_path / "whole", fabric, config)
     whole.fit()
     assert Run(tmp_path / "part", fabric, config, stop_at=4).fit().step == 4
@@ -282,14 +281,14 @@ def test_the_learning_rate_falls_over_the_second_half(fabric, tmp_path):
     for progress, share in ((0.0, 1.0), (0.5, 1.0), (0.75, 0.55), (1.0, 0.1)):
         trainer.step(0, progress=progress)
         assert trainer.opt_g.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_g * share)
-        assert trainer.opt_d.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_d * share)
+        assert trainer.opt_d.param_groups[0]["lr"] == pytest.approx(CONFIG.adversarial.lr_d * share)
 
 
 def test_the_discriminator_may_keep_its_learning_rate(fabric, tmp_path):
-    trainer = Run(tmp_path, fabric, dataclasses.replace(CONFIG, lr_floor_d=1.0)).trainer
+    trainer = Run(tmp_path, fabric, _config("projected", lr_final_fraction_discriminator=1.0)).trainer
     trainer.step(0, progress=1.0)
     assert trainer.opt_g.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_g * 0.1)
-    assert trainer.opt_d.param_groups[0]["lr"] == pytest.approx(CONFIG.lr_d)
+    assert trainer.opt_d.param_groups[0]["lr"] == pytest.approx(CONFIG.adversarial.lr_d)
 
 
 def test_a_run_without_validation_images_is_not_watched_for_overfitting(fabric, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage.io import imread
 
-from synthbank.config import TrainConfig
+from synthbank.config import TrainConfig, read_train_config
 from synthbank.data import IngestOptions
 from synthbank.errors import StateError
 from synthbank.models import load_tensors, state_fingerprint
@@ -58,9 +58,16 @@ def _weights(bank, report):
 
 
 def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
-    config = TrainConfig(steps=1000, time_budget_sec=None, grow_share=0.4, lr_floor=0.2, lr_floor_d=0.5)
+    config = read_train_config({"steps": 1000, "grow_share": 0.4, "lr_floor": 0.2, "lr_floor_d": 0.5})
     found = [
-        (s.size, s.config.steps, s.config.lr_floor, s.config.lr_floor_d, s.last) for s in growth_stages(config, 256)
+        (
+            s.size,
+            s.config.steps,
+            s.config.lr_final_fraction,
+            s.config.adversarial.lr_final_fraction_discriminator,
+            s.last,
+        )
+        for s in growth_stages(config, 256)
     ]
     assert found == [
         (64, 160, 1.0, None, False),
@@ -68,7 +75,10 @@ def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
         (256, 1000, 0.2, 0.5, True),
     ]
     kept = dataclasses.replace(config, model_options={"picture_size": 128})
-    assert [(s.size, s.config.lr_floor, s.config.lr_floor_d) for s in growth_stages(kept, 256)] == [
+    assert [
+        (s.size, s.config.lr_final_fraction, s.config.adversarial.lr_final_fraction_discriminator)
+        for s in growth_stages(kept, 256)
+    ] == [
         (64, 1.0, None),
         (128, 0.2, 0.5),
         (256, 0.2, 0.5),

@@ -308,12 +308,15 @@ def test_auto_zooms_into_tissue_but_not_into_single_objects_and_says_why(trained
     ingest(trained, str(tmp_path / "cells"), name="cells", options=IngestOptions(size=32))
     tissue = configure(trained, TrainRequest(DATASET))
     cells = configure(trained, TrainRequest("cells"))
-    assert ("zoom" in tissue.config.augment_d, tissue.config.batch_size) == (True, 16)
-    assert (cells.config.augment_d, cells.config.batch_size) == (("colour", "translation"), 8)
-    assert (tissue.config.ada_target, cells.config.ada_target) == (0.0, 0.6)
-    assert (tissue.config.lr_floor_d, cells.config.lr_floor_d) == (None, 1.0)
+    assert ("zoom" in tissue.config.adversarial.augment_d, tissue.config.batch_size) == (True, 16)
+    assert (cells.config.adversarial.augment_d, cells.config.batch_size) == (("colour", "translation"), 8)
+    assert (tissue.config.adversarial.ada_target, cells.config.adversarial.ada_target) == (0.0, 0.6)
+    assert (
+        tissue.config.adversarial.lr_final_fraction_discriminator,
+        cells.config.adversarial.lr_final_fraction_discriminator,
+    ) == (None, 1.0)
     plain = configure(trained, TrainRequest("cells", overrides={"augment_d": []}))
-    assert (plain.config.augment_d, plain.config.ada_target) == ((), 0.0)
+    assert (plain.config.adversarial.augment_d, plain.config.adversarial.ada_target) == ((), 0.0)
     assert not [r for r in plain.reasons if r.startswith(("kind", "augmentation"))]
     assert [r.split()[1].strip(",:") for r in (*tissue.reasons, *cells.reasons) if r.startswith("kind:")] == [
         "tissue",
@@ -345,7 +348,7 @@ def test_the_generator_learns_faster_from_scratch(trained, preset):
     def rates(**overrides):
         found = configure(trained, TrainRequest(DATASET, preset=preset, overrides=overrides))
         said = any(r.startswith("generator's learning rate: 0.004") for r in found.reasons)
-        return found.config.lr_g, found.config.lr_d, said
+        return found.config.lr_g, found.config.adversarial.lr_d, said
 
     assert rates(init="none") == (4e-3, 5e-4, True)
     assert rates(init="zoo:cytology3-64") == (5e-4, 5e-4, False)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from synthbank.catalogue import DatasetRow, JobRow, ModelRow
-from synthbank.config import TrainConfig, load_preset, presets
+from synthbank.config import load_preset, option_defaults, presets, rename_old_options
 from synthbank.records import JobRequest
 
 _SEPARATE = ("architecture", "preset", "steps", "time_budget_sec", "seed")
@@ -77,14 +76,6 @@ def _train(dataset: DatasetRow, model: ModelRow) -> str:
 
 def _choices(config: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
     """Options that differ from what the preset alone would give."""
-    fields = {f.name: f for f in dataclasses.fields(TrainConfig)}
-    found = {}
-    for name, value in config.items():
-        if name in _SEPARATE or name not in fields:
-            continue
-        default = {} if name == "model_options" else fields[name].default
-        usual = preset.get(name, default)
-        usual = list(usual) if isinstance(usual, tuple) else usual
-        if value != usual:
-            found[name] = value
-    return found
+    usual = option_defaults() | dict(preset)
+    options = {k: list(v) if isinstance(v, tuple) else v for k, v in usual.items() if k not in _SEPARATE}
+    return {k: v for k, v in rename_old_options(config).items() if k in options and v != options[k]}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from synthbank.config import TrainConfig
+from synthbank.errors import OptionError
 from synthbank.fingerprint import stable_seed
 from synthbank.models import ModelSpec, adversarial_architecture, draw_latents, fused_state, load_fused
 from synthbank.records import LabelledImages, UInt8Images
@@ -36,15 +37,20 @@ class AdversarialTrainer(BaseTrainer):
         self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
     ) -> None:
         super().__init__(spec, config, train=train, sampler=sampler, fabric=fabric)
+        if config.adversarial is None:
+            raise OptionError(
+                f"'{config.architecture}' trains a discriminator, and the configuration has no options for one",
+                next_step="start from the preset of this architecture",
+            )
+        self.options = config.adversarial
         architecture = adversarial_architecture(config.architecture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_seed(config.seed, "weights"))
             generator = self._to_layout(architecture.generator(spec))
             discriminator = self._to_layout(architecture.discriminator(spec))
-        self.loss = losses.get(config.loss)
-        self.strength = (
-            AdaptiveStrength(config.ada_target, config.ada_kimg, fabric.device) if config.ada_target else None
-        )
+        self.loss = losses.get(self.options.loss)
+        ada_target, ada_kimg = self.options.ada_target, self.options.ada_kimg
+        self.strength = AdaptiveStrength(ada_target, ada_kimg, fabric.device) if ada_target else None
         discriminator = discriminator.to(fabric.device)
         discriminator.calibrate(self.images[spread(len(self.images), most=_CALIBRATION_IMAGES)], self._scaled)
         # copied first: the main process alone draws from the average, where synchronised layers would wait for the rest
@@ -54,7 +60,7 @@ class AdversarialTrainer(BaseTrainer):
             self.process_group.sync_batchnorm(discriminator),
         )
         self.generator, self.opt_g = fabric.setup(generator, self._adam(generator, config.lr_g))
-        self.discriminator, self.opt_d = fabric.setup(discriminator, self._adam(discriminator, config.lr_d))
+        self.discriminator, self.opt_d = fabric.setup(discriminator, self._adam(discriminator, self.options.lr_d))
         # Fabric knows `forward` alone; a step calls its two halves
         self.discriminator.mark_forward_method("features")
         self.discriminator.mark_forward_method("logits")
@@ -65,9 +71,12 @@ class AdversarialTrainer(BaseTrainer):
 
     @override
     def optimizers(self) -> dict[str, tuple[Any, float, float]]:
-        c = self.config
-        floor_d = c.lr_floor if c.lr_floor_d is None else c.lr_floor_d
-        return {"opt_g": (self.opt_g, c.lr_g, c.lr_floor), "opt_d": (self.opt_d, c.lr_d, floor_d)}
+        generator_fraction, own_fraction = self.config.lr_final_fraction, self.options.lr_final_fraction_discriminator
+        discriminator_fraction = generator_fraction if own_fraction is None else own_fraction
+        return {
+            "opt_g": (self.opt_g, self.config.lr_g, generator_fraction),
+            "opt_d": (self.opt_d, self.options.lr_d, discriminator_fraction),
+        }
 
     @override
     def discriminator_state(self) -> dict[str, Tensor]:
@@ -168,16 +177,16 @@ class AdversarialTrainer(BaseTrainer):
 
     def _augmented(self, images: Tensor, rng: torch.Generator) -> Tensor:
         probability = None if self.strength is None else self.strength.p
-        return augment(images, self.config.augment_d, rng, probability=probability)
+        return augment(images, self.options.augment_d, rng, probability=probability)
 
     def _update_discriminator(
         self, index: int, real: list[Tensor], fake: list[Tensor], labels: Tensor
     ) -> dict[str, Tensor]:
-        config = self.config
+        options = self.options
         # Lazy regularisation: every k-th step, with k times the weight, which keeps the mean gradient
         # (Karras et al. 2020, arXiv 1912.04958, section 3.1).
-        due = index % config.penalty_every == 0
-        r1_gamma, r2_gamma = (gamma * config.penalty_every * due for gamma in (config.r1_gamma, config.r2_gamma))
+        due = index % options.penalty_every == 0
+        r1_gamma, r2_gamma = (gamma * options.penalty_every * due for gamma in (options.r1_gamma, options.r2_gamma))
         real = [f.detach().requires_grad_(r1_gamma > 0) for f in real]
         fake = [f.detach().requires_grad_(r2_gamma > 0) for f in fake]
         logit_real, logit_fake = self._discriminate(real, fake, labels)

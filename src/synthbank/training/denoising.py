@@ -29,7 +29,7 @@ class DenoisingTrainer(BaseTrainer):
     orientation are right as they are.
 
     Raises:
-        OptionError: the configuration sets an option that only adversarial training has.
+        OptionError: the configuration has options of a discriminator.
 
     Source: Karras et al. 2022, arXiv 2206.00364 (EDM), section 5.
     """
@@ -38,14 +38,11 @@ class DenoisingTrainer(BaseTrainer):
         self, spec: ModelSpec, config: TrainConfig, *, train: LabelledImages, sampler: Sampler, fabric: Fabric
     ) -> None:
         super().__init__(spec, config, train=train, sampler=sampler, fabric=fabric)
-        for name in ("augment_d", "r1_gamma", "r2_gamma", "ada_target"):
-            if getattr(config, name):
-                raise OptionError(
-                    f"{name} acts on a discriminator, and '{config.architecture}' has none",
-                    got=getattr(config, name),
-                    allowed="[]" if name == "augment_d" else "0",
-                    next_step=f"start from the preset of this architecture, or --set {name}=…",
-                )
+        if config.adversarial is not None:
+            raise OptionError(
+                f"'{config.architecture}' has no discriminator, and the configuration has options for one",
+                next_step="start from the preset of this architecture",
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_seed(config.seed, "weights"))
             generator = self._to_layout(architectures.get(config.architecture).generator(spec))
@@ -62,7 +59,7 @@ class DenoisingTrainer(BaseTrainer):
 
     @override
     def optimizers(self) -> dict[str, tuple[Any, float, float]]:
-        return {"opt_g": (self.opt_g, self.config.lr_g, self.config.lr_floor)}
+        return {"opt_g": (self.opt_g, self.config.lr_g, self.config.lr_final_fraction)}
 
     @override
     def step(self, index: int, *, progress: float) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthbank.catalogue import DatasetRow, NewOriginal, OriginalRow, queries
-from synthbank.config import TrainConfig
+from synthbank.config import TrainConfig, read_train_config
 from synthbank.data import assign_splits
 from synthbank.errors import OptionError
 from synthbank.fingerprint import set_fingerprint
@@ -137,10 +137,10 @@ def cross_utility_of_job(
     """
     job, model, dataset = origin_of(bank, job_id)
     per_class = max(job.n_requested // max(len(model.class_names), 1), 1)
-    values = {**model.card["training"], "augment_d": tuple(model.card["training"]["augment_d"])}
+    config = read_train_config(model.card["training"])
     if generator_sec is not None:
-        values |= {"steps": None, "time_budget_sec": generator_sec}
-    make = trained_job(bank, TrainConfig(**values), n=per_class, seed=job.seed)
+        config = replace(config, steps=None, time_budget_sec=generator_sec)
+    make = trained_job(bank, config, n=per_class, seed=job.seed)
     return cross_utility(
         bank, dataset.name, make, n_folds=n_folds, plan=plan, budget_sec=budget_sec, seed=plan.seed, on_stage=on_stage
     )

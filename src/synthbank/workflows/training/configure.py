@@ -77,10 +77,13 @@ def configure(bank: Bank, request: TrainRequest) -> Resolved:
         fitted |= choices[-1].values
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
-    if not config.augment_d:  # the user's choice, which leaves nothing to adapt
+    if (
+        config.adversarial is None or not config.adversarial.augment_d
+    ):  # the user's choice, which leaves nothing to adapt
         fitted.pop("ada_target", None)
     config = resolve_train_config(packaged, file=file, overrides=overrides, fitted=fitted)
-    reasons = [c.why for c in choices if all(getattr(config, name) == value for name, value in c.values.items())]
+    resolved = config.options()
+    reasons = [c.why for c in choices if all(resolved[name] == value for name, value in c.values.items())]
     return Resolved(config, tuple(reasons))
 
 
@@ -131,8 +134,11 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
         kind = f"single objects, as place explains {share:.0%} of the variance"
         return [
             average,
-            _Choice("generator's learning rate: falls to a tenth over the second half", {"lr_floor": 0.1}),
-            _Choice("discriminator's learning rate: stays, as it goes on finding differences", {"lr_floor_d": 1.0}),
+            _Choice("generator's learning rate: falls to a tenth over the second half", {"lr_final_fraction": 0.1}),
+            _Choice(
+                "discriminator's learning rate: stays, as it goes on finding differences",
+                {"lr_final_fraction_discriminator": 1.0},
+            ),
             _Choice(f"kind: {kind}: no zoom, which would grow them", {"augment_d": ("colour", "translation")}),
             _Choice(
                 "augmentation: only while the discriminator is too sure of the originals, as it hides fine differences",
@@ -144,7 +150,10 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
     zoom = {"augment_d": ("colour", "zoom", "translation")}
     return [
         average,
-        _Choice("learning rates: fall to a fifth over the second half, so that the end is steady", {"lr_floor": 0.2}),
+        _Choice(
+            "learning rates: fall to a fifth over the second half, so that the end is steady",
+            {"lr_final_fraction": 0.2},
+        ),
         _Choice(f"kind: {kind}: zoom, for what is a few pixels wide", zoom),
         _Choice("batch: 16, as 8 leaves grain on tissue", {"batch_size": 16}),
     ]

@@ -89,7 +89,10 @@ def _shorter(config: TrainConfig, size: int) -> TrainConfig:
         seconds = None if seconds is None else min(seconds, _LEAST_SEC)
     if not inherits_images(config, 2 * size):
         # The next stage learns the image anew, so there is nothing to settle here: full learning rates to the end.
-        config = dataclasses.replace(config, lr_floor=1.0, lr_floor_d=None)
+        adversarial = config.adversarial
+        if adversarial is not None:
+            adversarial = dataclasses.replace(adversarial, lr_final_fraction_discriminator=None)
+        config = dataclasses.replace(config, lr_final_fraction=1.0, adversarial=adversarial)
     return dataclasses.replace(config, steps=steps, time_budget_sec=seconds)
 
 
