@@ -15,7 +15,8 @@ RUN if [ "$DEVICE" = cpu ]; then export PIP_EXTRA_INDEX_URL=https://download.pyt
     /opt/synthbank/bin/pip install --constraint constraints.txt torch
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN /opt/synthbank/bin/pip install --constraint constraints.txt '.[postgres,gcp]'
+COPY zoo ./zoo
+RUN /opt/synthbank/bin/pip install --constraint constraints.txt '.[postgres,gcp]' ./zoo
 
 FROM python:${PYTHON}
 COPY --from=build /opt/synthbank /opt/synthbank

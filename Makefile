@@ -16,12 +16,13 @@ export CHECK_VERSION
 env: $(VENV)/.ready
 
 # torch comes first and pinned, so that no other package pulls another build of it
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml zoo/pyproject.toml constraints.txt
 	@$(PYTHON) -c "$$CHECK_VERSION"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --editable ./zoo
 	@touch $@
 
 demo: env

@@ -30,8 +30,14 @@ def write_json(name: str, result: dict[str, Any]) -> Path:
     """Write `benchmarks/results/NAME.json`, with the machine."""
     path = Path(__file__).parent / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n")
+    path.write_text(compact_json({"machine": machine(), **result}))
     return path
+
+
+def compact_json(values: dict[str, Any]) -> str:
+    """JSON with one line for each key: without indentation, the files are a third smaller."""
+    lines = (f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in values.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _cpuinfo() -> list[str]:

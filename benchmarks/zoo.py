@@ -3,10 +3,11 @@
     python benchmarks/zoo.py ihc-64 [--minutes 20]
     python benchmarks/zoo.py cytology3-64 --data ../shared/data/cytology3 [--minutes 20]
 
-Ingests, trains with `--preset auto`, generates and evaluates through the public commands, and pushes the model into
-`src/synthbank/zoo/NAME`. An interrupted training goes on with the same command, and one that is done goes on with more
---minutes. The card says on which machine it was trained, for how long, on what, and how it scores on the held-out
-originals.
+Ingests, trains with `--preset auto`, generates and evaluates through the public commands, pushes the model, and packs
+it into `zoo/synthbank_zoo/NAME`: the discriminator in half precision, the gate in eight bits. Of the model that comes
+with `synthbank` itself, generator, gate and a card without the discriminator go to `src/synthbank/zoo`. An interrupted
+training resumes with the same command, and one that is done goes on with more --minutes. The card says on which machine
+it was trained, for how long, on what, and how it scores on the held-out originals.
 """
 
 from __future__ import annotations
@@ -15,11 +16,20 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from machine import machine
 from quality import command
 
-ZOO = Path(__file__).parents[1] / "src" / "synthbank" / "zoo"
+from synthbank.fingerprint import bytes_sha256
+from synthbank.generation import load_gate
+from synthbank.models import load_tensors, save_tensors
+from synthbank.workflows.models.record import CARD, DISCRIMINATOR, GENERATOR, SCREEN
+
+ROOT = Path(__file__).parents[1]
+ZOO, CORE = ROOT / "zoo" / "synthbank_zoo", ROOT / "src" / "synthbank" / "zoo"
+IN_CORE = "ihc-64"
+"""The model that `demo --from-zoo` generates from."""
 _SCORES = ("kid-lite1", "fd-lite1", "precision-lite1", "recall-lite1", "coverage-lite1", "copy-rate-lite1")
 
 
@@ -79,7 +89,7 @@ def main() -> None:
     trained = command(bank, "train", "set", "--init", origin.start, *budget, *origin.options, "--model-name", name)
     command(bank, "generate", name, "-n", "256")
     scores = [s for s in command(bank, "evaluate")["scores"] if s["class_name"] is None]
-    folder = ZOO / options.name
+    folder = options.work / "pushed" / name
     command(bank, "models", "push", name, str(folder))
     card = json.loads((folder / "model.json").read_text())
     card |= {
@@ -98,8 +108,31 @@ def main() -> None:
             if s["metric"].startswith(_SCORES)
         },
     }
-    (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
+    pack(folder, card)
     print(json.dumps(card["scores"], indent=2))
+
+
+def pack(folder: Path, card: dict[str, Any]) -> None:
+    """Write a pushed model as the packages hold it."""
+    discriminator = load_tensors((folder / DISCRIMINATOR).read_bytes())
+    half = {k: t.half() if t.is_floating_point() else t for k, t in discriminator.items()}
+    files = {
+        GENERATOR: (folder / GENERATOR).read_bytes(),
+        SCREEN: load_gate((folder / SCREEN).read_bytes()).to_bytes(eight_bits=True),
+    }
+    whole = {**files, DISCRIMINATOR: save_tensors(half)}
+    card |= {"screen_sha256": bytes_sha256(files[SCREEN]), "discriminator_sha256": bytes_sha256(whole[DISCRIMINATOR])}
+    if card["name"] == IN_CORE:
+        _write(CORE / IN_CORE, files, {k: v for k, v in card.items() if k != "discriminator_sha256"})
+        whole = {DISCRIMINATOR: whole[DISCRIMINATOR]}
+    _write(ZOO / card["name"], whole, card)
+
+
+def _write(folder: Path, files: dict[str, bytes], card: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
 
 
 if __name__ == "__main__":

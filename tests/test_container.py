@@ -68,11 +68,13 @@ def installed(tmp_path_factory):
             (context / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, context / name)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(base), str(context)]
-    subprocess.run(wheel, check=True, timeout=200)
-    (file,) = base.glob("*.whl")
+    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(base)]
+    subprocess.run([*wheel, str(context), str(context / "zoo")], check=True, timeout=200)
+    files = sorted(str(path) for path in base.glob("*.whl"))
+    assert [Path(file).name.split("-")[0] for file in files] == ["synthbank", "synthbank_zoo"]
+    assert Path(files[0]).stat().st_size < 10e6  # one model of 64 pixels, and no discriminator
     folder = base / "site"
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(folder), str(file)], check=True, timeout=200)
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(folder), *files], check=True, timeout=200)
     return folder
 
 
@@ -80,13 +82,16 @@ def test_the_wheel_holds_what_a_run_needs(installed):
     files = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()}
     for pattern in (
         "synthbank/configs/projected-quick.yaml",
-        "synthbank/zoo/ihc-64/*.safetensors",
+        "synthbank/zoo/ihc-64/generator.safetensors",
+        "synthbank_zoo/ihc-64/discriminator.safetensors",
+        "synthbank_zoo/cytology3-128/screen.safetensors",
         "synthbank/service/static/studio.css",
         "synthbank/service/templates/make.html.j2",
         "synthbank/reports/templates/report.html.j2",
         "synthbank/catalogue/migrations/versions/*.py",
     ):
         assert any(fnmatch(name, pattern) for name in files), pattern
+    assert not any(fnmatch(name, "synthbank/*discriminator*.safetensors") for name in files)
 
 
 @pytest.mark.slow

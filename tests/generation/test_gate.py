@@ -4,6 +4,7 @@ import pytest
 from synthbank.errors import IntegrityError, OptionError, UnknownNameError
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
 from synthbank.generation import COPIES, build_gate, load_gate, simulate_copies
+from synthbank.generation.eight_bits import from_eight_bits, to_eight_bits
 from synthbank.generation.matching import VIEWS, Matcher, descriptors
 from synthbank.models import load_tensors, read_header, save_tensors
 
@@ -155,6 +156,28 @@ def test_the_saved_gate_gives_the_same_verdicts(gate, originals, build_pictures)
     before, after = gate.screen(batch), again.screen(batch)
     assert after.reasons == before.reasons
     np.testing.assert_array_equal(after.distance, before.distance)
+
+
+def test_a_gate_in_eight_bits_is_half_as_large_and_says_the_same(gate, originals):
+    data = gate.to_bytes(eight_bits=True)
+    again = load_gate(data, sha256=bytes_sha256(data))
+    assert len(data) < 0.52 * len(gate.to_bytes())
+    assert (again.hashes, again.thresholds, again.size) == (gate.hashes, gate.thresholds, gate.size)
+    assert again.to_bytes(eight_bits=True) == data
+    error = np.linalg.norm((again.views.astype(float) - gate.views).reshape(-1, 32 * 32), axis=1)
+    assert 0 < error.max() < 0.02  # of a descriptor's length, which is 1
+    rng = np.random.default_rng(5)
+    images = np.concatenate([simulate_copies(originals.images, kind, rng) for kind in COPIES])
+    full, eight = gate.screen(images), again.screen(images)
+    np.testing.assert_allclose(eight.distance, full.distance, atol=0.02)
+    clear = np.abs(full.distance - gate.thresholds.copy_distance) > 0.002
+    np.testing.assert_array_equal(eight.accepted[clear], full.accepted[clear])
+    assert clear.mean() > 0.9
+
+
+def test_a_featureless_view_stays_so_in_eight_bits():
+    levels, peaks = to_eight_bits(np.zeros((1, 1, 32, 32), np.float16))
+    assert not from_eight_bits(levels, peaks).any()
 
 
 def test_a_gate_of_other_bytes_or_of_an_older_form_is_refused(gate):

@@ -1,14 +1,18 @@
 """Models that travel: pushed, pulled, started from; and those that come with the package."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
+import torch
 from sqlalchemy import delete
 
 from synthbank.catalogue import queries
 from synthbank.catalogue.tables import ModelOriginal
 from synthbank.data import IngestOptions
-from synthbank.errors import IntegrityError, OptionError, SourceError, StateError, UnknownNameError
+from synthbank.errors import IntegrityError, OptionError, SetupError, SourceError, StateError, UnknownNameError
+from synthbank.models import load_tensors
 from synthbank.records import Split
 from synthbank.settings import Settings
 from synthbank.storage import layout
@@ -16,11 +20,15 @@ from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.evaluation.evaluate import evaluate
 from synthbank.workflows.generation.generate import GenerateRequest, generate
-from synthbank.workflows.models.transfer import import_model, initial_weights, push, read_package, zoo_names
+from synthbank.workflows.models.transfer import import_model, initial_weights, push, read_package
+from synthbank.workflows.models.zoo import missing_zoo_names, zoo_folders, zoo_names
+from synthbank.workflows.training.configure import configure
 from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
 
 from .conftest import DATASET, MODEL, small_config
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -188,3 +196,51 @@ def test_every_packaged_model_is_whole_small_and_has_a_card(name, trained):
     row = import_model(trained, f"zoo:{name}")
     report = generate(trained, GenerateRequest(row.id, 2, screen=False))
     assert set(report.accepted.values()) == {2}
+
+
+@pytest.fixture
+def without_the_zoo_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "synthbank_zoo", None)
+
+
+def test_the_package_of_models_holds_what_the_other_lacks():
+    names = {path.parent.name for path in (ROOT / "zoo" / "synthbank_zoo").glob("*/model.json")}
+    assert zoo_names() == sorted(names)
+    assert missing_zoo_names() == []
+
+
+@pytest.mark.usefixtures("without_the_zoo_package")
+def test_a_name_of_the_package_that_is_not_installed_says_how_to_install_it(trained):
+    assert zoo_names() == ["ihc-64"]
+    assert missing_zoo_names() == ["cytology3-128", "cytology3-64", "histology128"]
+    with pytest.raises(SetupError, match=r"pip install synthbank-zoo, or in a checkout: pip install \./zoo"):
+        import_model(trained, "zoo:cytology3-64")
+    with pytest.raises(UnknownNameError, match="cytology3-64"):
+        zoo_folders("cytology3-46")
+    row = import_model(trained, "zoo:ihc-64")
+    assert set(generate(trained, GenerateRequest(row.id, 2)).accepted.values()) == {2}
+
+
+@pytest.mark.usefixtures("without_the_zoo_package")
+def test_auto_starts_from_scratch_where_the_package_of_models_is_not_installed(trained):
+    found = configure(trained, TrainRequest(DATASET))
+    assert found.config.init == "none"
+    (reason,) = [r for r in found.reasons if r.startswith("start")]
+    assert "the package synthbank-zoo is not installed" in reason
+
+
+def test_training_starts_from_the_generator_alone_where_its_discriminator_is_not_installed(monkeypatch, trained):
+    both = initial_weights(trained, "zoo:ihc-64")
+    monkeypatch.setitem(sys.modules, "synthbank_zoo", None)
+    alone = initial_weights(trained, "zoo:ihc-64")
+    assert set(both.networks) == {"generator", "discriminator"}
+    assert set(alone.networks) == {"generator"}
+    assert all(torch.equal(both.networks["generator"][k], v) for k, v in alone.networks["generator"].items())
+    assert both.originals == alone.originals
+    stored = load_tensors(read_bytes("discriminator.safetensors"))
+    assert {t.dtype for t in stored.values() if t.is_floating_point()} == {torch.float16}
+    assert {t.dtype for t in both.networks["discriminator"].values() if t.is_floating_point()} == {torch.float32}
+
+
+def read_bytes(name):
+    return (ROOT / "zoo" / "synthbank_zoo" / "ihc-64" / name).read_bytes()

@@ -15,6 +15,7 @@ from synthbank.cli.output import (
     say,
     say_json,
     say_table,
+    talk,
 )
 
 
@@ -29,11 +30,11 @@ def register(app: typer.Typer) -> None:
 
 
 def models_ls(
-    zoo: Annotated[bool, typer.Option("--zoo", help="The models that come with the package.")] = False,
+    zoo: Annotated[bool, typer.Option("--zoo", help="The models that come with SynthBank.")] = False,
     bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List published models, or with --zoo those that come with the package."""
+    """List published models, or with --zoo those that come with SynthBank."""
     from synthbank.catalogue import queries
 
     if zoo:
@@ -49,9 +50,11 @@ def models_ls(
 
 
 def _show_zoo(json: bool) -> None:
-    from synthbank.workflows.models.transfer import zoo_cards
+    from synthbank.workflows.models.zoo import HOW_TO_INSTALL, ZOO_PACKAGE, missing_zoo_names, zoo_cards
 
-    cards = zoo_cards()
+    cards, missing = zoo_cards(), missing_zoo_names()
+    if missing:
+        talk(f"The package {ZOO_PACKAGE} is not installed; it adds {', '.join(missing)}: {HOW_TO_INSTALL}")
     if json:
         say_json(cards)
         return
@@ -59,7 +62,7 @@ def _show_zoo(json: bool) -> None:
         (f"zoo:{name}", c["spec"]["architecture"], c["spec"]["size"], ", ".join(c["spec"]["class_names"]), c["licence"])
         for name, c in cards.items()
     ]
-    say_table("models that come with the package", ("name", "architecture", "size", "classes", "licence"), rows)
+    say_table("models that come with SynthBank", ("name", "architecture", "size", "classes", "licence"), rows)
 
 
 def models_show(
@@ -69,7 +72,8 @@ def models_show(
 ) -> None:
     """Show the card of a model."""
     from synthbank.catalogue import queries
-    from synthbank.workflows.models.transfer import ZOO, read_package
+    from synthbank.workflows.models.transfer import read_package
+    from synthbank.workflows.models.zoo import ZOO
 
     if name.startswith(ZOO):
         card = read_package(name).card

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from synthbank.errors import IntegrityError, OptionError
 from synthbank.fingerprint import pixel_sha256
+from synthbank.generation.eight_bits import from_eight_bits, to_eight_bits
 from synthbank.generation.matching import VIEWS, Matcher, descriptors
 from synthbank.generation.simulated_copies import simulate_copies
 from synthbank.models import load_tensors, read_header, save_tensors
@@ -23,6 +24,8 @@ from synthbank.records import LabelledImages, UInt8Images, Verdicts
 
 FORM = "outlines-1"
 """What a screen file holds and how it is read; another form is refused."""
+EIGHT_BIT_FORM = "outlines-1 in 8 bits"
+"""The same, with descriptors as of `to_eight_bits`."""
 _PLANTED = ("crop 90-95%", "shift to 10%", "turn, crop, colour and JPEG")
 _MOST_PLANTED = 128
 _CAUGHT, _CAUGHT_AT_LEAST = 0.98, 0.9
@@ -75,10 +78,14 @@ class Gate:
         accepted = np.array([r is None for r in reasons], np.bool_)
         return Verdicts(accepted, tuple(reasons), nearest, distance.astype(np.float32))
 
-    def to_bytes(self) -> bytes:
-        """A safetensors file that `load_gate` reads."""
-        header = {"hashes": list(self.hashes), "size": self.size, "form": FORM, **asdict(self.thresholds)}
-        return save_tensors({"outlines": torch.from_numpy(self.views)}, header=header)
+    def to_bytes(self, *, eight_bits: bool = False) -> bytes:
+        """A safetensors file that `load_gate` reads; in eight bits it is half as large, and distances are rounded."""
+        form = EIGHT_BIT_FORM if eight_bits else FORM
+        header = {"hashes": list(self.hashes), "size": self.size, "form": form, **asdict(self.thresholds)}
+        if not eight_bits:
+            return save_tensors({"outlines": torch.from_numpy(self.views)}, header=header)
+        levels, peaks = (torch.from_numpy(part) for part in to_eight_bits(self.views))
+        return save_tensors({"outlines": levels, "peaks": peaks}, header=header)
 
     def _reason(self, image: NDArray[np.uint8], distance: float) -> str | None:
         if image.std() < self.thresholds.blank_deviation:
@@ -108,7 +115,9 @@ def load_gate(data: bytes, *, sha256: str | None = None) -> Gate:
         IntegrityError: other bytes than recorded, a damaged file, or one of another form.
     """
     tensors, header = load_tensors(data, sha256=sha256), read_header(data)
-    if header.get("form") != FORM or tensors.get("outlines", torch.empty(0)).shape[1:2] != (len(VIEWS),):
+    if header.get("form") not in (FORM, EIGHT_BIT_FORM) or tensors.get("outlines", torch.empty(0)).shape[1:2] != (
+        len(VIEWS),
+    ):
         raise IntegrityError(
             "The model's gate is of another form",
             got=header.get("form") or f"features of {header.get('network', 'an unknown network')}",
@@ -116,7 +125,10 @@ def load_gate(data: bytes, *, sha256: str | None = None) -> Gate:
             next_step="repeat its 'synthbank train' command with another --model-name: the run is not trained again",
         )
     thresholds = GateThresholds(header["copy_distance"], header["blank_deviation"])
-    return Gate(tensors["outlines"].numpy(), header["hashes"], thresholds, size=header["size"])
+    views = tensors["outlines"].numpy()
+    if header["form"] == EIGHT_BIT_FORM:
+        views = from_eight_bits(views, tensors["peaks"].numpy())
+    return Gate(views, header["hashes"], thresholds, size=header["size"])
 
 
 def _copy_distance(images: UInt8Images, matcher: Matcher) -> float:

@@ -1,4 +1,4 @@
-"""Models that travel: the packaged zoo, folders and buckets of published models, and start weights for training.
+"""Models that travel between banks as folders, buckets and packages; and initial weights for training.
 
 A travelling model is one folder: `generator.safetensors`, `screen.safetensors`, `model.json`, and, where training can
 start from it, `discriminator.safetensors`. Every hash stands in `model.json`.
@@ -7,23 +7,21 @@ start from it, `discriminator.safetensors`. Every hash stands in `model.json`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from synthbank.catalogue import ModelRow, queries
-from synthbank.errors import IntegrityError, NotFoundError, SourceError, UnknownNameError
+from synthbank.errors import IntegrityError, NotFoundError, SourceError
 from synthbank.generation import Gate, load_gate
 from synthbank.models import ModelSpec, load_tensors
 from synthbank.storage import ObjectStore, layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.models.record import CARD, DISCRIMINATOR, GENERATOR, SCREEN, record_model
+from synthbank.workflows.models.zoo import ZOO, zoo_folders
 
-ZOO = "zoo:"
 ORIGINALS = "originals"
 """Key of a travelling card: pixel hashes of originals that shaped the model and that its gate does not know."""
 
@@ -79,16 +77,6 @@ class InitialWeights:
         }
 
 
-def zoo_names() -> list[str]:
-    """Names of the packaged models, sorted."""
-    return sorted(p.name for p in _zoo().iterdir() if (p / CARD).is_file())
-
-
-def zoo_cards() -> dict[str, dict[str, Any]]:
-    """The card of every packaged model."""
-    return {name: json.loads((_zoo() / name / CARD).read_text()) for name in zoo_names()}
-
-
 def read_package(source: str) -> Package:
     """Read a travelling model and check every hash.
 
@@ -97,14 +85,15 @@ def read_package(source: str) -> Package:
 
     Raises:
         UnknownNameError: no such model in the zoo.
+        SetupError: the model comes with a package that is not installed.
         SourceError: the folder holds no whole model.
         IntegrityError: the card is not one of SynthBank, or a file is damaged or was exchanged.
     """
-    store = ObjectStore(_folder(source))
+    stores = _stores(source)
     try:
-        card = _card(store.get(CARD), source)
+        card = _card(_get(stores, CARD), source)
         recorded = _recorded(card)
-        files = {name: store.get(name) for name in recorded}
+        files = {name: _get(stores, name) for name in recorded}
     except (NotFoundError, KeyError) as error:
         raise SourceError(
             "This folder holds no whole model",
@@ -130,6 +119,7 @@ def import_model(bank: Bank, source: str, *, name: str | None = None) -> ModelRo
 
     Raises:
         UnknownNameError: no such model in the zoo.
+        SetupError: the model comes with a package that is not installed.
         SourceError: the folder holds no whole model.
         IntegrityError: the card is not one of SynthBank, or a file is damaged or was exchanged.
         StateError: the name belongs to other weights here, or one of the model's originals was withdrawn.
@@ -189,22 +179,27 @@ def initial_weights(bank: Bank, init: str) -> InitialWeights | None:
     if not of_bank:
         originals = list(package.originals)
     networks = {
-        n.split(".")[0]: load_tensors(package.files[n]) for n in (GENERATOR, DISCRIMINATOR) if n in package.files
+        name.split(".")[0]: _in_full(load_tensors(package.files[name]))
+        for name in (GENERATOR, DISCRIMINATOR)
+        if name in package.files
     }
     return InitialWeights(init, package.card, networks, tuple(originals))
 
 
-def _folder(source: str) -> str:
-    if not source.startswith(ZOO):
-        return source
-    name = source.removeprefix(ZOO)
-    if name not in zoo_names():
-        raise UnknownNameError("zoo model", name, zoo_names(), next_step="synthbank models ls --zoo")
-    return str(_zoo() / name)
+def _in_full(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in float32, also those that are stored in half precision."""
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
-def _zoo() -> Path:
-    return Path(str(resources.files("synthbank"))) / "zoo"
+def _stores(source: str) -> list[ObjectStore]:
+    """The places of a model's files, the most complete first."""
+    folders = zoo_folders(source.removeprefix(ZOO)) if source.startswith(ZOO) else [source]
+    return [ObjectStore(str(folder)) for folder in folders]
+
+
+def _get(stores: Sequence[ObjectStore], name: str) -> bytes:
+    """A file from the first place that has it; `NotFoundError`: none has."""
+    return next((store for store in stores if store.exists(name)), stores[-1]).get(name)
 
 
 def _card(data: bytes, source: str) -> dict[str, Any]:

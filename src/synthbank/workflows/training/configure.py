@@ -13,6 +13,7 @@ from synthbank.records import Split, UInt8Images
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.models.transfer import InitialWeights, initial_weights, read_package
+from synthbank.workflows.models.zoo import HOW_TO_INSTALL, ZOO, ZOO_PACKAGE, missing_zoo_names
 from synthbank.workflows.training.growth import smallest_size
 from synthbank.workflows.training.requests import TrainRequest
 
@@ -181,6 +182,9 @@ def _start(originals: UInt8Images) -> list[_Choice]:
     """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
     size = originals.shape[-1]
     weights = START if size < _LARGE else _LARGE_START
+    if weights.removeprefix(ZOO) in missing_zoo_names():
+        why = f"start: from scratch, as the package {ZOO_PACKAGE} is not installed ({HOW_TO_INSTALL})"
+        return [_Choice(why, {"init": "none"}), *_growth(size)]
     package = read_package(weights)
     some = originals[:: max(len(originals) // _LOOKED_AT, 1)]
     reasons = package.gate.screen(some).reasons
