@@ -51,7 +51,7 @@ def main() -> None:
     for case in CASES:
         print("scoring", case, flush=True)
         table[case] = {s.metric.rsplit("-", 2)[0]: s for s in score(train, test, made[case], *features)}
-    names = sorted(table["fresh"], key=lambda name: metrics.facts(name)["order"])
+    names = sorted(table["fresh"], key=lambda name: metrics.spec(name).order)
     show(table, names)
     wrong = [line for name in names for line in complaints(name, table)]
     print("\n".join(["", "not as it should be:", *wrong] if wrong else ["", "every metric moves as it should"]))
@@ -117,10 +117,10 @@ def score(
 
 def expected(name: str) -> dict[str, str]:
     """How a metric should stand to its value on fresh images: "worse", "better" or "no worse"; by what it declares."""
-    facts = metrics.facts(name)
-    if facts["looks_at"] == "fake":
+    spec = metrics.spec(name)
+    if spec.looks_at == "fake":
         return {"collapsed": "worse", "identical": "alike", "copies": "alike"}
-    if facts["against"] == "train":
+    if spec.against == "train":
         return {"copies": "worse"}
     return {"identical": "no worse", "noise": "worse", "blurred": "worse", "class missing": "worse", "copies": "alike"}
 
@@ -149,7 +149,7 @@ def show(table: dict[str, dict[str, Score]], names: list[str]) -> None:
     print("| metric | " + " | ".join(CASES) + " |")
     print("|---" * (len(CASES) + 1) + "|")
     for name in names:
-        arrow = "↑" if metrics.facts(name)["higher_is_better"] else "↓"
+        arrow = "↑" if metrics.spec(name).higher_is_better else "↓"
         values = [table[case][name].value for case in CASES]
         print(f"| `{name}` {arrow} | " + " | ".join("–" if v is None else f"{v:.3g}" for v in values) + " |")
 

@@ -315,18 +315,17 @@ def test_a_larger_picture_works_as_well(name):
 def test_every_architecture_says_where_it_comes_from():
     assert len(architectures.names()) >= 2
     for name in architectures:
-        facts = architectures.facts(name)
-        assert "arXiv" in facts["citation"]
-        assert isinstance(facts["labels"], bool)
-        assert facts.get("trainer", "adversarial") in trainers
-        adversarial = facts.get("trainer", "adversarial") == "adversarial"
-        assert isinstance(architectures.get(name), AdversarialArchitecture) == adversarial
+        spec = architectures.spec(name)
+        assert "arXiv" in spec.citation
+        assert spec.labels
+        assert spec.trainer in trainers
+        assert isinstance(architectures.get(name), AdversarialArchitecture) == (spec.trainer == "adversarial")
 
 
 @pytest.mark.parametrize("built", ONE_EACH, indirect=True)
 def test_truncation_acts_or_is_refused(built):
     sampler = Sampler(built.generator)
-    if architectures.facts(built.spec.architecture).get("truncation", True):
+    if architectures.spec(built.spec.architecture).truncation:
         whole, mean = (sampler.draw_seeds([1, 2], class_index=0, truncation=t) for t in (1.0, 0.0))
         assert not (whole == mean).all()
     else:

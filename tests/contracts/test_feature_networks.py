@@ -29,7 +29,7 @@ def images():
 
 def test_the_two_lite_networks_are_there():
     assert {"lite0", "lite1"} <= set(NAMES)
-    assert "arXiv" in feature_networks.facts("lite0")["citation"]
+    assert "arXiv" in feature_networks.spec("lite0").citation
 
 
 @pytest.mark.parametrize("name", NAMES)

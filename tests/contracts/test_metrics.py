@@ -10,30 +10,14 @@ import synthbank.metrics as room
 from synthbank.errors import OptionError
 from synthbank.metrics import evaluate_features, evaluate_pixels, metrics
 from synthbank.metrics._gram import gram_matrices, three_way_gram
-from synthbank.metrics._registry import metrics_that_consume
+from synthbank.metrics._registry import ordered
 from synthbank.records import LabelledImages
 
-FACTS = {
-    "order",
-    "higher_is_better",
-    "minimum_real",
-    "minimum_fake",
-    "bounds",
-    "symmetric",
-    "consumes",
-    "looks_at",
-    "against",
-    "proportion_of",
-    "biased",
-    "resampled",
-    "citation",
-    "note",
-}
 PUBLIC = {name: getattr(room, name) for name in room.__all__ if inspect.isfunction(getattr(room, name))}
 TWO_SAMPLE = sorted(name for name, f in PUBLIC.items() if {"real", "fake"} <= set(inspect.signature(f).parameters))
-every_metric = pytest.mark.parametrize("name", metrics_that_consume("gram"))
-every_three_way_metric = pytest.mark.parametrize("name", metrics_that_consume("three_way_gram"))
-every_pixel_metric = pytest.mark.parametrize("name", metrics_that_consume("pixels"))
+every_metric = pytest.mark.parametrize("name", ordered("two-sample"))
+every_three_way_metric = pytest.mark.parametrize("name", ordered("three-sample"))
+every_pixel_metric = pytest.mark.parametrize("name", ordered("pixels"))
 every_kind = pytest.mark.parametrize("name", list(metrics))
 every_function = pytest.mark.parametrize("name", TWO_SAMPLE)
 
@@ -118,22 +102,21 @@ def test_the_public_names_are_sorted_and_there():
 
 @every_kind
 def test_facts_are_complete_and_fit_each_other(name):
-    facts = metrics.facts(name)
-    assert set(facts) == FACTS
-    assert facts["consumes"] in ("gram", "three_way_gram", "pixels")
-    assert facts["looks_at"] in ("both", "fake")
-    assert facts["against"] in ("test", "train")
-    assert facts["proportion_of"] in (None, "real", "fake")
-    assert min(facts["minimum_real"], facts["minimum_fake"]) >= 1
-    assert facts["citation"]
-    if facts["proportion_of"] is not None:
-        assert facts["bounds"] == (0.0, 1.0)
-    if facts["symmetric"]:
-        assert facts["minimum_real"] == facts["minimum_fake"]
+    spec = metrics.spec(name)
+    assert spec.title[0].isupper()
+    assert spec.meaning
+    assert spec.citation
+    assert (metrics.get(name) is None) == (spec.kind == "declared")
+    if spec.kind == "three-sample":
+        assert spec.against == "train"
+    if spec.proportion_of is not None:
+        assert spec.bounds == (0.0, 1.0)
+    if spec.symmetric:
+        assert spec.minimum_real == spec.minimum_fake
 
 
 def test_no_two_metrics_share_a_place_and_kid_is_first():
-    orders = {name: metrics.facts(name)["order"] for name in metrics}
+    orders = {name: metrics.spec(name).order for name in metrics}
     assert len(set(orders.values())) == len(orders)
     assert min(orders, key=orders.__getitem__) == "kid"
 
@@ -141,14 +124,14 @@ def test_no_two_metrics_share_a_place_and_kid_is_first():
 @every_metric
 @pytest.mark.parametrize("seed", range(3))
 def test_a_set_against_itself_has_the_best_value_or_the_worst_for_copy_metrics(name, seed):
-    facts = metrics.facts(name)
+    spec = metrics.spec(name)
     real, _ = gaussians(40, 1, seed)
-    if facts["looks_at"] == "fake":
+    if spec.looks_at == "fake":
         varied, collapsed = value_of(name, real, real[::-1]), value_of(name, real, np.repeat(real[:2], 20, axis=0))
-        assert varied > collapsed if facts["higher_is_better"] else varied < collapsed
+        assert varied > collapsed if spec.higher_is_better else varied < collapsed
         return
-    ideal_is_upper = facts["higher_is_better"] == (facts["against"] == "test")
-    ideal = facts["bounds"][ideal_is_upper]
+    ideal_is_upper = spec.higher_is_better == (spec.against == "test")
+    ideal = spec.bounds[ideal_is_upper]
     if ideal is not None:
         assert value_of(name, real, real[::-1]) == pytest.approx(ideal, abs=1e-9)
     else:  # no end of the scale: better than a set that is elsewhere and less varied
@@ -158,17 +141,17 @@ def test_a_set_against_itself_has_the_best_value_or_the_worst_for_copy_metrics(n
 
 @every_metric
 def test_the_same_distribution_scores_better_than_another(name):
-    facts = metrics.facts(name)
+    spec = metrics.spec(name)
     gaps = []
     for seed in range(10):
         real, fake = gaussians(60, 60, seed)
-        other = 0.3 * fake + (4.0 if facts["against"] == "test" else 0.0)
-        if facts["looks_at"] == "fake":
+        other = 0.3 * fake + (4.0 if spec.against == "test" else 0.0)
+        if spec.looks_at == "fake":
             other = np.repeat(fake[:20], 3, axis=0)
-        elif facts["against"] == "train":
+        elif spec.against == "train":
             other = real[:60] + 1e-6 * fake
         gaps.append(value_of(name, real, fake) - value_of(name, real, other))
-    assert (np.array(gaps) > 0).all() if facts["higher_is_better"] else (np.array(gaps) < 0).all()
+    assert (np.array(gaps) > 0).all() if spec.higher_is_better else (np.array(gaps) < 0).all()
 
 
 @every_metric
@@ -185,7 +168,7 @@ def test_it_is_symmetric_exactly_where_it_says_so(name):
     pairs = [gaussians(12, 20, seed) for seed in range(5)]
     pairs = [(real, 1.5 * fake + 0.5) for real, fake in pairs]
     forth, back = ([value_of(name, *p) for p in pairs], [value_of(name, *p[::-1]) for p in pairs])
-    assert np.allclose(forth, back, rtol=1e-9) == metrics.facts(name)["symmetric"]
+    assert np.allclose(forth, back, rtol=1e-9) == metrics.spec(name).symmetric
 
 
 @every_metric
@@ -205,7 +188,7 @@ def test_values_are_finite_and_within_bounds(name, case):
         "collapsed": (real, np.repeat(real[:1], 22, axis=0)),
     }[case]
     value = value_of(name, real, fake)
-    smallest, largest = metrics.facts(name)["bounds"]
+    smallest, largest = metrics.spec(name).bounds
     assert isinstance(value, float)
     if math.isnan(value):  # says that it does not hold: only allowed where images are fewer than feature values
         assert real.shape[1] >= len(real)
@@ -217,11 +200,11 @@ def test_values_are_finite_and_within_bounds(name, case):
 
 @every_metric
 def test_the_minimum_is_enough_for_a_value_an_interval_and_a_floor(name):
-    facts = metrics.facts(name)
-    n, m = facts["minimum_real"], facts["minimum_fake"]
+    spec = metrics.spec(name)
+    n, m = spec.minimum_real, spec.minimum_fake
     real, fake = gaussians(max(n, 4), max(m, 4), seed=4)
     others, _ = gaussians(max(n, m, 8), 1, seed=5)
-    sets = (real[:n], fake[:m], others) if facts["against"] == "test" else (others, fake[:m], real[:n])
+    sets = (real[:n], fake[:m], others) if spec.against == "test" else (others, fake[:m], real[:n])
     score = score_of(name, *sets)
     assert (score.n_real, score.n_fake) == (n, m)
     for number in (score.value, score.low, score.high, score.floor, score.floor_low, score.floor_high):
@@ -231,15 +214,15 @@ def test_the_minimum_is_enough_for_a_value_an_interval_and_a_floor(name):
 @every_metric
 @pytest.mark.parametrize("short", ["real", "fake"])
 def test_below_the_minimum_there_is_no_value_but_a_reason(name, short):
-    facts = metrics.facts(name)
-    n, m = facts["minimum_real"] - (short == "real"), facts["minimum_fake"] - (short == "fake")
+    spec = metrics.spec(name)
+    n, m = spec.minimum_real - (short == "real"), spec.minimum_fake - (short == "fake")
     real, fake = gaussians(n, m, seed=6)
     others, _ = gaussians(20, 1, seed=7)
-    sets = (real, fake, others) if facts["against"] == "test" else (others, fake, real)
+    sets = (real, fake, others) if spec.against == "test" else (others, fake, real)
     score = score_of(name, *sets)
     assert score.value is None
     assert score.low is None
-    assert score.note.startswith(f"not computed: {n} {facts['against']} originals and {m} synthetic images")
+    assert score.note.startswith(f"not computed: {n} {spec.against} originals and {m} synthetic images")
 
 
 @every_metric
@@ -253,7 +236,7 @@ def test_same_seed_same_score(name):
 
 @every_metric
 def test_the_expected_value_depends_on_the_number_of_images_exactly_where_it_says_so(name):
-    facts = metrics.facts(name)
+    spec = metrics.spec(name)
 
     def draws(n, m, spread, d):
         pairs = [gaussians(n, m, seed=[n, m, i], d=d) for i in range(400)]
@@ -261,19 +244,19 @@ def test_the_expected_value_depends_on_the_number_of_images_exactly_where_it_say
 
     depends = []
     for spread, d in ((1.0, 1), (1.5, 4)):
-        if facts["against"] == "train":
+        if spec.against == "train":
             few, many = draws(16, 8, spread, d), draws(16, 64, spread, d)
         else:
             few, many = draws(8, 8, spread, d), draws(64, 64, spread, d)
         error = np.hypot(few.std(), many.std()) / np.sqrt(400)
         depends.append(abs(few.mean() - many.mean()) > 4 * error)
-    assert any(depends) == facts["biased"]
+    assert any(depends) == spec.biased
 
 
 @every_metric
 @pytest.mark.parametrize(("n", "m", "d"), [(10, 10, 3), (45, 20, 6), (30, 60, 90)])
 def test_many_resamples_at_once_give_what_one_at_a_time_gives(name, n, m, d):
-    resampled = metrics.facts(name)["resampled"]
+    resampled = metrics.spec(name).resampled
     rng = np.random.default_rng(10)
     real, fake = gaussians(n, m, seed=11, d=d)
     gram = gram_matrices(real=real, fake=1.2 * fake + 0.3)
@@ -295,11 +278,11 @@ def test_three_sets_of_one_distribution_are_unremarkable_and_copies_are_not(name
         train, test, fake = (rng.normal(size=(60, 4)) for _ in range(3))
         honest.append(three_way_value(name, train, test, fake).value)
         copied.append(three_way_value(name, train, test, train + 1e-3 * fake).value)
-    neutral = 0.0 if metrics.facts(name)["bounds"] == (None, None) else 0.5
+    neutral = 0.0 if metrics.spec(name).bounds == (None, None) else 0.5
     scale = 1.5 if neutral == 0.0 else 0.12
     assert abs(np.mean(honest) - neutral) < scale
     gaps = np.array(honest) - np.array(copied)
-    assert (gaps > 0).all() if metrics.facts(name)["higher_is_better"] else (gaps < 0).all()
+    assert (gaps > 0).all() if metrics.spec(name).higher_is_better else (gaps < 0).all()
 
 
 @every_three_way_metric
@@ -315,7 +298,7 @@ def test_three_sets_may_come_in_any_order_and_give_finite_bounded_values(name):
         (train, test, fake + 1e5),
     ):
         answer = three_way_value(name, *sets)
-        smallest, largest = metrics.facts(name)["bounds"]
+        smallest, largest = metrics.spec(name).bounds
         assert math.isfinite(answer.value)
         assert smallest is None or smallest <= answer.low <= answer.value <= answer.high <= largest
 
@@ -336,10 +319,10 @@ def test_three_sets_below_the_minimum_give_a_reason(name, short):
 @every_pixel_metric
 def test_pixels_of_the_same_set_are_ideal_and_noise_or_collapse_is_not(name):
     real, fake = cells(40), cells(40, seed=1)
-    facts = metrics.facts(name)
+    spec = metrics.spec(name)
     noise = np.random.default_rng(3).integers(0, 256, fake.images.shape, dtype=np.uint8)
     worse = LabelledImages(noise, fake.labels, fake.class_names)
-    if facts["looks_at"] == "fake":
+    if spec.looks_at == "fake":
         worse = LabelledImages(np.repeat(fake.images[:1], 40, axis=0), fake.labels, fake.class_names)
     else:
         assert pixel_value(name, real, real.take(np.arange(40)[::-1])) == pytest.approx(0.0, abs=1e-9)
@@ -350,7 +333,7 @@ def test_pixels_of_the_same_set_are_ideal_and_noise_or_collapse_is_not(name):
 
 @every_pixel_metric
 def test_pixels_are_described_image_by_image_whatever_the_batch(name):
-    if metrics.facts(name)["looks_at"] == "fake":
+    if metrics.spec(name).looks_at == "fake":
         pytest.skip("describes an image beside others of its class")
     metric, images = metrics.get(name), cells(9).images
     whole = metric.describe(images)

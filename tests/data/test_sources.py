@@ -24,7 +24,7 @@ def touch(root: Path, *names: str) -> Path:
 
 def test_every_source_declares_what_it_reads():
     assert sources.names() == ["archive", "folder", "ihc", "npz"]
-    assert all(sources.facts(name)["reads"] in ("folder", "file", "sample") for name in sources)
+    assert all(sources.spec(name).reads in ("folder", "file", "sample") for name in sources)
     assert sample_names() == ["ihc"]
 
 

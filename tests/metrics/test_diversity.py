@@ -136,7 +136,7 @@ def test_neighbour_lists_give_what_the_plain_metric_gives(name, share):
     gram = gram_matrices(real=real, fake=fake)
     real_masks = masks_of(90, int(90 * share), 12, rng)
     fake_masks = masks_of(70, int(70 * share), 12, rng)
-    fast = metrics.facts(name)["resampled"](gram, real_masks, fake_masks)
+    fast = metrics.spec(name).resampled(gram, real_masks, fake_masks)
     plain = [
         metrics.get(name)(gram.take(np.flatnonzero(i), np.flatnonzero(j)))
         for i, j in zip(real_masks, fake_masks, strict=True)
@@ -149,7 +149,7 @@ def test_lists_that_are_too_short_for_every_resample_change_nothing(monkeypatch)
     rng = np.random.default_rng(9)
     gram = gram_matrices(real=rng.normal(size=(40, 3)), fake=rng.normal(size=(30, 3)))
     masks = masks_of(40, 32, 6, rng), masks_of(30, 24, 6, rng)
-    resampled = metrics.facts("density")["resampled"]
+    resampled = metrics.spec("density").resampled
     expected = resampled(gram, *masks)
     monkeypatch.setattr(diversity, "_LISTED", 5)
     np.testing.assert_array_equal(resampled(gram, *masks), expected)

@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from synthbank.errors import OptionError
 from synthbank.metrics import evaluate_features, frechet_distance, kernel_distance, metrics, protocol
 from synthbank.metrics._registry import metrics as registry
+from synthbank.metrics._registry import ordered
 from synthbank.records import INSIDE_DISCRIMINATOR
 
 CLASSES = ("negative", "positive")
@@ -57,7 +59,7 @@ def bad(sets):
 
 def test_every_metric_over_all_classes_and_for_each_with_kid_first(good):
     scores, _ = good
-    names = protocol.ordered_metrics()
+    names = ordered("two-sample", "three-sample")
     assert [s.metric for s in scores] == [f"{n}-lite1-64" for n in names] * 3
     assert [s.class_name for s in scores[:: len(names)]] == [None, *CLASSES]
     assert scores[0].metric == "kid-lite1-64"
@@ -92,13 +94,13 @@ def test_good_images_score_like_the_floor(good):
 
 def test_every_value_and_floor_lies_in_its_interval_and_bounds(good, bad):
     for score in (*good[0], *bad[0]):
-        smallest, largest = metrics.facts(score.metric.removesuffix("-lite1-64"))["bounds"]
+        smallest, largest = metrics.spec(score.metric.removesuffix("-lite1-64")).bounds
         for low, value, high in (
             (score.low, score.value, score.high),
             (score.floor_low, score.floor, score.floor_high),
         ):
             if low is None:  # too few images; or a score of three sets, which has no floor, and C_T no interval
-                three = metrics.facts(score.metric.removesuffix("-lite1-64"))["consumes"] == "three_way_gram"
+                three = metrics.spec(score.metric.removesuffix("-lite1-64")).kind == "three-sample"
                 assert three or value is None
                 continue
             assert low <= value <= high
@@ -175,9 +177,9 @@ def test_what_has_too_few_images_is_not_computed_and_says_why(sets):
     few = np.r_[0:30, 30:33]  # three images of class 1
     _, scores = run((real[few], labels[few]), sets["good"], sets["train"])
     for name in ("kid", "fd", "precision", "recall", "density", "coverage", "diversity"):
-        score, needed = scores[name, "positive"], metrics.facts(name)
+        score, needed = scores[name, "positive"], metrics.spec(name)
         assert score.value is score.low is score.high is score.floor is None
-        minimum = f"needs at least {needed['minimum_real']} and {needed['minimum_fake']}"
+        minimum = f"needs at least {needed.minimum_real} and {needed.minimum_fake}"
         assert score.note == f"not computed: 3 test originals and 60 synthetic images; {minimum}"
         assert scores[name, "negative"].value is not None
     assert scores["copy-rate", "positive"].value is not None  # against 90 training originals
@@ -191,9 +193,9 @@ def test_the_minimum_of_each_metric_is_kept_to_the_image(sets):
         computed = {name for name, class_name in scores if class_name is None and scores[name, None].value is not None}
         assert computed == {
             name
-            for name in protocol.ordered_metrics()
-            if metrics.facts(name)["minimum_real"] <= n
-            or (metrics.facts(name)["against"] == "train" and metrics.facts(name)["consumes"] == "gram")
+            for name in ordered("two-sample", "three-sample")
+            if metrics.spec(name).minimum_real <= n
+            or (metrics.spec(name).against == "train" and metrics.spec(name).kind == "two-sample")
         }
 
 
@@ -247,9 +249,9 @@ def test_sets_beyond_the_limit_are_thinned_and_the_score_says_to_what(sets, monk
 
 
 def test_a_metric_that_was_added_elsewhere_is_scored_with_no_edit(sets, monkeypatch):
-    for attribute in ("_items", "_facts"):
+    for attribute in ("_items", "_specs"):
         monkeypatch.setattr(registry, attribute, dict(getattr(registry, attribute)))
-    facts = registry.facts("kid") | {"order": 99, "resampled": None, "note": "added", "bounds": (0.0, None)}
+    facts = asdict(registry.spec("kid")) | {"order": 99, "resampled": None, "note": "added", "bounds": (0.0, None)}
 
     @registry.register("gap", **facts)
     def gap(gram):

@@ -121,5 +121,5 @@ def test_networks_inside_follow_the_architecture_and_its_option():
 
 def test_every_network_that_an_architecture_looks_through_is_declared_so():
     looked_through = {n for name in architectures for n in networks_inside(ModelSpec(name, 32, 3, ("a",)))}
-    declared = {name for name in feature_networks if feature_networks.facts(name)["used_inside_discriminators"]}
+    declared = {name for name in feature_networks if feature_networks.spec(name).used_inside_discriminators}
     assert looked_through == declared

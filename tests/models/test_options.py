@@ -8,7 +8,7 @@ import torch
 from synthbank.errors import OptionError, UnknownNameError
 from synthbank.models import AdversarialArchitecture, ModelSpec, architectures, draw_latents, fused_state, load_fused
 
-DECLARED = [(name, option) for name in architectures for option in architectures.facts(name)["options"]]
+DECLARED = [(name, option) for name in architectures for option in architectures.spec(name).options]
 
 
 def _spec(name, **options):
@@ -38,12 +38,12 @@ def test_what_is_declared_is_what_the_networks_ask_for(name, monkeypatch):
 
     monkeypatch.setattr(ModelSpec, "option", listen)
     _draw(_spec(name))
-    assert asked == set(architectures.facts(name)["options"])
+    assert asked == set(architectures.spec(name).options)
 
 
 @pytest.mark.parametrize(("name", "option"), DECLARED)
 def test_an_option_is_its_own_value_or_the_declared_one(name, option):
-    default = architectures.facts(name)["options"][option]
+    default = architectures.spec(name).options[option]
     other = default if isinstance(default, str) else 2 * default
     assert _spec(name).option(option) == default
     assert _spec(name, **{option: other}).option(option) == other
@@ -57,7 +57,7 @@ def test_a_misspelt_option_is_refused_with_the_nearest_name(name, option):
 
 @pytest.mark.parametrize("name", architectures.names())
 def test_an_option_that_is_like_no_other_is_refused_with_all_there_are(name):
-    declared = ", ".join(sorted(architectures.facts(name)["options"]))
+    declared = ", ".join(sorted(architectures.spec(name).options))
     with pytest.raises(UnknownNameError, match=rf"Got: 7\. Allowed: {declared}\. Next: leave it out"):
         ModelSpec(name, 32, 3, ("a",), options={7: 8})
 
@@ -65,7 +65,7 @@ def test_an_option_that_is_like_no_other_is_refused_with_all_there_are(name):
 @pytest.mark.parametrize("value", [None, True, [4], 0, -4, 0.0, math.nan, math.inf, "big"])
 @pytest.mark.parametrize(("name", "option"), DECLARED)
 def test_a_value_of_another_type_or_not_above_zero_is_refused(name, option, value):
-    default = architectures.facts(name)["options"][option]
+    default = architectures.spec(name).options[option]
     if value == "big" and isinstance(default, str):
         value = 4  # not a name
     with pytest.raises(OptionError, match=f"'{option}' of '{name}'.*Allowed: a .*Next: the default is .*{default}"):
@@ -74,7 +74,7 @@ def test_a_value_of_another_type_or_not_above_zero_is_refused(name, option, valu
 
 @pytest.mark.parametrize(("name", "option"), DECLARED)
 def test_only_what_is_a_fraction_by_default_may_be_one(name, option):
-    default = architectures.facts(name)["options"][option]
+    default = architectures.spec(name).options[option]
     if isinstance(default, float):
         assert _spec(name, **{option: 0.25}).option(option) == 0.25
         assert _spec(name, **{option: 2}).option(option) == 2
@@ -86,7 +86,7 @@ def test_only_what_is_a_fraction_by_default_may_be_one(name, option):
 @pytest.mark.parametrize("value", [1, 3, 28])
 @pytest.mark.parametrize("name", architectures.names())
 def test_networks_work_at_any_width(name, value):
-    declared = architectures.facts(name)["options"]
+    declared = architectures.spec(name).options
     widths = {k: value for k in ("base", "mixing") if k in declared} | {
         k: value / 8 for k in ("width",) if k in declared
     }
@@ -98,7 +98,7 @@ def test_networks_work_at_any_width(name, value):
 @pytest.mark.parametrize("name", architectures.names())
 def test_a_card_whose_options_nobody_checked_still_loads(name):
     """Earlier versions ignored options they did not know and cut fractions off."""
-    declared = architectures.facts(name)["options"]
+    declared = architectures.spec(name).options
     narrow = {k: 4 for k in ("base", "mixing") if k in declared}
     small = _spec(name, **narrow)
     with torch.random.fork_rng(devices=[]):

@@ -10,7 +10,7 @@ from ..conftest import NARROW
 CONDITIONAL = [
     (name, role)
     for name in architectures
-    if architectures.facts(name)["labels"]
+    if architectures.spec(name).labels
     for role in ("generator", "discriminator")
     if hasattr(architectures.get(name), role)
 ]

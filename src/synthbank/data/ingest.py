@@ -18,7 +18,7 @@ from synthbank.data.decode import MAX_FILE_BYTES, MAX_PIXELS, Decoded, DecodeLim
 from synthbank.data.fit import FITS, fit_image
 from synthbank.data.groups import compile_group_pattern, match_group, merge_groups
 from synthbank.data.modes import to_channels
-from synthbank.data.quality import Candidate, checks, image_findings, set_findings
+from synthbank.data.quality import Candidate, checks_at, image_findings, set_findings
 from synthbank.data.sources import Listing, SourceEntry, SourceLimits, open_source
 from synthbank.errors import OptionError, SourceError, UnknownNameError
 from synthbank.fingerprint import pixel_sha256
@@ -227,7 +227,7 @@ def _checked_together(
 ) -> tuple[list[_Draft], list[tuple[int, int]]]:
     """Run the checks on the whole set; the pairs are positions of near duplicates among the survivors."""
     related: list[tuple[_Draft, _Draft]] = []
-    for name in (n for n in checks if checks.facts(n)["stage"] == "set"):
+    for name in checks_at("set"):
         for item in set_findings(name, [d.candidate for d in drafts]):
             finding = item.finding
             if name == "near_duplicate" and not options.keep_near_duplicates:

@@ -1,6 +1,6 @@
 """Export: accepted images in the formats the field uses, one file a format."""
 
-from synthbank.export.base import Exporter, ExportFacts, ExportItem, exporters
+from synthbank.export.base import Exporter, ExporterSpec, ExportFacts, ExportItem, exporters
 from synthbank.export.model_card import model_card_markdown
 from synthbank.export.run import ExportRequest, ExportResult, export_images
 from synthbank.export.sinks import Sink
@@ -11,6 +11,7 @@ __all__ = [
     "ExportRequest",
     "ExportResult",
     "Exporter",
+    "ExporterSpec",
     "Sink",
     "export_images",
     "exporters",

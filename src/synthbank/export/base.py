@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from synthbank.catalogue import DatasetRow, EvaluationRow, ImageRow, ModelRow
+from synthbank.errors import OptionError
 from synthbank.export.sinks import Sink
 from synthbank.registry import Registry
 
@@ -47,6 +48,20 @@ class Exporter(Protocol):
         """Write everything; the sink makes it visible in one step afterwards."""
 
 
-exporters: Registry[Exporter] = Registry(
-    "export format", package="synthbank.export.formats", entry_point_group="synthbank.exporters"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterSpec:
+    """Declared facts of an export format."""
+
+    description: str
+    """Files that it writes, in words."""
+    single_file: bool = False
+    """It writes one file; `False`: a folder of files, or a zip of them."""
+
+    def __post_init__(self) -> None:
+        if not self.description:
+            raise OptionError("An export format says what it writes", got=self)
+
+
+exporters: Registry[Exporter, ExporterSpec] = Registry(
+    "export format", ExporterSpec, package="synthbank.export.formats", entry_point_group="synthbank.exporters"
 )

@@ -89,7 +89,7 @@ def export_images(request: ExportRequest, *, catalogue: Catalogue, store: Object
     assert request.target is not None, "the caller names a target"
     fmt, target = request.format, request.target
     exporter = exporters.get(fmt)
-    single_file = bool(exporters.facts(fmt).get("single_file", False))
+    single_file = exporters.spec(fmt).single_file
     with catalogue.session(read_only=True) as session:
         facts = _facts(session, request)
         items = _items(session, store, facts, request)

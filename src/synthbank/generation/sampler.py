@@ -152,7 +152,7 @@ class Sampler:
 
     @property
     def _truncates(self) -> bool:
-        return bool(architectures.facts(self.spec.architecture).get("truncation", True))
+        return architectures.spec(self.spec.architecture).truncation
 
     def check(self, class_index: int, truncation: float) -> None:
         """Raise `OptionError` for what this model cannot draw."""

@@ -1,6 +1,6 @@
 """Fidelity, diversity, copying and privacy, measured on arrays: no model, no file and no catalogue is known here."""
 
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import MetricSpec, metrics
 from synthbank.metrics.copying import copy_rate, copy_threshold, nearest_neighbours
 from synthbank.metrics.diversity import density_coverage, pairwise_diversity, precision_recall
 from synthbank.metrics.fidelity import (
@@ -28,6 +28,7 @@ __all__ = [
     "KID_SCALE",
     "Answer",
     "Estimate",
+    "MetricSpec",
     "ReaderScore",
     "authenticity",
     "bootstrap_interval",

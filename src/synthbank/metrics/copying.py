@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features, check_pair
 from synthbank.metrics._gram import GramMatrices
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import two_sample_metric
 
 COPY_QUANTILE = 0.01
 _CHUNK = 512
@@ -83,23 +83,12 @@ def copy_rate(*, real: NDArray[Any], fake: NDArray[Any], threshold: float) -> fl
     return float((distance[:, 0] <= threshold).mean())
 
 
-@metrics.register(
-    "copy-rate",
-    order=7,
-    higher_is_better=False,
-    minimum_real=8,
-    minimum_fake=1,
-    bounds=(0.0, 1.0),
-    symmetric=False,
-    consumes="gram",
-    looks_at="both",
-    against="train",
-    proportion_of="fake",
-    biased=False,
-    resampled=None,
+@two_sample_metric(
+    "copy-rate", order=100, title="Copy rate", against="train", bounds=(0.0, 1.0), proportion_of="fake", biased=False,
+    meaning="share of synthetic images closer to a training original than originals are", minimum_fake=1,
     citation="1st percentile of real-to-real nearest distances; after Meehan et al. 2020, arXiv 2004.05675",
-    note="against training originals; its floor is the held-out originals' rate",
-)
+    note="against training originals; its floor is the test originals' rate",
+)  # fmt: skip
 def copy_rate_of(gram: GramMatrices) -> float:
     """Copy rate from inner products, `real` being the training originals; the threshold comes from them alone."""
     among = gram.real_distances.copy()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features, check_pair
 from synthbank.metrics._gram import GramMatrices, ResampleMasks, ResampleValues, gram_matrices, subset_pair_means
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import two_sample_metric
 
 _K_MANIFOLD = 3
 _K_DENSITY = 5
@@ -181,74 +181,51 @@ def _diversity_ratio_of_resamples(
     return np.divide(fake, real, out=np.zeros_like(fake), where=real > 0)
 
 
-_MANIFOLD_FACTS: dict[str, Any] = {
-    "higher_is_better": True,
-    "minimum_real": 6,
-    "minimum_fake": 6,
-    "bounds": (0.0, 1.0),
-    "symmetric": False,
-    "consumes": "gram",
-    "looks_at": "both",
-    "against": "test",
-    "biased": True,
-    "citation": "Kynkaanniemi et al. 2019, arXiv 1904.06991",
-    "note": f"k = {_K_MANIFOLD}",
-}
-_DENSITY_FACTS: dict[str, Any] = _MANIFOLD_FACTS | {
-    "minimum_real": 8,
-    "minimum_fake": 8,
-    "citation": "Naeem et al. 2020, arXiv 2002.09797",
-    "note": f"k = {_K_DENSITY}",
-}
-
-
-@metrics.register("precision", order=2, proportion_of="fake", resampled=_precision_of_resamples, **_MANIFOLD_FACTS)
+@two_sample_metric(
+    "precision", order=30, title="Precision", meaning="share of synthetic images that fall among the real ones",
+    direction="higher", minimum_real=6, minimum_fake=6, bounds=(0.0, 1.0), proportion_of="fake",
+    resampled=_precision_of_resamples, citation="Kynkaanniemi et al. 2019, arXiv 1904.06991", note=f"k = {_K_MANIFOLD}",
+)  # fmt: skip
 def precision_of(gram: GramMatrices) -> float:
     """Precision at k = 3 from inner products."""
     return _precision(gram, _K_MANIFOLD)
 
 
-@metrics.register("recall", order=3, proportion_of="real", resampled=_recall_of_resamples, **_MANIFOLD_FACTS)
+@two_sample_metric(
+    "recall", order=40, title="Recall", meaning="share of real images that fall among the synthetic ones",
+    direction="higher", minimum_real=6, minimum_fake=6, bounds=(0.0, 1.0), proportion_of="real",
+    resampled=_recall_of_resamples, citation="Kynkaanniemi et al. 2019, arXiv 1904.06991", note=f"k = {_K_MANIFOLD}",
+)  # fmt: skip
 def recall_of(gram: GramMatrices) -> float:
     """Recall at k = 3 from inner products."""
     return _recall(gram, _K_MANIFOLD)
 
 
-@metrics.register(
-    "density",
-    order=4,
-    proportion_of=None,
-    resampled=_density_of_resamples,
-    **(_DENSITY_FACTS | {"bounds": (0.0, None)}),
-)
+@two_sample_metric(
+    "density", order=50, title="Density", meaning="how densely real neighbourhoods are filled; 1 is like real",
+    direction="higher", resampled=_density_of_resamples,
+    citation="Naeem et al. 2020, arXiv 2002.09797", note=f"k = {_K_DENSITY}",
+)  # fmt: skip
 def density_of(gram: GramMatrices) -> float:
     """Density at k = 5 from inner products."""
     return _density(gram, _K_DENSITY)
 
 
-@metrics.register("coverage", order=5, proportion_of="real", resampled=_coverage_of_resamples, **_DENSITY_FACTS)
+@two_sample_metric(
+    "coverage", order=60, title="Coverage", meaning="share of real images with a synthetic image close by",
+    direction="higher", bounds=(0.0, 1.0), proportion_of="real", resampled=_coverage_of_resamples,
+    citation="Naeem et al. 2020, arXiv 2002.09797", note=f"k = {_K_DENSITY}",
+)  # fmt: skip
 def coverage_of(gram: GramMatrices) -> float:
     """Coverage at k = 5 from inner products."""
     return _coverage(gram, _K_DENSITY)
 
 
-@metrics.register(
-    "diversity",
-    order=6,
-    higher_is_better=True,
-    minimum_real=4,
-    minimum_fake=4,
-    bounds=(0.0, None),
-    symmetric=False,
-    consumes="gram",
-    looks_at="both",
-    against="test",
-    proportion_of=None,
-    biased=False,
-    resampled=_diversity_ratio_of_resamples,
-    citation="ratio of mean pairwise feature distances",
-    note="fake over real; 1 is as varied as the originals",
-)
+@two_sample_metric(
+    "diversity", order=70, title="Diversity ratio", meaning="spread of synthetic over spread of real; 1 is as varied",
+    direction="higher", minimum_real=4, minimum_fake=4, biased=False, resampled=_diversity_ratio_of_resamples,
+    citation="ratio of mean pairwise feature distances", note="fake over real; 1 is as varied as the originals",
+)  # fmt: skip
 def diversity_ratio_of(gram: GramMatrices) -> float:
     """Mean pairwise distance of the fakes over that of the reals; 0 where the reals are all alike."""
     real = _mean_pair(gram.real_distances)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from synthbank.metrics._gram import GramMatrices, ResampleMasks, ResampleValues
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import two_sample_metric
 from synthbank.metrics.fidelity import frechet_of
 
 _PARTS = (1, 2, 3, 4)
@@ -27,23 +27,12 @@ def _frechet_infinity_of_resamples(
     return draws
 
 
-@metrics.register(
-    "fd-inf",
-    order=13,
-    consumes="gram",
-    higher_is_better=False,
-    minimum_real=64,
-    minimum_fake=64,
-    bounds=(None, None),
-    symmetric=True,
-    against="test",
-    looks_at="both",
-    proportion_of=None,
-    biased=True,
-    resampled=_frechet_infinity_of_resamples,
+@two_sample_metric(
+    "fd-inf", order=20, title="Fréchet distance, extrapolated", meaning="the same, drawn on to infinitely many images",
+    minimum_real=64, minimum_fake=64, bounds=(None, None), symmetric=True, resampled=_frechet_infinity_of_resamples,
     citation="Chong and Forsyth 2020, arXiv 1911.07023",
     note=f"extrapolated over 1/n from at most {_MOST_IMAGES} images of each set",
-)
+)  # fmt: skip
 def frechet_infinity_of(gram: GramMatrices) -> float:
     """FD of the whole sets and of their halves, thirds and quarters; least squares over 1 / n, at 1 / n = 0.
 

@@ -17,7 +17,7 @@ from synthbank.metrics._gram import (
     subset_means,
     subset_pair_means,
 )
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import two_sample_metric
 
 KID_SCALE = 1000.0
 """The literature reports KID times a thousand; so do our scores. The functions return it unscaled."""
@@ -71,23 +71,11 @@ def _frechet_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_ma
     return draws
 
 
-@metrics.register(
-    "fd",
-    order=1,
-    higher_is_better=False,
-    minimum_real=4,
-    minimum_fake=4,
-    bounds=(0.0, None),
-    symmetric=True,
-    consumes="gram",
-    looks_at="both",
-    against="test",
-    proportion_of=None,
-    biased=True,
-    resampled=_frechet_of_resamples,
+@two_sample_metric(
+    "fd", order=10, title="Fréchet distance", meaning="how far means and covariances lie apart; biased for small sets",
+    minimum_real=4, minimum_fake=4, symmetric=True, resampled=_frechet_of_resamples,
     citation="Heusel et al. 2017, arXiv 1706.08500",
-    note=None,
-)
+)  # fmt: skip
 def frechet_of(gram: GramMatrices) -> float:
     """`frechet_distance` from inner products."""
     n, m = gram.cross.shape
@@ -169,23 +157,11 @@ def _kernel_distance_of_resamples(
     return KID_SCALE * (within - 2.0 * subset_means(cross, real_masks, fake_masks))
 
 
-@metrics.register(
-    "kid",
-    order=0,
-    higher_is_better=False,
-    minimum_real=4,
-    minimum_fake=4,
-    bounds=(None, None),
-    symmetric=True,
-    consumes="gram",
-    looks_at="both",
-    against="test",
-    proportion_of=None,
-    biased=False,
-    resampled=_kernel_distance_of_resamples,
-    citation="Binkowski et al. 2018, arXiv 1801.01401",
-    note="times 1000",
-)
+@two_sample_metric(
+    "kid", order=0, title="Kernel distance (KID)", meaning="how far the two sets lie apart; 0 is no difference",
+    minimum_real=4, minimum_fake=4, bounds=(None, None), symmetric=True, biased=False,
+    resampled=_kernel_distance_of_resamples, citation="Binkowski et al. 2018, arXiv 1801.01401", note="times 1000",
+)  # fmt: skip
 def kernel_distance_of(gram: GramMatrices) -> float:
     """`kernel_distance` from inner products, times 1000."""
     return KID_SCALE * _unbiased_discrepancy(gram)

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from synthbank.metrics._checks import Features
 from synthbank.metrics._pixels import standardised_gap
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import pixel_metric
 from synthbank.records import UInt8Images
 
 _SMALLEST = 12
@@ -19,6 +19,11 @@ _FOUND_SHARE = 0.8
 _SOLID = 0.8
 
 
+@pixel_metric(
+    "nuclei", order=220, title="Nuclei distance", citation="Otsu 1979, IEEE Trans. Systems, Man and Cybernetics 9(1)",
+    meaning="number and size of dark bodies, in deviations of the originals",
+    note="number and area of dark bodies; in standard deviations of the originals",
+)  # fmt: skip
 class NucleiDistance:
     """Number, mean area and spread of areas of dark blue bodies an image, compared as distributions.
 
@@ -67,22 +72,3 @@ def _bodies(image: UInt8Images) -> Features:
         return np.array([0.0, np.nan, np.nan, np.nan])
     areas = np.log2([b.area for b in bodies])
     return np.array([len(bodies), areas.mean(), areas.std(), np.mean([b.solidity for b in bodies])])
-
-
-metrics.register(
-    "nuclei",
-    order=22,
-    consumes="pixels",
-    higher_is_better=False,
-    minimum_real=8,
-    minimum_fake=8,
-    bounds=(0.0, None),
-    symmetric=False,
-    against="test",
-    looks_at="both",
-    proportion_of=None,
-    biased=True,
-    resampled=None,
-    citation="Otsu 1979, IEEE Transactions on Systems, Man and Cybernetics 9(1)",
-    note="number and area of dark bodies; in standard deviations of the originals",
-)(NucleiDistance())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features
-from synthbank.metrics._registry import PixelMetric, metrics, metrics_that_consume
+from synthbank.metrics._registry import PixelMetric, metrics, ordered, pixels
 from synthbank.metrics.protocol import join_notes, metric_interval, not_computed_note
 from synthbank.metrics.resampling import MINIMUM, baseline_sample, resamples
 from synthbank.records import LabelledImages, Score
@@ -54,9 +54,9 @@ def evaluate_pixels(
     _check_alike(sets)
     class_names = test.class_names
     scores: list[Score] = []
-    for name in metrics_that_consume("pixels"):
+    for name in ordered("pixels"):
         start = time.perf_counter()
-        described = {key: _describe(metrics.get(name), images) for key, images in sets.items()}
+        described = {key: _describe(pixels(name), images) for key, images in sets.items()}
         seconds = time.perf_counter() - start
         for label in (None, *range(len(class_names))):
             parts = {key: d.of(label) for key, d in described.items()}
@@ -86,11 +86,11 @@ def _score(
     n_resamples: int,
     seconds: float,
 ) -> Score:
-    facts, metric = metrics.facts(name), metrics.get(name)
+    spec, metric = metrics.spec(name), pixels(name)
     n, m = len(parts["test"]), len(parts["fake"])
-    blank = Score(metric_id, None, n_real=n, n_fake=m, higher_is_better=facts["higher_is_better"], seconds=seconds)
-    if n < facts["minimum_real"] or m < facts["minimum_fake"]:
-        return replace(blank, note=not_computed_note(facts, n, m))
+    blank = Score(metric_id, None, n_real=n, n_fake=m, higher_is_better=spec.higher_is_better, seconds=seconds)
+    if n < spec.minimum_real or m < spec.minimum_fake:
+        return replace(blank, note=not_computed_note(spec, n, m))
     reason = metric.inapplicable_reason(parts["test"])
     if reason is not None:
         return replace(blank, note=f"not computed: {reason}")
@@ -98,10 +98,10 @@ def _score(
     value, low, high = _estimate(name, parts["test"], parts["fake"], rng, n_resamples)
     baseline = parts["train"][baseline_sample(len(parts["train"]), m, rng)]
     floor: tuple[float | None, float | None, float | None] = (None, None, None)
-    notes = [facts["note"]]
-    if len(baseline) >= facts["minimum_fake"]:
+    notes = [spec.note]
+    if len(baseline) >= spec.minimum_fake:
         floor = _estimate(name, parts["test"], baseline, rng, n_resamples)
-        if facts["biased"] and len(baseline) < m:
+        if spec.biased and len(baseline) < m:
             notes.append(f"floor with {len(baseline)} originals in place of {m} images")
     else:
         notes.append(f"no floor: only {len(baseline)} originals for a baseline sample")
@@ -121,7 +121,7 @@ def _score(
 def _estimate(
     name: str, real: Features, fake: Features, rng: np.random.Generator, n_resamples: int
 ) -> tuple[float, float | None, float | None]:
-    metric: PixelMetric = metrics.get(name)
+    metric = pixels(name)
     value = metric.compare(real=real, fake=fake)
     if min(len(real), len(fake)) < MINIMUM:
         return value, None, None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from synthbank.metrics._checks import Features, check_features, check_pair
 from synthbank.metrics._gram import GramMatrices, ThreeWayGram, three_way_gram
 from synthbank.metrics._ranking import RankComparison, compare_ranks
-from synthbank.metrics._registry import ThreeWayResult, metrics
+from synthbank.metrics._registry import ThreeWayResult, three_sample_metric, two_sample_metric
 from synthbank.metrics.copying import COPY_QUANTILE, nearest_neighbours
 
 _IMAGES_A_CELL = 20
@@ -136,76 +136,46 @@ def novelty(*, train: NDArray[Any], test: NDArray[Any], fake: NDArray[Any]) -> F
     return np.asarray(rank / len(theirs), np.float64)
 
 
-_THREE_WAY_FACTS: dict[str, Any] = {
-    "consumes": "three_way_gram",
-    "higher_is_better": False,
-    "minimum_real": 8,
-    "minimum_fake": 8,
-    "bounds": (0.0, 1.0),
-    "symmetric": False,
-    "against": "train",
-    "looks_at": "both",
-    "proportion_of": None,
-    "biased": False,
-    "resampled": None,
-}
-
-
-@metrics.register(
-    "closest-record",
-    order=9,
+@three_sample_metric(
+    "closest-record", order=120, title="Closer to training than new images", bounds=(0.0, 1.0), biased=False,
+    meaning="chance of it; 0.5 is like test originals, 1 is copying",
     citation="Park et al. 2018, arXiv 1806.03384, with a held-out baseline; Mann and Whitney 1947",
     note="chance that a synthetic image is nearer to a training original than a test original is; 0.5 is alike",
-    **_THREE_WAY_FACTS,
-)
+)  # fmt: skip
 def closest_record_of(gram: ThreeWayGram) -> ThreeWayResult:
     """`distance_to_closest_record` from inner products."""
     ours, theirs = (p.cross_distances.min(axis=0) for p in (gram.train_fake, gram.train_test))
     return _three_way_result(compare_ranks(ours, theirs))
 
 
-@metrics.register(
-    "membership-auc",
-    order=10,
+@three_sample_metric(
+    "membership-auc", order=130, title="Membership attack (AUC)", bounds=(0.0, 1.0),
+    meaning="can the synthetic set tell who was in training? 0.5 is chance, 1 is full leak",
     citation="Chen et al. 2020, arXiv 1909.03935",
     note="attack by distance to the nearest synthetic image; 0.5 is chance",
-    **(_THREE_WAY_FACTS | {"biased": True}),
-)
+)  # fmt: skip
 def membership_of(gram: ThreeWayGram) -> ThreeWayResult:
     """`membership_inference` from inner products."""
     members, others = (p.cross_distances.min(axis=1) for p in (gram.train_fake, gram.test_fake))
     return _three_way_result(compare_ranks(members, others))
 
 
-@metrics.register(
-    "copy-score",
-    order=11,
-    citation="Meehan et al. 2020, arXiv 2004.05675",
+@three_sample_metric(
+    "copy-score", order=140, title="Copying statistic (C_T)", direction="higher", bounds=(None, None),
+    meaning="below −3 is copying, near 0 is like test originals", citation="Meehan et al. 2020, arXiv 2004.05675",
     note="C_T, a standard score: below -3 is copying, near 0 is like test originals",
-    **(_THREE_WAY_FACTS | {"higher_is_better": True, "bounds": (None, None), "biased": True}),
-)
+)  # fmt: skip
 def copying_statistic_of(gram: ThreeWayGram) -> ThreeWayResult:
     """`copying_statistic` from inner products."""
     return ThreeWayResult(_copying_statistic(gram))
 
 
-@metrics.register(
-    "authenticity",
-    order=8,
-    consumes="gram",
-    higher_is_better=True,
-    minimum_real=8,
-    minimum_fake=1,
-    bounds=(0.0, 1.0),
-    symmetric=False,
-    against="train",
-    looks_at="both",
-    proportion_of="fake",
-    biased=False,
-    resampled=None,
-    citation="Alaa et al. 2022, arXiv 2102.08921",
+@two_sample_metric(
+    "authenticity", order=110, title="Authenticity (AuthPct)", direction="higher", against="train",
+    meaning="share of images that are no mere variant of one original", minimum_fake=1, bounds=(0.0, 1.0),
+    proportion_of="fake", biased=False, citation="Alaa et al. 2022, arXiv 2102.08921",
     note="AuthPct as a share; its floor is the test originals' share",
-)
+)  # fmt: skip
 def authenticity_of(gram: GramMatrices) -> float:
     """Share of `authenticity` from inner products, `real` being the training originals."""
     among = _to_nearest_other(gram.real_distances)
@@ -213,23 +183,12 @@ def authenticity_of(gram: GramMatrices) -> float:
     return float((gram.cross_distances.min(axis=0) > among[nearest]).mean())
 
 
-@metrics.register(
-    "duplicates",
-    order=12,
-    consumes="gram",
-    higher_is_better=False,
-    minimum_real=8,
-    minimum_fake=8,
-    bounds=(0.0, 1.0),
-    symmetric=False,
-    against="train",
-    looks_at="fake",
-    proportion_of="fake",
-    biased=True,
-    resampled=None,
+@two_sample_metric(
+    "duplicates", order=150, title="Near duplicates", against="train", looks_at="fake", proportion_of="fake",
+    meaning="share of synthetic images with a near twin among the others", bounds=(0.0, 1.0),
     citation="1st percentile of real-to-real nearest distances, within the synthetic set",
     note="share that would have a near duplicate in a synthetic set as large as the training set",
-)
+)  # fmt: skip
 def duplicates_of(gram: GramMatrices) -> float:
     """Share of fakes with another fake closer than nearly all originals are, for as many fakes as there are originals.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features, check_features
 from synthbank.metrics._gram import GramMatrices, ThreeWayGram
-from synthbank.metrics._registry import metrics, metrics_that_consume
+from synthbank.metrics._registry import MetricSpec, metrics, ordered, three_sample, two_sample
 from synthbank.metrics.resampling import (
     MINIMUM,
     baseline_sample,
@@ -83,16 +83,13 @@ def evaluate_features(
             of_class = [f if label is None else f[labels == label] for f, labels in sets]
             scorer = _ClassScorer(*of_class, rng=rng, n_resamples=n_resamples)
         name = None if label is None else class_names[label]
-        scores += [scorer.score(metric, f"{metric}-{network}-{input_size}", name) for metric in ordered_metrics()]
+        scores += [
+            scorer.score(metric, f"{metric}-{network}-{input_size}", name)
+            for metric in ordered("two-sample", "three-sample")
+        ]
     return (
         [replace(s, note=join_notes(INSIDE_DISCRIMINATOR, s.note)) for s in scores] if inside_discriminator else scores
     )
-
-
-def ordered_metrics() -> list[str]:
-    """Names of the registered metrics of features, in the order of tables."""
-    names = metrics_that_consume("gram") + metrics_that_consume("three_way_gram")
-    return sorted(names, key=lambda name: (metrics.facts(name)["order"], name))
 
 
 def join_notes(*notes: str | None) -> str | None:
@@ -134,16 +131,16 @@ class _ClassScorer:
         }
         self._two_sample = {key: _measure_pair(key[0], gram, rng, n_resamples) for key, gram in pairs.items()}
         three_way = ThreeWayGram(pairs["train", "score"], pairs["train", "floor"], pairs["test", "score"])
-        self._three_way = {name: _measure_three_way(name, three_way) for name in metrics_that_consume("three_way_gram")}
+        self._three_way = {name: _measure_three_way(name, three_way) for name in ordered("three-sample")}
 
     def score(self, metric: str, metric_id: str, class_name: str | None) -> Score:
-        facts = metrics.facts(metric)
-        real = self.test if facts["against"] == "test" else self.train
-        if facts["consumes"] == "three_way_gram":
+        spec = metrics.spec(metric)
+        real = self.test if spec.against == "test" else self.train
+        if spec.kind == "three-sample":
             ours, floor = self._three_way[metric], _Measurement(None)
         else:
-            ours = self._two_sample[facts["against"], "score"][metric]
-            floor = self._two_sample[facts["against"], "floor"][metric]
+            ours = self._two_sample[spec.against, "score"][metric]
+            floor = self._two_sample[spec.against, "floor"][metric]
         return Score(
             metric=metric_id,
             value=ours.value,
@@ -155,47 +152,45 @@ class _ClassScorer:
             n_real=len(real),
             n_fake=len(self.fake),
             class_name=class_name,
-            higher_is_better=facts["higher_is_better"],
+            higher_is_better=spec.higher_is_better,
             seconds=ours.seconds + floor.seconds,
-            note=self._note(metric, facts, len(real), ours, floor),
+            note=self._note(metric, spec, len(real), ours, floor),
         )
 
-    def _note(
-        self, metric: str, facts: dict[str, Any], n_real: int, ours: _Measurement, floor: _Measurement
-    ) -> str | None:
+    def _note(self, metric: str, spec: MetricSpec, n_real: int, ours: _Measurement, floor: _Measurement) -> str | None:
         if ours.value is None:
-            return not_computed_note(facts, n_real, len(self.fake), ours.note)
-        notes = [note for note in (facts["note"], ours.note) if note]
+            return not_computed_note(spec, n_real, len(self.fake), ours.note)
+        notes = [note for note in (spec.note, ours.note) if note]
         if metric == "fd" and min(n_real, len(self.fake)) < FD_BIASED_BELOW:
             notes.append(_BIASED_NOTE)
         if ours.n_draws is not None and ours.n_draws < self.n_resamples:
             notes.append(f"interval from {ours.n_draws} resamples")
-        if facts["consumes"] == "three_way_gram":
+        if spec.kind == "three-sample":
             notes.append(f"{len(self.test)} test originals")
         elif floor.value is None:
-            n_others = len(self.baseline if facts["against"] == "test" else self.test)
+            n_others = len(self.baseline if spec.against == "test" else self.test)
             notes.append(f"no floor: only {n_others} originals for a baseline sample")
-        elif facts["biased"] and len(self.baseline) < len(self.fake):
+        elif spec.biased and len(self.baseline) < len(self.fake):
             notes.append(f"floor with {len(self.baseline)} originals in place of {len(self.fake)} images")
         return "; ".join(notes) or None
 
 
-def not_computed_note(facts: dict[str, Any], n_real: int, n_fake: int, reason: str | None = None) -> str:
+def not_computed_note(spec: MetricSpec, n_real: int, n_fake: int, reason: str | None = None) -> str:
     """Why a metric has no value: too few images, or a reason of its own."""
-    return f"not computed: {n_real} {facts['against']} originals and {n_fake} synthetic images; " + (
-        reason or f"needs at least {facts['minimum_real']} and {facts['minimum_fake']}"
+    return f"not computed: {n_real} {spec.against} originals and {n_fake} synthetic images; " + (
+        reason or f"needs at least {spec.minimum_real} and {spec.minimum_fake}"
     )
 
 
 def _measure_three_way(metric: str, gram: ThreeWayGram) -> _Measurement:
-    facts = metrics.facts(metric)
+    spec = metrics.spec(metric)
     n_train, n_test, n_fake = gram.sizes
-    if not _enough(facts, n_train, n_fake):
+    if not _enough(spec, n_train, n_fake):
         return _Measurement(None)
-    if n_test < facts["minimum_real"]:
-        return _Measurement(None, note=f"needs at least {facts['minimum_real']} held-out originals, got {n_test}")
+    if n_test < spec.minimum_real:
+        return _Measurement(None, note=f"needs at least {spec.minimum_real} held-out originals, got {n_test}")
     start = time.perf_counter()
-    result = metrics.get(metric)(gram)
+    result = three_sample(metric)(gram)
     seconds = time.perf_counter() - start
     return _Measurement(result.value, result.low, result.high, seconds, note=result.note)
 
@@ -204,8 +199,8 @@ def _measure_pair(
     against: str, gram: GramMatrices, rng: np.random.Generator, n_resamples: int
 ) -> dict[str, _Measurement]:
     """Every metric of this pair of sets that is asked of it."""
-    names = [name for name in metrics_that_consume("gram") if metrics.facts(name)["against"] == against]
-    enough = {name: _enough(metrics.facts(name), *gram.cross.shape) for name in names}
+    names = [name for name in ordered("two-sample") if metrics.spec(name).against == against]
+    enough = {name: _enough(metrics.spec(name), *gram.cross.shape) for name in names}
     measured = {name: _Measurement(None) for name in names}
     if not any(enough.values()):
         return measured
@@ -213,7 +208,7 @@ def _measure_pair(
     draws, seconds = _draw(resampled, gram, rng, n_resamples)
     for name in (name for name in names if enough[name]):
         start = time.perf_counter()
-        value = metrics.get(name)(gram)
+        value = two_sample(name)(gram)
         if np.isnan(value) or (name in draws and np.isnan(draws[name]).all()):
             measured[name] = _Measurement(None, note=f"does not hold for so few images of {gram.dimensions} features")
             continue
@@ -236,11 +231,11 @@ def _draw(
     real_masks, fake_masks = _masks([real for real, _ in index_pairs], n), _masks([fake for _, fake in index_pairs], m)
     for name in names:
         start = time.perf_counter()
-        resampled = metrics.facts(name)["resampled"]
+        resampled = metrics.spec(name).resampled
         if resampled is not None:
             draws[name] = resampled(gram, real_masks, fake_masks)
         else:
-            draws[name] = np.array([metrics.get(name)(gram.take(real, fake)) for real, fake in index_pairs])
+            draws[name] = np.array([two_sample(name)(gram.take(real, fake)) for real, fake in index_pairs])
         seconds[name] = time.perf_counter() - start
     return draws, seconds
 
@@ -253,24 +248,24 @@ def _masks(indices: Sequence[NDArray[np.int64]], n: int) -> NDArray[np.bool_]:
 
 def metric_interval(name: str, value: float, draws: Features | None, n_real: int, n_fake: int) -> tuple[float, float]:
     """Resampled where there are draws, at least as wide as Wilson's for shares, inside the metric's bounds."""
-    facts = metrics.facts(name)
+    spec = metrics.spec(name)
     low, high = value, value
     if draws is not None:
         low, high = interval_about(value, draws, widening(n_real, n_fake), level=_LEVEL)
-    if facts["proportion_of"] is not None:
-        n = n_real if facts["proportion_of"] == "real" else n_fake
+    if spec.proportion_of is not None:
+        n = n_real if spec.proportion_of == "real" else n_fake
         narrowest = wilson_interval(value, n, level=_LEVEL)
         low, high = min(low, narrowest[0]), max(high, narrowest[1])
-    smallest, largest = facts["bounds"]
+    smallest, largest = spec.bounds
     low = low if smallest is None else max(low, smallest)
     high = high if largest is None else min(high, largest)
     return low, high
 
 
-def _enough(facts: dict[str, Any], n_real: int, n_fake: int) -> bool:
-    resampled = MINIMUM if facts["against"] == "test" else 1
-    enough_real: bool = n_real >= max(facts["minimum_real"], resampled)
-    enough_fake: bool = n_fake >= max(facts["minimum_fake"], resampled)
+def _enough(spec: MetricSpec, n_real: int, n_fake: int) -> bool:
+    resampled = MINIMUM if spec.against == "test" else 1
+    enough_real: bool = n_real >= max(spec.minimum_real, resampled)
+    enough_fake: bool = n_fake >= max(spec.minimum_fake, resampled)
     return enough_real and enough_fake
 
 

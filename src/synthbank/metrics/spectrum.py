@@ -6,13 +6,18 @@ import numpy as np
 
 from synthbank.metrics._checks import Features
 from synthbank.metrics._pixels import grey, in_chunks
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import pixel_metric
 from synthbank.records import UInt8Images
 
 _FLAT = 1e-3
 """Power, in squared grey levels, that stands for none; rounding to whole grey levels leaves more."""
 
 
+@pixel_metric(
+    "spectrum", order=210, title="Spectrum distance", symmetric=True, citation="Durall et al. 2020, arXiv 2003.01826",
+    meaning="blur, checkerboards and noise: difference of power in decibel",
+    note="difference of mean radial power spectra in decibel",
+)  # fmt: skip
 class SpectrumDistance:
     """Root mean square difference between the mean logarithmic power spectra of two sets, in decibel.
 
@@ -48,22 +53,3 @@ def _radial(images: Features) -> Features:
     masks = (rings.ravel() == each[:, None]).astype(np.float64)  # [R, H * W']
     means = power.reshape(len(images), -1) @ masks.T / masks.sum(axis=1)
     return np.asarray(10.0 * np.log10(np.maximum(means, _FLAT)), np.float64)
-
-
-metrics.register(
-    "spectrum",
-    order=21,
-    consumes="pixels",
-    higher_is_better=False,
-    minimum_real=8,
-    minimum_fake=8,
-    bounds=(0.0, None),
-    symmetric=True,
-    against="test",
-    looks_at="both",
-    proportion_of=None,
-    biased=True,
-    resampled=None,
-    citation="Durall et al. 2020, arXiv 2003.01826",
-    note="difference of mean radial power spectra in decibel",
-)(SpectrumDistance())

@@ -8,7 +8,7 @@ import numpy as np
 
 from synthbank.metrics._checks import Features
 from synthbank.metrics._pixels import in_chunks, standardised_gap
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import pixel_metric
 from synthbank.records import UInt8Images
 
 _STAINED = 0.02
@@ -17,6 +17,11 @@ _BRIGHTEST = 160.0
 """Grey level that the brightest tenth of a bright-field image reaches."""
 
 
+@pixel_metric(
+    "stain", order=200, title="Stain distance", citation="Ruifrok and Johnston 2001; skimage.color.hed_from_rgb",
+    meaning="haematoxylin, eosin and DAB densities, in deviations of the originals",
+    note="haematoxylin, eosin and DAB densities; in standard deviations of the originals",
+)  # fmt: skip
 class StainDistance:
     """Mean and spread of the density of haematoxylin, eosin and DAB in each image, compared as distributions.
 
@@ -62,22 +67,3 @@ def _unmixing() -> Features:
     from skimage.color import hed_from_rgb  # slow to import, and `metrics` is imported by every workflow
 
     return np.asarray(hed_from_rgb, np.float64)
-
-
-metrics.register(
-    "stain",
-    order=20,
-    consumes="pixels",
-    higher_is_better=False,
-    minimum_real=8,
-    minimum_fake=8,
-    bounds=(0.0, None),
-    symmetric=False,
-    against="test",
-    looks_at="both",
-    proportion_of=None,
-    biased=True,
-    resampled=None,
-    citation="Ruifrok and Johnston 2001; skimage.color.hed_from_rgb",
-    note="haematoxylin, eosin and DAB densities; in standard deviations of the originals",
-)(StainDistance())

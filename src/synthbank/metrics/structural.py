@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Features
 from synthbank.metrics._pixels import grey, in_chunks
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import pixel_metric
 from synthbank.records import UInt8Images
 
 _SIGMA = 1.5
@@ -53,6 +53,12 @@ def multi_scale_similarity(first: UInt8Images, second: UInt8Images) -> Features:
     return value
 
 
+@pixel_metric(
+    "ms-ssim", order=230, title="Likeness within a class (MS-SSIM)", looks_at="fake", minimum_real=2, bounds=(0.0, 1.0),
+    meaning="lower is more varied; compare with the floor", biased=False,
+    citation="Wang et al. 2003; Odena et al. 2017, arXiv 1610.09585",
+    note="mean similarity of pairs within a class; lower is more varied; read beside its floor",
+)  # fmt: skip
 class StructuralSimilarity:
     """Mean MS-SSIM of each synthetic image to two others of its class: lower is more varied.
 
@@ -104,22 +110,3 @@ def _smoothed(x: Features) -> Features:
 def _halved(x: Features) -> Features:
     even = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
     return np.asarray((even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4.0)
-
-
-metrics.register(
-    "ms-ssim",
-    order=23,
-    consumes="pixels",
-    higher_is_better=False,
-    minimum_real=2,
-    minimum_fake=8,
-    bounds=(0.0, 1.0),
-    symmetric=False,
-    against="test",
-    looks_at="fake",
-    proportion_of=None,
-    biased=False,
-    resampled=None,
-    citation="Wang et al. 2003; Odena et al. 2017, arXiv 1610.09585",
-    note="mean similarity of pairs within a class; lower is more varied; read beside its floor",
-)(StructuralSimilarity())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synthbank.metrics._checks import Features, check_features
 from synthbank.metrics._gram import GramMatrices, ResampleMasks, ResampleValues
-from synthbank.metrics._registry import metrics
+from synthbank.metrics._registry import two_sample_metric
 
 MOST_IMAGES = 512
 _FEWEST_DRAWS = 16
@@ -48,23 +48,13 @@ def _vendi_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_mask
     return draws
 
 
-@metrics.register(
-    "vendi",
-    order=14,
-    consumes="gram",
-    higher_is_better=True,
-    minimum_real=4,
-    minimum_fake=4,
-    bounds=(1.0, None),
-    symmetric=False,
-    against="test",
-    looks_at="fake",
-    proportion_of=None,
-    biased=True,
-    resampled=_vendi_of_resamples,
+@two_sample_metric(
+    "vendi", order=80, title="Vendi score", direction="higher", looks_at="fake",
+    meaning="effective number of different synthetic images; compare with the floor",
+    minimum_real=4, minimum_fake=4, bounds=(1.0, None), resampled=_vendi_of_resamples,
     citation="Friedman and Dieng 2023, arXiv 2210.02410",
     note=f"effective number of different images, of at most {MOST_IMAGES}; read beside its floor",
-)
+)  # fmt: skip
 def vendi_of(gram: GramMatrices) -> float:
     """`vendi_score` of the fakes from inner products, of at most 512 evenly spaced ones."""
     return _vendi(_thinned(gram.fake))

@@ -4,6 +4,7 @@ import synthbank.models.architectures  # noqa: F401 (first: loaded later, the pa
 from synthbank.models.base import (
     AdversarialArchitecture,
     Architecture,
+    ArchitectureSpec,
     Denoiser,
     Discriminator,
     Generator,
@@ -18,6 +19,7 @@ from synthbank.models.blocks import smooth_up
 from synthbank.models.draws import SharedRng, integers, normal, uniform
 from synthbank.models.features import (
     FeatureNetwork,
+    FeatureNetworkSpec,
     UserEncoder,
     batched,
     feature_networks,
@@ -36,9 +38,11 @@ __all__ = [
     "SYMMETRIES",
     "AdversarialArchitecture",
     "Architecture",
+    "ArchitectureSpec",
     "Denoiser",
     "Discriminator",
     "FeatureNetwork",
+    "FeatureNetworkSpec",
     "Generator",
     "Latents",
     "ModelSpec",

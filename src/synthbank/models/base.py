@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf, log2
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from synthbank.errors import OptionError, UnknownNameError
-from synthbank.registry import Registry
+from synthbank.registry import Registry, check_fact
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -152,15 +152,48 @@ class AdversarialArchitecture(Architecture, Protocol):
         """A freshly initialised discriminator."""
 
 
-architectures: Registry[Architecture] = Registry(
-    "architecture", package="synthbank.models.architectures", entry_point_group="synthbank.architectures"
+TrainerName = Literal["adversarial", "denoising"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchitectureSpec:
+    """Declared facts of an architecture."""
+
+    citation: str
+    """Papers, as arXiv numbers."""
+    labels: bool = True
+    """The generator can be told which class to draw."""
+    options: Mapping[str, int | float | str] = field(default_factory=dict)
+    """Options of its networks (`model_options`) with their defaults; a value must be of the type of its default."""
+    trainer: TrainerName = "adversarial"
+    """Name of the trainer that trains it."""
+    truncation: bool = True
+    """Its latents can be truncated; `False`: every truncation draws the same image."""
+    minibatch_group: int = 1
+    """Neighbours in the batch that its discriminator compares; a batch on several processes is a multiple of it."""
+    feature_network: str | None = None
+    """Frozen network that its discriminator looks through by default; `None`: none."""
+
+    def __post_init__(self) -> None:
+        check_fact("trainer", self.trainer, get_args(TrainerName))
+        if self.minibatch_group < 1 or not self.citation:
+            raise OptionError("An architecture needs a citation, and a minibatch group of 1 or more", got=self)
+        wrong = {name: value for name, value in self.options.items() if type(value) not in _WANTED}
+        if wrong:
+            raise OptionError("An architecture option has an int, a float or a str as its default", got=wrong)
+
+
+architectures: Registry[Architecture, ArchitectureSpec] = Registry(
+    "architecture",
+    ArchitectureSpec,
+    package="synthbank.models.architectures",
+    entry_point_group="synthbank.architectures",
 )
 
 
-def _declared(architecture: str) -> dict[str, Any]:
-    """Options of an architecture and their defaults (an int, float or str each): its fact `options`."""
-    options: dict[str, Any] = architectures.facts(architecture).get("options", {})
-    return options
+def _declared(architecture: str) -> Mapping[str, int | float | str]:
+    """Options of an architecture and their defaults."""
+    return architectures.spec(architecture).options
 
 
 def _check_options(spec: ModelSpec) -> None:
@@ -218,8 +251,8 @@ def count_parameters(module: nn.Module) -> int:
 def networks_inside(spec: ModelSpec) -> frozenset[str]:
     """Names of the frozen networks that a model's discriminator looked through while it was trained.
 
-    An architecture that looks through one declares the default as its fact `feature_network`; the model's option of
-    the same name wins. The scores that such a network gives the model's images are too good.
+    The model's option `feature_network` wins over the architecture's default. The scores that such a network gives the
+    model's images are too good.
     """
-    default = architectures.facts(spec.architecture).get("feature_network")
+    default = architectures.spec(spec.architecture).feature_network
     return frozenset() if default is None else frozenset({str(spec.options.get("feature_network", default))})

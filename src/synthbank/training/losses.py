@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from synthbank.registry import Registry
+from synthbank.registry import NoFacts, Registry
 
 
 def _real_alone(real: Tensor, fake: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class AdversarialLoss:
     """(real logits, fake logits) to values above 0 where a real was recognised; adaptive augmentation counts them."""
 
 
-losses: Registry[AdversarialLoss] = Registry("loss")
+losses: Registry[AdversarialLoss, NoFacts] = Registry("loss", NoFacts)
 
 
 def _hinge_d(real: Tensor, fake: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from synthbank.models import (
     transfer_weights,
 )
 from synthbank.records import LabelledImages, UInt8Images
-from synthbank.registry import Registry
+from synthbank.registry import NoFacts, Registry
 from synthbank.training.augment_d import symmetries
 from synthbank.training.ema import ema_update, recalibrate_batchnorm
 from synthbank.training.process_group import ProcessGroup
@@ -277,7 +277,7 @@ class BaseTrainer(ABC):
                 group["lr"] = most * (1.0 - (1.0 - floor) * fallen) * self.lr_scale
 
 
-trainers: Registry[type[BaseTrainer]] = Registry("trainer")
+trainers: Registry[type[BaseTrainer], NoFacts] = Registry("trainer", NoFacts)
 
 
 def make_trainer(
@@ -293,18 +293,18 @@ def make_trainer(
         fabric: launched; device, precision and processes.
     """
     check_batch(config, fabric.world_size)
-    name = architectures.facts(config.architecture).get("trainer", "adversarial")
+    name = architectures.spec(config.architecture).trainer
     return trainers.get(name)(spec, config, train=train, sampler=sampler, fabric=fabric)
 
 
 def check_batch(config: TrainConfig, processes: int) -> None:
     """Raise `OptionError` for a batch that cannot be divided among processes.
 
-    An architecture whose discriminator compares neighbours in the batch declares how many as its fact `together`.
+    An architecture whose discriminator compares neighbours in the batch declares how many: its `minibatch_group`.
     """
     if processes == 1:
         return
-    step = processes * int(architectures.facts(config.architecture).get("together", 1))
+    step = processes * architectures.spec(config.architecture).minibatch_group
     if config.batch_size % step:
         raise OptionError(
             f"The batch cannot be divided among {processes} processes",

@@ -23,7 +23,7 @@ def test_every_shift_changes_images_a_little_and_repeats_itself(name, channels):
     difference = np.abs(moved.astype(int) - images).mean()
     assert 0.2 < difference < 40
     assert np.array_equal(shift(images), moved)
-    assert shifts.facts(name)["words"]
+    assert shifts.spec(name).description
 
 
 def test_stain_makes_haematoxylin_darker_and_leaves_white_alone():

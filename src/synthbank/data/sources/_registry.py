@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from synthbank.data.sources._base import Listing, OpenSource, SourceLimits
-from synthbank.errors import SourceError, UnknownNameError
-from synthbank.registry import Registry
+from synthbank.errors import OptionError, SourceError, UnknownNameError
+from synthbank.registry import Registry, check_fact
 
-sources: Registry[OpenSource] = Registry(
-    "source", package="synthbank.data.sources", entry_point_group="synthbank.sources"
+Reads = Literal["folder", "file", "sample"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """Declared facts of an input format."""
+
+    reads: Reads
+    """A folder, a file with one of `suffixes`, or a sample that needs no file."""
+    description: str
+    """Content and layout, in words."""
+    suffixes: tuple[str, ...] = ()
+    """Endings of the file names that it reads, in lower case with their dot; for files alone."""
+    licence: str | None = None
+    """Licence of a sample; `None`: the user's own files."""
+
+    def __post_init__(self) -> None:
+        check_fact("reads", self.reads, get_args(Reads))
+        if not self.description:
+            raise OptionError("A source says what it reads", got=self)
+        wrong = [suffix for suffix in self.suffixes if not suffix.startswith(".") or suffix != suffix.lower()]
+        if wrong or bool(self.suffixes) != (self.reads == "file"):
+            raise OptionError(
+                "A source of files declares their endings, and no other does",
+                got=self.suffixes,
+                allowed="endings in lower case with their dot, such as '.zip'",
+            )
+        if (self.licence is not None) != (self.reads == "sample"):
+            raise OptionError("A sample declares its licence, and no other source does", got=self.licence)
+
+
+sources: Registry[OpenSource, SourceSpec] = Registry(
+    "source", SourceSpec, package="synthbank.data.sources", entry_point_group="synthbank.sources"
 )
-"""Facts: `reads` is "folder", "file" or "sample"; a file source declares `suffixes`, a sample its `licence`."""
 
 
 def sample_names() -> list[str]:
     """Names of the samples that need no file, such as "ihc"."""
-    return [name for name in sources if sources.facts(name)["reads"] == "sample"]
+    return [name for name in sources if sources.spec(name).reads == "sample"]
 
 
 def open_source(location: str | Path, limits: SourceLimits | None = None) -> Listing:
@@ -59,13 +91,12 @@ def _name_for(path: Path) -> str:
     wanted = "folder" if path.is_dir() else "file"
     known: list[str] = []
     for name in sources:
-        facts = sources.facts(name)
-        if facts["reads"] != wanted:
+        spec = sources.spec(name)
+        if spec.reads != wanted:
             continue
-        suffixes = facts.get("suffixes", ())
-        if wanted == "folder" or path.name.lower().endswith(tuple(suffixes)):
+        if wanted == "folder" or path.name.lower().endswith(spec.suffixes):
             return name
-        known.extend(suffixes)
+        known.extend(spec.suffixes)
     raise SourceError(
         "This file is not a set of images that can be read",
         got=path.name,

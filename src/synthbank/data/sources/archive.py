@@ -38,7 +38,7 @@ class _Member:
     read: Callable[[], bytes]
 
 
-@sources.register("archive", reads="file", suffixes=(".zip", ".tar", ".tar.gz", ".tgz"), what="a packed folder")
+@sources.register("archive", reads="file", suffixes=(".zip", ".tar", ".tar.gz", ".tgz"), description="a packed folder")
 def open_archive(path: Path, limits: SourceLimits) -> Listing:
     """List an archive laid out as a folder would be; one folder that wraps everything is looked through.
 

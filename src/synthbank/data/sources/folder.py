@@ -35,7 +35,7 @@ class _Walk:
     banks: list[str] = field(default_factory=list)
 
 
-@sources.register("folder", reads="folder", what="one sub-folder per class")
+@sources.register("folder", reads="folder", description="one sub-folder per class")
 def open_folder(path: Path, limits: SourceLimits) -> Listing:
     """List a folder; links that leave it or run in circles are never followed."""
     root = path.resolve()

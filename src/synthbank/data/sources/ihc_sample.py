@@ -45,7 +45,9 @@ class Region:
         return [(y, x) for y in ys for x in xs]
 
 
-@sources.register("ihc", reads="sample", licence=_LICENCE, what="DAB-negative and DAB-positive tiles of one IHC field")
+@sources.register(
+    "ihc", reads="sample", licence=_LICENCE, description="DAB-negative and DAB-positive tiles of one IHC field"
+)
 def open_ihc_sample(path: object, limits: SourceLimits) -> Listing:
     """Cut the field into tiles: 196 of 64 pixels (140 to train on, 28 to validate, 28 to test).
 

@@ -22,7 +22,7 @@ _NEXT = "store uint8 images as [N, H, W] or [N, H, W, 3] with one integer label 
 Arrays = dict[str, NDArray[Any]]
 
 
-@sources.register("npz", reads="file", suffixes=(".npz",), what="MedMNIST, or images and labels")
+@sources.register("npz", reads="file", suffixes=(".npz",), description="MedMNIST, or images and labels")
 def open_npz(path: Path, limits: SourceLimits) -> Listing:
     """List the images of a `.npz`; MedMNIST's own split becomes the suggested split.
 

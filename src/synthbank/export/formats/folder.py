@@ -27,7 +27,7 @@ _COLUMNS = (
 )
 
 
-@exporters.register("folder", description="class folders of PNG files with metadata.csv", single_file=False)
+@exporters.register("folder", description="class folders of PNG files with metadata.csv")
 def write_folder(items: Iterator[ExportItem], *, sink: Sink, facts: ExportFacts) -> None:
     """Write `<class>/<image id>.png`, `metadata.csv` and the card (Markdown and JSON)."""
     folders = class_folders(list(facts.counts))

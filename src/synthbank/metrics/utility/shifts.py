@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,17 @@ from synthbank.records import UInt8Images
 from synthbank.registry import Registry
 
 Shift = Callable[[UInt8Images], UInt8Images]
-shifts: Registry[Shift] = Registry("shift")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftSpec:
+    """Declared facts of a shift."""
+
+    description: str
+    """Change and its strength, in words."""
+
+
+shifts: Registry[Shift, ShiftSpec] = Registry("shift", ShiftSpec)
 
 # haematoxylin, eosin and DAB as directions in optical density (red, green, blue)
 _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
@@ -24,7 +35,7 @@ _JPEG_QUALITY = 30
 _LAMP = 1.15
 
 
-@shifts.register("stain", words="haematoxylin 25% stronger, the other two stains 20% weaker")
+@shifts.register("stain", description="haematoxylin 25% stronger, the other two stains 20% weaker")
 def stain(images: UInt8Images) -> UInt8Images:
     """Another staining protocol, in optical density; grey images get 10% more density.
 
@@ -41,20 +52,20 @@ def stain(images: UInt8Images) -> UInt8Images:
     return _bytes(256.0 * np.exp(-np.einsum("nshw,sc->nchw", amounts, basis)) - 1.0)
 
 
-@shifts.register("blur", words="Gaussian blur, 1/80 of the side")
+@shifts.register("blur", description="Gaussian blur, 1/80 of the side")
 def blur(images: UInt8Images) -> UInt8Images:
     """Slightly out of focus."""
     sigma = _BLUR_AT_64 * images.shape[-1] / 64.0
     return _bytes(ndimage.gaussian_filter(images.astype(np.float64), (0, 0, sigma, sigma), mode="reflect"))
 
 
-@shifts.register("jpeg", words=f"JPEG, quality {_JPEG_QUALITY}")
+@shifts.register("jpeg", description=f"JPEG, quality {_JPEG_QUALITY}")
 def jpeg(images: UInt8Images) -> UInt8Images:
     """Strong lossy compression, as of an old archive."""
     return np.stack([_through_jpeg(image) for image in images]) if len(images) else images
 
 
-@shifts.register("brightness", words="15% more light")
+@shifts.register("brightness", description="15% more light")
 def brightness(images: UInt8Images) -> UInt8Images:
     """A brighter lamp; what was nearly white is cut off."""
     return _bytes(_LAMP * images.astype(np.float64))

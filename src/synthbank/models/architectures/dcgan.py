@@ -112,4 +112,4 @@ class _Dcgan:
         return DcganDiscriminator(spec)
 
 
-architectures.register("dcgan", labels=True, options={"base": 32}, citation="arXiv 1511.06434")(_Dcgan())
+architectures.register("dcgan", options={"base": 32}, citation="arXiv 1511.06434")(_Dcgan())

@@ -209,7 +209,6 @@ class _Diffusion:
 
 architectures.register(
     "diffusion",
-    labels=True,
     options={"base": 32, "sampling_steps": 12},
     citation="arXiv 2206.00364",
     trainer="denoising",

@@ -306,7 +306,6 @@ class _Projected:
 
 architectures.register(
     "projected",
-    labels=True,
     options={"width": 1.0, "depth": 1, "picture_size": 512, "feature_network": _NETWORK, "mixing": 64},
     feature_network=_NETWORK,
     citation="arXiv 2101.04775, arXiv 2111.01007",

@@ -170,4 +170,4 @@ class _R3gan:
         return R3ganDiscriminator(spec)
 
 
-architectures.register("r3gan", labels=True, options={"base": 24, "depth": 2}, citation="arXiv 2501.05441")(_R3gan())
+architectures.register("r3gan", options={"base": 24, "depth": 2}, citation="arXiv 2501.05441")(_R3gan())

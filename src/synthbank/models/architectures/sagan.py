@@ -149,6 +149,4 @@ class _Sagan:
         return SaganDiscriminator(spec)
 
 
-architectures.register("sagan", labels=True, options={"base": 32}, citation="arXiv 2405.16119, arXiv 1805.08318")(
-    _Sagan()
-)
+architectures.register("sagan", options={"base": 32}, citation="arXiv 2405.16119, arXiv 1805.08318")(_Sagan())

@@ -268,8 +268,7 @@ class _StyleGan2:
 
 architectures.register(
     "stylegan2",
-    labels=True,
     options={"base": 24},
-    together=_GROUP,
+    minibatch_group=_GROUP,
     citation="arXiv 1912.04958, arXiv 2006.06676",
 )(_StyleGan2())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthbank.errors import OptionError
 from synthbank.memory import keep_freed_memory
 from synthbank.models.base import channels_last
 from synthbank.models.weights import state_fingerprint
@@ -76,8 +78,25 @@ def batched(images: NDArray[np.uint8], batch_size: int = 64) -> Iterable[NDArray
     return (images[i : i + batch_size] for i in range(0, len(images), batch_size))
 
 
-feature_networks: Registry[Callable[[], FeatureNetwork]] = Registry(
-    "feature network", package="synthbank.models.features", entry_point_group="synthbank.feature_networks"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureNetworkSpec:
+    """Declared facts of a frozen feature network."""
+
+    citation: str
+    """Paper, as an arXiv number."""
+    used_inside_discriminators: bool = False
+    """Discriminators may look through it, so scores in its space can be too kind."""
+
+    def __post_init__(self) -> None:
+        if not self.citation:
+            raise OptionError("A feature network needs a citation", got=self)
+
+
+feature_networks: Registry[Callable[[], FeatureNetwork], FeatureNetworkSpec] = Registry(
+    "feature network",
+    FeatureNetworkSpec,
+    package="synthbank.models.features",
+    entry_point_group="synthbank.feature_networks",
 )
 
 

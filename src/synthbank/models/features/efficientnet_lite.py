@@ -171,7 +171,7 @@ def lite0() -> FeatureNetwork:
     return _build(0, 1.0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
 
 
-@feature_networks.register("lite1", used_inside_discriminators=False, citation="arXiv 1905.11946")
+@feature_networks.register("lite1", citation="arXiv 1905.11946")
 def lite1() -> FeatureNetwork:
     """EfficientNet-Lite1, ImageNet weights, 1280 features."""
     return _build(1, 1.1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850")

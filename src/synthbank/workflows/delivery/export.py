@@ -27,7 +27,7 @@ def export(bank: Bank, request: ExportRequest) -> ExportResult:
 
 def export_to_store(bank: Bank, request: ExportRequest) -> ExportResult:
     """Export as one file into the bank's own store, under a name that nobody can guess; `target` is chosen here."""
-    ending = "npz" if exporters.facts(request.format).get("single_file") else "zip"
+    ending = "npz" if exporters.spec(request.format).single_file else "zip"
     key = layout.export_key(f"{secrets.token_hex(16)}.{ending}")
     return export(bank, replace(request, target=bank.store.url(key)))
 

@@ -2,6 +2,7 @@
 
 from synthbank.metrics.utility.classifiers._base import (
     Classifier,
+    ClassifierSpec,
     Embed,
     Predictor,
     TrainingSet,
@@ -9,4 +10,4 @@ from synthbank.metrics.utility.classifiers._base import (
     classifiers,
 )
 
-__all__ = ["Classifier", "Embed", "Predictor", "TrainingSet", "balanced_weights", "classifiers"]
+__all__ = ["Classifier", "ClassifierSpec", "Embed", "Predictor", "TrainingSet", "balanced_weights", "classifiers"]

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from synthbank.errors import OptionError
 from synthbank.metrics.utility.affine import AffineDraws
 from synthbank.records import UInt8Images
 from synthbank.registry import Registry
@@ -71,6 +72,23 @@ def balanced_weights(labels: NDArray[np.int64], real: NDArray[np.bool_]) -> NDAr
     return weights
 
 
-classifiers: Registry[Callable[[Embed], Classifier]] = Registry(
-    "classifier", package="synthbank.metrics.utility.classifiers", entry_point_group="synthbank.classifiers"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierSpec:
+    """Declared facts of a diagnostic classifier."""
+
+    citation: str
+    """Paper."""
+    needs_features: bool = False
+    """It looks at frozen features; `False`: at pixels alone."""
+
+    def __post_init__(self) -> None:
+        if not self.citation:
+            raise OptionError("A classifier needs a citation", got=self)
+
+
+classifiers: Registry[Callable[[Embed], Classifier], ClassifierSpec] = Registry(
+    "classifier",
+    ClassifierSpec,
+    package="synthbank.metrics.utility.classifiers",
+    entry_point_group="synthbank.classifiers",
 )

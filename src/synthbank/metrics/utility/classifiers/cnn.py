@@ -130,7 +130,7 @@ def _scaled(images: Tensor) -> Tensor:
     return images.float().div_(127.5).sub_(1.0)
 
 
-@classifiers.register("cnn", needs_features=False, citation="arXiv 1512.03385")
+@classifiers.register("cnn", citation="arXiv 1512.03385")
 def cnn(embed: Embed) -> Classifier:
     """A small residual network from scratch; it looks at pixels alone."""
     return SmallCnn()
