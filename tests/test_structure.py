@@ -263,6 +263,51 @@ def test_modules_form_no_cycle_even_through_imports_inside_functions():
     assert order.index("synthbank.service.state") < order.index("synthbank.service.access")
 
 
+def _private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _own_privates(tree: ast.AST) -> Iterator[str]:
+    """Underscore names that a file defines: functions, classes, variables and attributes of objects."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def _walled(path: Path) -> str:
+    """The room of a file; of `workflows`, the sub-room."""
+    parts = path.relative_to(PACKAGE).parts
+    return ".".join(parts[: 2 if parts[0] == "workflows" else 1]).removesuffix(".py")
+
+
+def test_no_room_calls_an_underscore_name_of_another():
+    """A name counts as another room's where that room defines it, inherited or not, and one's own does not."""
+    trees = {path: ast.parse(path.read_text()) for path in FILES}
+    owners: dict[str, set[str]] = {}
+    for path, tree in trees.items():
+        for name in filter(_private, _own_privates(tree)):
+            owners.setdefault(name, set()).add(_walled(path))
+    wrong = []
+    for path, tree in trees.items():
+        room = _walled(path)
+        for node in ast.walk(tree):
+            used = [node.attr] if isinstance(node, ast.Attribute) else []
+            if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("synthbank."):
+                here = f"{node.module}.".startswith(f"synthbank.{room}.")
+                assert here or not [a.name for a in node.names if _private(a.name)], f"{path.name}:{node.lineno}"
+                assert here or not any(map(_private, node.module.split("."))), f"{path.name}:{node.lineno}"
+            wrong += [
+                f"{path.relative_to(PACKAGE)}:{node.lineno} {name} of {sorted(owners[name])}"
+                for name in used
+                if _private(name) and name in owners and room not in owners[name]
+            ]
+    assert not wrong, wrong
+
+
 def test_the_first_row_needs_only_the_standard_library_numpy_pydantic_and_yaml():
     for path in FILES:
         if _room(path) in FIRST_ROW:

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,9 @@ from synthbank.service import ServiceSettings
 from synthbank.service.worker import Worker
 from synthbank.settings import Settings
 from synthbank.workflows.bank import open_bank
+from synthbank.workflows.generation.driver import LocalProducer
 from synthbank.workflows.generation.generate import GenerateRequest, generate
+from synthbank.workflows.generation.ledger import Ledger
 from synthbank.workflows.generation.requests import submit
 from synthbank.workflows.maintenance.verify import regenerate, verify
 from synthbank.workflows.models.load import load_model
@@ -162,29 +165,31 @@ def test_a_job_whose_model_is_damaged_fails_and_others_go_on(opened, home):
         assert queries.get_job(good.id, session=session).status == JobStatus.DONE
 
 
+def step(ledger, producer):
+    producer.step(ledger)
+    ledger.commit_when_due()
+
+
 def _files(bank, job):
     return bank.store.list(f"images/{job.id}")
 
 
 def test_a_worker_that_lost_its_lease_enters_and_stores_nothing(opened):
-    from synthbank.workflows.generation.producer import Production
-
     _, job = submit(opened, GenerateRequest(MODEL, 3, seed=75))
     with opened.catalogue.session() as session:
-        (taken,) = queries.claim("slow:1:x", lease_sec=60.0, session=session)
-    with Production(opened, load_model(opened, MODEL), worker="slow:1:x", lease_sec=0.0) as production:
-        assert production.take(taken)  # its lease is renewed, and over at once
+        (claimed,) = queries.claim("slow:1:x", lease_sec=60.0, session=session)
+    ledger = Ledger(opened, load_model(opened, MODEL), worker="slow:1:x", lease_sec=0.0)
+    with closing(LocalProducer(opened.store)) as producer:
+        assert ledger.open(claimed)  # its lease is renewed, and over at once
         with opened.catalogue.session() as session:
             assert queries.claim("fast:2:y", lease_sec=60.0, session=session)
-        production.step()
-        assert production.works == {}
+        step(ledger, producer)
+        assert ledger.jobs == {}
         assert _files(opened, job) == []
     assert hashes(opened, job.id) == {}
 
 
-def test_a_worker_that_is_late_to_take_a_job_up_leaves_the_files_of_the_next_one(opened):
-    from synthbank.workflows.generation.producer import Production
-
+def test_a_worker_that_is_late_to_open_a_job_leaves_the_files_of_the_next_one(opened):
     _, job = submit(opened, GenerateRequest(MODEL, 3, seed=76))
     with opened.catalogue.session() as session:
         (late,) = queries.claim("slow:1:x", lease_sec=-1.0, session=session)
@@ -192,18 +197,18 @@ def test_a_worker_that_is_late_to_take_a_job_up_leaves_the_files_of_the_next_one
         (now,) = queries.claim("fast:2:y", lease_sec=60.0, session=session)
     assert late.id == now.id == job.id
     model = load_model(opened, MODEL)
-    fast = Production(opened, model, worker="fast:2:y", lease_sec=60.0)
-    slow = Production(opened, model, worker="slow:1:x", lease_sec=60.0)
-    with fast, slow:
-        assert fast.take(now)
-        fast.step()
+    fast = Ledger(opened, model, worker="fast:2:y", lease_sec=60.0)
+    slow = Ledger(opened, model, worker="slow:1:x", lease_sec=60.0)
+    with closing(LocalProducer(opened.store)) as producer:
+        assert fast.open(now)
+        step(fast, producer)
         assert (stored := _files(opened, job))  # without rows so far
-        assert not slow.take(late)
+        assert not slow.open(late)
         assert _files(opened, job) == stored
-        assert slow.works == {}
+        assert slow.jobs == {}
         fast.commit()
-        while fast.works:
-            fast.step()
+        while fast.jobs:
+            step(fast, producer)
     assert verify(opened).sound
     assert sum(verdict == "accepted" for _, verdict in hashes(opened, job.id).values()) == 6
 

@@ -1,32 +1,27 @@
-"""Generation on a cluster: workers draw, judge and store; this process alone enters rows, in the order of numbers.
+"""Generation on a cluster: workers draw, screen and store; this process alone enters rows, in the order of numbers.
 
 So a job on a cluster holds the images of the same job on one machine, each once: which numbers are entered follows
-from the verdicts, in order, and not from who was ready first. A worker that dies costs its shard, which another one
-makes again with the same bytes.
+from the verdicts, in order, and not from which worker was ready first. A worker that dies costs its shard, which
+another one makes again with the same bytes.
 """
 
 from __future__ import annotations
 
-import functools
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from synthbank import __version__
-from synthbank.catalogue import JobRow, queries
 from synthbank.errors import SetupError
-from synthbank.records import JobStatus
 from synthbank.scale.cluster import RETRIES, cluster, task, width
-from synthbank.scale.shards import Errand, Made, Shard, make
-from synthbank.storage import layout
+from synthbank.scale.shards import ShardContext, ShardResult, make
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.generation.generate import GenerateReport, GenerateRequest
 from synthbank.workflows.generation.generate import generate as generate_here
-from synthbank.workflows.generation.producer import Production, Strand, Work, until_enough
+from synthbank.workflows.generation.ledger import ActiveJob, Ledger
+from synthbank.workflows.generation.plan import ClassTarget, Shard, next_shard, until_enough
 
-_SHARD = 256  # images: some seconds of work, against some milliseconds to hand it out
-_RARE = 0.05  # share of images that pass, below which it is not believed
 _AHEAD = 2  # shards for each that the cluster can make at once, so that no worker waits for this process
 
 
@@ -43,7 +38,7 @@ def generate(
 
     Args:
         bank: its files must be where every worker reaches them; the catalogue is used by this process alone.
-        request: see `GenerateRequest`.
+        request: model, number, seed and options.
         on: `ray` (the machine itself, or what `RAY_ADDRESS` says) or `ray:ADDRESS`.
         device: of the workers' forward passes, cpu or cuda.
         on_progress: called with class name, accepted so far and wanted.
@@ -54,7 +49,7 @@ def generate(
         SetupError: no cluster, or its workers die again and again.
     """
     with cluster(on, bank.settings.objects_url) as ray:
-        producer = functools.partial(ClusterProduction, ray=ray, device=device)
+        producer = ClusterProducer(ray, device=device)
         return generate_here(bank, request, on_progress=on_progress, should_stop=should_stop, producer=producer)
 
 
@@ -66,123 +61,92 @@ class _Sent:
     result: Any
 
 
-class ClusterProduction(Production):
-    """Jobs of one model in the making by the workers of a cluster. Other arguments as in `Production`.
+class ClusterProducer:
+    """A producer whose images are made by the workers of a cluster.
 
     Args:
         ray: connected.
         device: of the workers.
     """
 
-    def __init__(self, *args: Any, ray: Any, device: str, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, ray: Any, *, device: str) -> None:
         self._ray, self._device = ray, device
         self._make, self._width = task(ray, make, device=device), width(ray, device=device)
-        self._errands: dict[str, Any] = {}
-        self._sent: dict[tuple[str, int], deque[_Sent]] = {}
+        self._contexts: dict[str, Any] = {}
+        self._sent: defaultdict[tuple[str, int], deque[_Sent]] = defaultdict(deque)
 
-    def take(self, job: JobRow, **options: Any) -> bool:
-        """See `Production.take`."""
-        taken = super().take(job, **options)
-        if taken:
-            self._errands[job.id] = self._ray.put(self._errand(self.works[job.id]))
-        return taken
+    def step(self, ledger: Ledger) -> None:
+        """Hand out the shards that will be needed, and enter the one that is next in order."""
+        self._send(ledger)
+        target = next(iter(ledger.open_targets), None)
+        if target is not None and (result := self._next(target, ledger)) is not None:
+            # shards were sent before the verdicts of the ones in front of them were known: some make too many
+            n = until_enough(result.verdicts, target.wanted - target.accepted, len(result.written))
+            ledger.enter(target, result.first(n))
+            for image in result.written[n:]:
+                ledger.bank.store.delete(image.key)
+        wanted = {(target.job_id, target.class_index) for target in ledger.open_targets}
+        self._drop([key for key in self._sent if key not in wanted], ledger)
 
-    def step(self) -> None:
-        """Hand out what will be needed, and enter the shard that is next in order."""
-        self._send()
-        strand = next((s for work in self.works.values() for s in work.strands if s.missing), None)
-        if strand is not None and (made := self._next(strand)) is not None:
-            keep = until_enough(made.verdicts, strand.wanted - strand.accepted, len(made.written))
-            self._enter(strand, made.written[:keep], made.verdicts, made.measured)
-            for image in made.written[keep:]:
-                self.bank.store.delete(image.key)
-        self._drop_what_ended()
-        self._commit_when_due()
+    def abandon(self, ledger: Ledger) -> None:
+        """Take back all shards in the making, and remove their files."""
+        self._drop(list(self._sent), ledger)
 
-    def stop(self, status: JobStatus, message: str) -> None:
-        """See `Production.stop`; what is in the making is thrown away."""
-        self._drop(list(self._sent))
-        super().stop(status, message)
+    def close(self) -> None:
+        """Nothing: the connection belongs to `cluster`."""
 
-    def _errand(self, work: Work) -> Errand:
-        return Errand(
-            __version__,
-            self.bank.settings.objects_url,
-            self.model.row,
-            work.job.id,
-            work.recipe,
-            work.screened,
-            work.selection,
-            self._device,
-        )
+    def _context(self, job: ActiveJob, ledger: Ledger) -> Any:
+        """The context of a job's shards in the cluster's object store, where it is put once."""
+        if job.row.id not in self._contexts:
+            url = ledger.bank.settings.objects_url
+            context = ShardContext(__version__, url, ledger.model.row, job.rules, self._device)
+            self._contexts[job.row.id] = self._ray.put(context)
+        return self._contexts[job.row.id]
 
-    def _send(self) -> None:
-        """Shards of the open strands, as far ahead as the cluster can use and the strands will need."""
-        room = _AHEAD * self._width - sum(len(sent) for sent in self._sent.values())
-        for work in self.works.values():
-            for strand in work.strands:
-                while room > 0 and (shard := self._shard(strand)) is not None:
-                    sent = _Sent(shard, self._make(self._errands[work.job.id], shard))
-                    self._sent.setdefault((work.job.id, strand.class_index), deque()).append(sent)
-                    room -= 1
+    def _send(self, ledger: Ledger) -> None:
+        """Shards of the open targets, as far ahead as the cluster can use and the targets will need."""
+        room, block = _AHEAD * self._width - sum(len(sent) for sent in self._sent.values()), ledger.model.sampler.block
+        for target in ledger.open_targets:
+            sent = self._sent[target.job_id, target.class_index]
+            while room > 0:
+                shard = next_shard(target, [one.shard for one in sent], block=block, width=self._width)
+                if shard is None:
+                    break
+                sent.append(_Sent(shard, self._make(self._context(ledger.jobs[target.job_id], ledger), shard)))
+                room -= 1
 
-    def _shard(self, strand: Strand) -> Shard | None:
-        """The next stretch of a strand; `None` where those in the making are likely to be enough."""
-        sent = self._sent.get((strand.work.job.id, strand.class_index), ())
-        first = sent[-1].shard.first + sent[-1].shard.n if sent else strand.next_index
-        passes = strand.accepted / strand.next_index if strand.next_index else 1.0
-        left = strand.wanted - strand.accepted
-        if strand.missing == 0 or first >= strand.cap or (first - strand.next_index) * passes >= left:
-            return None
-        block = self.model.sampler.block
-        # whole blocks; small jobs are cut so that every worker has its share
-        fair = int(left / max(passes, _RARE)) // self._width
-        size = -(-min(fair, _SHARD) // block) * block or block
-        end = min(first // block * block + size, strand.cap)
-        return Shard(strand.class_index, first, end - first, left)
-
-    def _next(self, strand: Strand) -> Made | None:
+    def _next(self, target: ClassTarget, ledger: Ledger) -> ShardResult | None:
         """The shard that is next in order; `None` when the job was lost or changed while it was waited for."""
-        sent = self._sent[strand.work.job.id, strand.class_index]
-        assert sent[0].shard.first == strand.next_index
-        with self.stages("cluster"):
-            while not self._ray.wait([sent[0].result], timeout=self.lease_sec / 6)[0]:
-                if self._late:
-                    self.commit()
+        sent = self._sent[target.job_id, target.class_index]
+        assert sent[0].shard.first == target.next_index
+        with ledger.timer("cluster"):
+            while not self._ray.wait([sent[0].result], timeout=ledger.lease_sec / 6)[0]:
+                # a commit renews the leases, and may close or drop the job: the caller looks again
+                if ledger.renewal_due:
+                    ledger.commit()
                     return None
             return self._fetch(sent.popleft())
 
-    def _fetch(self, sent: _Sent) -> Made:
+    def _fetch(self, sent: _Sent) -> ShardResult:
         from ray.exceptions import WorkerCrashedError
 
         try:
-            made: Made = self._ray.get(sent.result)
+            result: ShardResult = self._ray.get(sent.result)
         except WorkerCrashedError as error:
             raise SetupError(
                 "Workers of the cluster die again and again over the same images",
-                got=f"{RETRIES + 1} workers, images {sent.shard.first} to {sent.shard.first + sent.shard.n}",
-                next_step="look at their memory; the same command goes on from here",
+                got=f"{RETRIES + 1} workers, images {sent.shard.first} to {sent.shard.end}",
+                next_step="look at their memory, then repeat the command to resume",
             ) from error
-        return made
+        return result
 
-    def _drop_what_ended(self) -> None:
-        going = {(work.job.id, s.class_index) for work in self.works.values() for s in work.strands if s.missing}
-        self._drop([key for key in self._sent if key not in going])
-
-    def _drop(self, keys: list[tuple[str, int]]) -> None:
+    def _drop(self, keys: list[tuple[str, int]], ledger: Ledger) -> None:
         """Take back shards that nobody needs any more, and remove their files."""
-        if not keys:
+        dropped = {key: sent for key in keys if (sent := self._sent.pop(key))}
+        if not dropped:
             return
-        dropped = {key: self._sent.pop(key) for key in keys}
         results = [one.result for sent in dropped.values() for one in sent]
         for result in results:
             self._ray.cancel(result)
-        if results:  # until a shard has ended it may still write
-            self._ray.wait(results, num_returns=len(results))
-        with self.bank.catalogue.session() as session:
-            mine = queries.lock_claimed(self.worker, [job for job, _ in dropped], session=session)
-        for (job, class_index), sent in dropped.items():
-            for one in sent if job in mine else ():  # files of a job that was lost are another's by now
-                for index in range(one.shard.first, one.shard.first + one.shard.n):
-                    self.bank.store.delete(layout.image_key(job, class_index, index))
+        self._ray.wait(results, num_returns=len(results))  # until a shard has ended it may still write
+        ledger.discard({key: [range(one.shard.first, one.shard.end) for one in sent] for key, sent in dropped.items()})

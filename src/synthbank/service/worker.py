@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from synthbank.catalogue import queries
@@ -24,7 +25,8 @@ from synthbank.workflows.bank import Bank, open_bank
 from synthbank.workflows.lease import is_gone, worker_name
 
 if TYPE_CHECKING:
-    from synthbank.workflows.generation.producer import Production
+    from synthbank.workflows.generation.driver import LocalProducer
+    from synthbank.workflows.generation.ledger import Ledger
     from synthbank.workflows.models.load import LoadedModel
 
 log = logging.getLogger("synthbank.worker")
@@ -70,43 +72,57 @@ class Worker:
 
     def serve(self, jobs: list[JobRow]) -> None:
         """Make the images of claimed jobs of one model."""
-        from synthbank.workflows.generation.producer import Production
+        from synthbank.workflows.generation.driver import LocalProducer
+        from synthbank.workflows.generation.ledger import Ledger
 
-        held = [job.id for job in jobs]
+        claimed = [job.id for job in jobs]
         try:
             model = self._model(jobs[0].model_id)
-            with Production(
+            ledger = Ledger(
                 self.bank,
                 model,
                 worker=self.name,
                 lease_sec=self.settings.lease_sec,
-                mix=self.settings.batching,
-                rows_a_transaction=1,  # a request waits for its images: each block is committed as it is made
-            ) as production:
+                rows_per_commit=1,  # a request waits for its images: each block is committed as it is made
+            )
+            with closing(LocalProducer(self.bank.store, mix=self.settings.batching)) as producer:
                 for job in jobs:
-                    production.take(job)
-                self._produce(production, held)
+                    ledger.open(job)
+                self._produce(ledger, producer, claimed)
         except SetupError:
             raise  # the leases run out, and the jobs are tried again
         except SynthBankError as error:
-            self._fail(held, error.message)
+            self._fail(claimed, error.message)
         except Exception:
-            log.exception("jobs %s failed", held)
-            self._fail(held, "an unexpected error; the server's log says more")
+            log.exception("jobs %s failed", claimed)
+            self._fail(claimed, "an unexpected error; the server's log says more")
 
-    def _produce(self, production: Production, held: list[str]) -> None:
-        start = time.monotonic()
-        while production.works and not self.stopping():
-            production.step()
+    def _produce(self, ledger: Ledger, producer: LocalProducer, claimed: list[str]) -> None:
+        """Make images until the jobs have ended, the worker stops, or its time slice for this model is over.
+
+        Args:
+            ledger: with the open jobs.
+            producer: that makes their images.
+            claimed: ids of all jobs claimed; further ones are added.
+        """
+        from synthbank.workflows.generation.driver import drive
+
+        start, model_id = time.monotonic(), ledger.model.row.id
+
+        def claim_more() -> None:
             # jobs that came meanwhile share the next forward pass, which costs the same whether full or not
-            if self.settings.batching and production.room and len(production.works) < TOGETHER:
-                for job in self._claim(TOGETHER - len(production.works), model_id=production.model.row.id):
-                    held.append(job.id)
-                    production.take(job)
+            if self.settings.batching and producer.free_places(ledger) and len(ledger.jobs) < TOGETHER:
+                for job in self._claim(TOGETHER - len(ledger.jobs), model_id=model_id):
+                    claimed.append(job.id)
+                    ledger.open(job)
+
+        def should_stop() -> bool:
             # one model's endless stream of jobs must not starve another model's
-            if time.monotonic() - start > SLICE_SEC and self._has_waiting_jobs(production.model.row.id):
-                break
-        production.commit()
+            slice_over = time.monotonic() - start > SLICE_SEC
+            return self.stopping() or (slice_over and self._has_waiting_jobs(model_id))
+
+        drive(ledger, producer, should_stop=should_stop, after_step=claim_more)
+        ledger.commit()
         with self.bank.catalogue.session() as session:
             queries.release(self.name, to_the_end=not self.stopping(), session=session)
 
@@ -150,7 +166,7 @@ class Worker:
             queries.end_jobs(list(claimed), JobStatus.FAILED, message=message, session=session)
 
     def _reclaim_dead_workers(self) -> None:
-        """Release the jobs of dead workers of this machine at once, instead of waiting for their leases to run out."""
+        """Requeue the jobs of dead workers of this machine at once, instead of waiting for their leases to run out."""
         with self.bank.catalogue.session() as session:
             for worker in queries.workers(session=session):
                 if is_gone(worker):

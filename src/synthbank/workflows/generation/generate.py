@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from synthbank.catalogue import JobRow, queries
@@ -11,7 +12,8 @@ from synthbank.errors import BusyError, StateError
 from synthbank.generation import Recipe, Sampler
 from synthbank.records import JobStatus, UInt8Images, Verdict
 from synthbank.workflows.bank import Bank
-from synthbank.workflows.generation.producer import Production
+from synthbank.workflows.generation.driver import LocalProducer, Producer, drive
+from synthbank.workflows.generation.ledger import Ledger
 from synthbank.workflows.generation.requests import GenerateRequest
 from synthbank.workflows.generation.selection import selection_of
 from synthbank.workflows.lease import LEASE_SEC, is_gone, worker_name
@@ -22,18 +24,18 @@ __all__ = ["GenerateReport", "GenerateRequest", "generate", "newest_job", "redra
 
 @dataclass(frozen=True)
 class GenerateReport:
-    """What a job holds now."""
+    """Images of a job after a call of `generate`, and what the call added."""
 
     job: JobRow
     accepted: dict[str, int]
     rejected: dict[str, int]
     reasons: dict[str, int]
-    """Why images were kept out, this call."""
+    """Reason to number of images that were rejected by this call."""
     n_new: int
     """Accepted images made by this call."""
     seconds: float
     stage_seconds: dict[str, float]
-    """Time of each stage: forward, gate, select (where asked for), write, rows."""
+    """Seconds of each stage: forward, gate, select (where asked for), write, rows; on a cluster: cluster, rows."""
 
 
 def generate(
@@ -43,20 +45,20 @@ def generate(
     device: str = "cpu",
     on_progress: Callable[[str, int, int], None] = lambda class_name, done, wanted: None,
     should_stop: Callable[[], bool] = lambda: False,
-    producer: Callable[..., Production] = Production,
+    producer: Producer | None = None,
 ) -> GenerateReport:
-    """Make images until every asked class holds `n` accepted ones, or the attempt cap is reached.
+    """Make images until every class asked for holds `n` accepted ones, or the attempt cap is reached.
 
-    The model is all that is needed. Files are stored before their rows are committed; an interrupted job goes on at
+    The model is all that is needed. Files are stored before their rows are committed; an interrupted job resumes at
     the first number without a row and writes the same files again, so no orphan and no gap is left.
 
     Args:
         bank: where the model is and the images go.
-        request: see `GenerateRequest`.
+        request: model, number, seed and options.
         device: of the forward passes.
         on_progress: called with class name, accepted so far and wanted.
-        should_stop: asked before each forward pass; `True` ends the job as cancelled, with what it has.
-        producer: makes the images, here or elsewhere; called with the arguments of `Production`.
+        should_stop: asked before each forward pass; `True` ends the job as cancelled, with the images it has.
+        producer: makes the images, and is closed at the end; `None`: in this process.
 
     Raises:
         UnknownNameError: no such model or class.
@@ -64,32 +66,35 @@ def generate(
     """
     model = load_model(bank, request.model, device=device)
     model.sampler.check(0, request.truncation)
-    # before the job is entered: it may not be possible here
+    # before the job is recorded: it may not be possible here
     selection = selection_of(bank, model, request.job_request(), seed=request.seed)
     start, worker = time.perf_counter(), worker_name()
-    job = _take(bank, request, model, worker)
+    job = _claim(bank, request, model, worker)
     before = _counts(bank, job.id, Verdict.ACCEPTED)
-    with producer(bank, model, worker=worker, lease_sec=LEASE_SEC, on_progress=on_progress) as production:
-        if not production.take(job, max_attempts=request.max_attempts, selection=selection):
-            raise _busy(job.id, "a worker that took it over")
+    ledger = Ledger(bank, model, worker=worker, lease_sec=LEASE_SEC, on_progress=on_progress)
+    with closing(producer or LocalProducer(bank.store)) as producer:
+        if not ledger.open(job, max_attempts=request.max_attempts, selection=selection):
+            raise _busy(job.id, "a worker that claimed it since")
         try:
-            while production.works and not should_stop():
-                production.step()
-            production.stop(JobStatus.CANCELLED, "stopped; repeat the command to resume")
+            drive(ledger, producer, should_stop=should_stop)
+            producer.abandon(ledger)
+            # a job that is done has left the ledger: this ends one that was stopped
+            ledger.stop(JobStatus.CANCELLED, "stopped; repeat the command to resume")
         except KeyboardInterrupt:
-            production.stop(JobStatus.CANCELLED, "interrupted; the same command resumes")
+            producer.abandon(ledger)
+            ledger.stop(JobStatus.CANCELLED, "interrupted; repeat the command to resume")
             raise
     with bank.catalogue.session(read_only=True) as session:
         job = queries.get_job(job.id, session=session)
     accepted, rejected = (_counts(bank, job.id, verdict) for verdict in (Verdict.ACCEPTED, Verdict.REJECTED))
     n_new = sum(accepted.values()) - sum(before.values())
     seconds = time.perf_counter() - start
-    reasons, stage_seconds = dict(production.reasons), dict(production.stages.seconds)
+    reasons, stage_seconds = dict(ledger.reasons), dict(ledger.timer.seconds)
     return GenerateReport(job, accepted, rejected, reasons, n_new, seconds, stage_seconds)
 
 
-def _take(bank: Bank, request: GenerateRequest, model: LoadedModel, worker: str) -> JobRow:
-    """Enter the job and claim it in one transaction, so that no service takes it in between."""
+def _claim(bank: Bank, request: GenerateRequest, model: LoadedModel, worker: str) -> JobRow:
+    """Record the job and claim it in one transaction, so that no service claims it in between."""
     identity = request.job_id()
     with bank.catalogue.session() as session:
         job = queries.enqueue(
@@ -102,12 +107,13 @@ def _take(bank: Bank, request: GenerateRequest, model: LoadedModel, worker: str)
             again=True,
             session=session,
         )
+        # a killed process of this machine is known to be gone before its lease is over
         if job.worker is not None and is_gone(job.worker):
             queries.release(job.worker, job_ids=[identity], session=session)
-        taken = queries.claim(worker, job_id=identity, lease_sec=LEASE_SEC, session=session)
-        if not taken:
+        claimed = queries.claim(worker, job_id=identity, lease_sec=LEASE_SEC, session=session)
+        if not claimed:
             raise _busy(identity, job.worker)
-        return taken[0]
+        return claimed[0]
 
 
 def _busy(job_id: str, holder: str | None) -> BusyError:
