@@ -55,7 +55,7 @@ TABLE: list[tuple[tuple[str, ...], str, set[str]]] = [
     (
         ("scale",),
         "generation and evaluation cut into tasks of a Ray cluster",
-        {"workflows", "generation", "models", "catalogue", "storage"},
+        {"workflows", "models", "catalogue", "storage"},
     ),
     (
         ("cloud",),
