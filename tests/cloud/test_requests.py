@@ -80,7 +80,7 @@ def test_ids_are_what_vertex_takes(settings):
     assert all(re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", identity) for identity in marked)
     with pytest.raises(OptionError, match="too long"):
         serving.resource_id(settings, "x" * 60)
-    with pytest.raises(OptionError, match="UnwrappedStrategy"):
+    with pytest.raises(OptionError, match="Replicas"):
         serving.deploy_requests(settings, "small", replicas=2)
 
 
