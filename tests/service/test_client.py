@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 import sys
+from datetime import datetime
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +13,13 @@ from torch.utils.data import DataLoader
 
 import synthbank
 from synthbank import errors
-from synthbank.client import calls
+from synthbank.client import ImageRecord, JobRecord, ModelRecord, calls
+from synthbank.client.calls import GenerateOptions
+from synthbank.client.records import JobState, VerdictName
+from synthbank.records import JobStatus, Verdict
+from synthbank.service.schemas.bank import ModelOut
+from synthbank.service.schemas.images import ImageOut
+from synthbank.service.schemas.jobs import GenerateBody, JobOut
 from synthbank.storage import decode_png
 
 from .conftest import CLASSES, MODEL
@@ -43,7 +51,7 @@ def test_a_large_request_is_followed_to_its_end(remote):
     assert remote.cancel(job["id"])["status"] == "done"
 
 
-def test_pages_are_walked_through(remote):
+def test_images_come_page_by_page(remote):
     found = list(remote.images(limit=7, verdict="accepted", class_name=CLASSES[0]))
     assert len(found) > 7
     assert len({image.id for image in found}) == len(found)
@@ -69,6 +77,29 @@ def test_problems_are_the_same_errors_as_at_home(remote):
     assert isinstance(calls.problem(500, None), errors.SetupError)
     assert isinstance(calls.problem(429, {"error": {"type": "BusyError", "what": "full"}}), errors.BusyError)
     assert isinstance(calls.problem(401, {"error": {"type": "print", "what": "x"}}), errors.OptionError)
+
+
+def test_records_of_the_client_have_the_fields_of_the_api():
+    images = set(ImageOut.model_json_schema(mode="serialization")["properties"])
+    assert set(ImageRecord.__annotations__) == images - {"png"}  # which becomes `RemoteImage.png`
+    assert set(JobRecord.__annotations__) == set(JobOut.model_fields)
+    assert set(ModelRecord.__annotations__) == set(ModelOut.model_fields)
+    assert set(get_args(JobState)) == {status.value for status in JobStatus}
+    assert set(get_args(VerdictName)) == {verdict.value for verdict in Verdict}
+
+
+def test_options_of_the_client_are_those_of_the_api():
+    body = GenerateOptions(MODEL, CLASSES[0], 3, 7, 0.5, 8).to_json()
+    assert set(GenerateBody(**body).model_dump(by_alias=True)) - {"format"} == set(body)
+    with synthbank.Client("http://127.0.0.1:9") as remote, pytest.raises(TypeError, match="cout"):
+        remote.generate(MODEL, cout=3)
+
+
+def test_images_are_filtered_by_time(remote):
+    newest = next(remote.images(limit=1))
+    made = datetime.fromisoformat(newest.facts["created_at"])
+    assert newest.id in {image.id for image in remote.images(since=made)}
+    assert newest.id not in {image.id for image in remote.images(until=made)}
 
 
 def test_a_busy_service_is_asked_again(remote, monkeypatch):

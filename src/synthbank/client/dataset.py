@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from synthbank.fingerprint import stable_seed
 from synthbank.storage import decode_png
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.utils.data import IterableDataset
 
 Labelled = tuple[NDArray[np.uint8], int]
+Fetch = Callable[[], bytes]
+"""Reads the PNG of one image, when it is called."""
 
 
 def as_torch_dataset(
@@ -28,7 +32,7 @@ def as_torch_dataset(
     class_names: Sequence[str] | None = None,
     shuffle: int = 0,
     seed: int = 0,
-) -> IterableDataset[Any]:
+) -> IterableDataset[tuple[Tensor, int]]:
     """A `torch.utils.data.IterableDataset` of (image, label): uint8 `[C, H, W]`, and the index of its class.
 
     Images are fetched while they are iterated, never all at once; the workers of a `DataLoader` share them out.
@@ -38,9 +42,10 @@ def as_torch_dataset(
         model: accepted images of this model.
         job: accepted images of this job; either this or `model`.
         class_names: label order, and which classes; `None`: those of the model.
-        shuffle: images that are held back and drawn from at random; 0: class by class, as they were made.
-        seed: of the order; every pass has another.
+        shuffle: size of the buffer from which images are drawn at random; 0: class by class, in order of their ids.
+        seed: of the order; every pass over the data set has another order.
     """
+    from torch import Tensor, from_numpy
     from torch.utils.data import IterableDataset, get_worker_info
 
     if (model is None) == (job is None):
@@ -48,23 +53,21 @@ def as_torch_dataset(
     if shuffle < 0:
         raise OptionError("The shuffle buffer is a number of images", got=shuffle, allowed="0 or more")
 
-    class SyntheticImages(IterableDataset[Any]):
+    class SyntheticImages(IterableDataset[tuple[Tensor, int]]):
         """Accepted images, streamed."""
 
         def __init__(self) -> None:
             self.class_names = tuple(class_names) if class_names is not None else _class_names(source, model, job)
             self._passes = 0
 
-        def __iter__(self) -> Iterator[Any]:
-            import torch
-
+        def __iter__(self) -> Iterator[tuple[Tensor, int]]:
             worker = get_worker_info()
             part, parts = (0, 1) if worker is None else (worker.id, worker.num_workers)
             stream = _stream(source, model, job, self.class_names, part, parts)
             self._passes += 1
             rng = np.random.default_rng(stable_seed(seed, self._passes, part))
             for pixels, label in _shuffled(stream, shuffle, rng):
-                yield torch.from_numpy(pixels), label
+                yield from_numpy(pixels), label
 
     return SyntheticImages()
 
@@ -81,20 +84,19 @@ def _stream(
             number += 1
 
 
-def _files(source: Client | str | Path, model: str | None, job: str | None, class_name: str) -> Iterator[Any]:
-    """What fetches each accepted image of a class, in order."""
+def _files(source: Client | str | Path, model: str | None, job: str | None, class_name: str) -> Iterator[Fetch]:
+    """Functions that fetch the accepted images of a class, in order."""
     if isinstance(source, Client):
         return _from_service(source, model, job, class_name)
     return _from_bank(source, model, job, class_name)
 
 
-def _from_service(client: Client, model: str | None, job: str | None, class_name: str) -> Iterator[Any]:
-    wanted = {"model": model, "job": job, "class_name": class_name, "verdict": "accepted", "order": "id", "limit": 500}
-    for image in client.images(**wanted):
-        yield lambda image=image: client.png(image)
+def _from_service(client: Client, model: str | None, job: str | None, class_name: str) -> Iterator[Fetch]:
+    for image in client.images(model=model, job=job, class_name=class_name, verdict="accepted", order="id", limit=500):
+        yield partial(client.png, image)
 
 
-def _from_bank(home: str | Path, model: str | None, job: str | None, class_name: str) -> Iterator[Any]:
+def _from_bank(home: str | Path, model: str | None, job: str | None, class_name: str) -> Iterator[Fetch]:
     from synthbank.catalogue import queries
     from synthbank.settings import Settings
     from synthbank.workflows.bank import open_bank
@@ -102,7 +104,7 @@ def _from_bank(home: str | Path, model: str | None, job: str | None, class_name:
     with open_bank(Settings(home=Path(home)), create=False) as bank, bank.catalogue.session(read_only=True) as session:
         rows = queries.accepted_images(model_id=model, job_id=job, class_name=class_name, session=session)
         for row in rows:
-            yield lambda key=row.key: bank.store.get(key)
+            yield partial(bank.store.get, row.key)
 
 
 def _class_names(source: Client | str | Path, model: str | None, job: str | None) -> tuple[str, ...]:
