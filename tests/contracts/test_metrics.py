@@ -115,7 +115,7 @@ def test_facts_are_complete_and_fit_each_other(name):
         assert spec.minimum_real == spec.minimum_fake
 
 
-def test_no_two_metrics_share_a_place_and_kid_is_first():
+def test_no_two_metrics_share_an_order_and_kid_is_first():
     orders = {name: metrics.spec(name).order for name in metrics}
     assert len(set(orders.values())) == len(orders)
     assert min(orders, key=orders.__getitem__) == "kid"
@@ -164,7 +164,7 @@ def test_the_order_of_images_does_not_matter(name, n, m):
 
 
 @every_metric
-def test_it_is_symmetric_exactly_where_it_says_so(name):
+def test_symmetry_is_as_declared(name):
     pairs = [gaussians(12, 20, seed) for seed in range(5)]
     pairs = [(real, 1.5 * fake + 0.5) for real, fake in pairs]
     forth, back = ([value_of(name, *p) for p in pairs], [value_of(name, *p[::-1]) for p in pairs])
@@ -235,7 +235,7 @@ def test_same_seed_same_score(name):
 
 
 @every_metric
-def test_the_expected_value_depends_on_the_number_of_images_exactly_where_it_says_so(name):
+def test_bias_in_the_number_of_images_is_as_declared(name):
     spec = metrics.spec(name)
 
     def draws(n, m, spread, d):
@@ -255,7 +255,7 @@ def test_the_expected_value_depends_on_the_number_of_images_exactly_where_it_say
 
 @every_metric
 @pytest.mark.parametrize(("n", "m", "d"), [(10, 10, 3), (45, 20, 6), (30, 60, 90)])
-def test_many_resamples_at_once_give_what_one_at_a_time_gives(name, n, m, d):
+def test_many_resamples_at_once_have_the_values_of_single_ones(name, n, m, d):
     resampled = metrics.spec(name).resampled
     rng = np.random.default_rng(10)
     real, fake = gaussians(n, m, seed=11, d=d)
@@ -271,7 +271,7 @@ def test_many_resamples_at_once_give_what_one_at_a_time_gives(name, n, m, d):
 
 
 @every_three_way_metric
-def test_three_sets_of_one_distribution_are_unremarkable_and_copies_are_not(name):
+def test_three_sample_metrics_are_neutral_for_one_distribution_and_react_to_copies(name):
     honest, copied = [], []
     for seed in range(6):
         rng = np.random.default_rng(seed)
@@ -286,7 +286,7 @@ def test_three_sets_of_one_distribution_are_unremarkable_and_copies_are_not(name
 
 
 @every_three_way_metric
-def test_three_sets_may_come_in_any_order_and_give_finite_bounded_values(name):
+def test_three_sample_metrics_ignore_the_order_of_images_and_stay_finite_and_bounded(name):
     rng = np.random.default_rng(1)
     train, test, fake = rng.normal(size=(30, 4)), rng.normal(size=(20, 4)), rng.normal(size=(25, 4))
     value = three_way_value(name, train, test, fake).value
@@ -305,7 +305,7 @@ def test_three_sets_may_come_in_any_order_and_give_finite_bounded_values(name):
 
 @every_three_way_metric
 @pytest.mark.parametrize("short", ["train", "test", "fake"])
-def test_three_sets_below_the_minimum_give_a_reason(name, short):
+def test_three_sample_metrics_below_the_minimum_give_a_reason(name, short):
     sizes = {"train": 8, "test": 8, "fake": 8}
     rng = np.random.default_rng(2)
     enough = {k: rng.normal(size=(n, 4)) for k, n in sizes.items()}
@@ -317,7 +317,7 @@ def test_three_sets_below_the_minimum_give_a_reason(name, short):
 
 
 @every_pixel_metric
-def test_pixels_of_the_same_set_are_ideal_and_noise_or_collapse_is_not(name):
+def test_pixel_metrics_are_best_for_the_same_set_and_worse_for_noise_or_collapse(name):
     real, fake = cells(40), cells(40, seed=1)
     spec = metrics.spec(name)
     noise = np.random.default_rng(3).integers(0, 256, fake.images.shape, dtype=np.uint8)
@@ -332,7 +332,7 @@ def test_pixels_of_the_same_set_are_ideal_and_noise_or_collapse_is_not(name):
 
 
 @every_pixel_metric
-def test_pixels_are_described_image_by_image_whatever_the_batch(name):
+def test_pixel_descriptions_do_not_depend_on_the_batch(name):
     if metrics.spec(name).looks_at == "fake":
         pytest.skip("describes an image beside others of its class")
     metric, images = metrics.get(name), cells(9).images

@@ -68,7 +68,7 @@ def test_equal_rows_are_exactly_zero_apart_even_far_from_the_origin():
         ({"query": np.full((2, 3), np.inf)}, "not finite"),
     ],
 )
-def test_neighbours_that_cannot_be_are_refused(options, words):
+def test_impossible_neighbour_searches_raise(options, words):
     x = np.arange(15.0).reshape(5, 3)
     with pytest.raises(OptionError, match=words):
         nearest_neighbours(**{"query": x, "reference": x} | options)
@@ -77,23 +77,23 @@ def test_neighbours_that_cannot_be_are_refused(options, words):
 def test_the_threshold_is_a_quantile_of_the_gaps_between_originals():
     # nearest others at 1, 1, 2, 4 of points on a line
     x = np.array([[0.0], [1.0], [3.0], [7.0]])
-    assert copy_threshold(x, 0.0) == 1.0
-    assert copy_threshold(x, 0.5) == 1.5
-    assert copy_threshold(x, 1.0) == 4.0
-    assert copy_threshold(x) == pytest.approx(np.quantile([1, 1, 2, 4], 0.01))
+    assert copy_threshold(real=x, quantile=0.0) == 1.0
+    assert copy_threshold(real=x, quantile=0.5) == 1.5
+    assert copy_threshold(real=x, quantile=1.0) == 4.0
+    assert copy_threshold(real=x) == pytest.approx(np.quantile([1, 1, 2, 4], 0.01))
     with pytest.raises(OptionError, match="0 to 1"):
-        copy_threshold(x, 1.01)
+        copy_threshold(real=x, quantile=1.01)
     with pytest.raises(OptionError, match="at least 2"):
-        copy_threshold(x[:1])
+        copy_threshold(real=x[:1])
 
 
-def test_planted_copies_are_found_and_nothing_else():
+def test_copy_rate_counts_copies_and_nothing_else():
     rng = np.random.default_rng(2)
     originals = rng.normal(size=(80, 20))
     honest = rng.normal(size=(30, 20)) + 2.0
     copies = originals[:10] + 1e-3 * rng.normal(size=(10, 20))
     fake = np.concatenate([honest, copies])
-    threshold = copy_threshold(originals)
+    threshold = copy_threshold(real=originals)
     assert copy_rate(real=originals, fake=fake, threshold=threshold) == 0.25
     assert copy_rate(real=originals, fake=honest, threshold=threshold) == 0.0
     assert metrics.get("copy-rate")(gram_matrices(real=originals, fake=fake)) == 0.25
@@ -106,13 +106,13 @@ def test_an_image_at_the_threshold_counts():
 
 def test_exact_copies_count_even_where_originals_repeat():
     x = np.repeat(np.random.default_rng(3).normal(size=(10, 6)) + 3, 2, axis=0)
-    assert copy_threshold(x) == 0.0
+    assert copy_threshold(real=x) == 0.0
     assert copy_rate(real=x, fake=x[:5], threshold=0.0) == 1.0
     assert metrics.get("copy-rate")(gram_matrices(real=x, fake=x[:5])) == 1.0
     assert metrics.get("copy-rate")(gram_matrices(real=x, fake=x[:5] + 1e-3)) == 0.0
 
 
-def test_what_rounding_leaves_between_equal_images_does_not_hide_a_copy():
+def test_rounding_errors_between_equal_images_do_not_hide_copies():
     x = np.random.default_rng(6).normal(size=(37, 1280)) + 3
     x = np.concatenate([x, x[::-1]])  # every original twice: the threshold is zero
     gram = gram_matrices(real=x, fake=x[5:20])
@@ -124,8 +124,8 @@ def test_what_rounding_leaves_between_equal_images_does_not_hide_a_copy():
     assert metrics.get("copy-rate")(gram) == 1.0
 
 
-def test_held_out_originals_have_about_the_rate_that_the_threshold_grants():
+def test_copy_rate_of_test_originals_is_about_the_quantile_of_the_threshold():
     rng = np.random.default_rng(4)
     train, test = rng.normal(size=(1000, 4)), rng.normal(size=(1000, 4))
-    assert copy_rate(real=train, fake=test, threshold=copy_threshold(train)) == pytest.approx(0.01, abs=0.01)
-    assert copy_rate(real=train, fake=train, threshold=copy_threshold(train)) == 1.0
+    assert copy_rate(real=train, fake=test, threshold=copy_threshold(real=train)) == pytest.approx(0.01, abs=0.01)
+    assert copy_rate(real=train, fake=train, threshold=copy_threshold(real=train)) == 1.0

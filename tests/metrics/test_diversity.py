@@ -145,7 +145,7 @@ def test_neighbour_lists_give_what_the_plain_metric_gives(name, share):
     assert len(set(plain)) > 3
 
 
-def test_lists_that_are_too_short_for_every_resample_change_nothing(monkeypatch):
+def test_neighbour_lists_too_short_for_every_resample_give_the_same_values(monkeypatch):
     rng = np.random.default_rng(9)
     gram = gram_matrices(real=rng.normal(size=(40, 3)), fake=rng.normal(size=(30, 3)))
     masks = masks_of(40, 32, 6, rng), masks_of(30, 24, 6, rng)

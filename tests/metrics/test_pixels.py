@@ -50,7 +50,7 @@ def test_a_fainter_stain_is_seen_and_a_fresh_sample_is_not():
     assert STAIN.compare(real=real, fake=faint) > 1.0
 
 
-def test_stain_says_where_it_does_not_hold():
+def test_stain_gives_a_reason_where_it_is_inapplicable():
     grey = tissue(9)[:, :1]
     assert "RGB" in STAIN.inapplicable_reason(STAIN.describe(grey))
     assert "dark" in STAIN.inapplicable_reason(STAIN.describe(tissue(9) // 4))
@@ -75,7 +75,7 @@ def test_blur_checkerboards_and_noise_change_the_spectrum_by_decibels():
         assert SPECTRUM.compare(real=rows, fake=real) == SPECTRUM.compare(real=real, fake=rows)
 
 
-def test_a_wave_stands_in_the_ring_of_its_frequency():
+def test_a_wave_has_its_power_in_the_ring_of_its_frequency():
     x = np.arange(32)
     wave = np.broadcast_to(128 + 60 * np.sin(2 * np.pi * 5 * x / 32), (2, 3, 32, 32)).astype(np.uint8)
     (rows,) = described(SPECTRUM, wave)
@@ -106,7 +106,7 @@ def test_nuclei_are_counted_and_measured():
     assert (rows[:, 3] > 0.9).all()
 
 
-def test_larger_nuclei_are_a_difference_and_their_absence_is_out_of_range():
+def test_larger_nuclei_raise_the_distance_and_their_absence_makes_it_inapplicable():
     rng = np.random.default_rng(4)
     small, same, large = (discs([rng.uniform(a, b, 3) for _ in range(30)]) for a, b in ((3, 5), (3, 5), (6, 8)))
     real, fresh, grown = described(NUCLEI, small, same, large)

@@ -28,7 +28,7 @@ def nearest(query, reference):
     return nearest_neighbours(query=query, reference=reference)[0][:, 0]
 
 
-def test_the_share_below_is_the_area_under_the_curve_with_ties_and_a_wider_interval_for_fewer():
+def test_rank_comparison_equals_the_area_under_the_roc_curve_and_widens_with_fewer_values():
     rng = np.random.default_rng(1)
     first, second = rng.integers(0, 6, 40).astype(float), rng.integers(1, 8, 30).astype(float)
     truth = np.r_[np.ones(40), np.zeros(30)]
@@ -39,7 +39,7 @@ def test_the_share_below_is_the_area_under_the_curve_with_ties_and_a_wider_inter
     assert few.high - few.low > ranked.high - ranked.low
 
 
-def test_the_interval_covers_the_true_share_about_as_often_as_it_says():
+def test_the_rank_interval_covers_the_true_probability_at_its_level():
     truth = norm.cdf(0.8 / math.sqrt(2))
     rng = np.random.default_rng(2)
     hits = [
@@ -49,7 +49,7 @@ def test_the_interval_covers_the_true_share_about_as_often_as_it_says():
     assert 0.91 <= np.mean(hits) <= 0.99
 
 
-def test_perfect_separation_is_one_with_an_interval_that_is_no_point():
+def test_perfect_separation_has_probability_one_and_an_interval_of_some_width():
     ranked = compare_ranks(np.zeros(20), np.ones(20))
     assert ranked.probability == ranked.high == 1.0
     assert 0.5 < ranked.low < 1.0
@@ -57,13 +57,13 @@ def test_perfect_separation_is_one_with_an_interval_that_is_no_point():
     assert compare_ranks(np.zeros(5), np.zeros(5)).probability == 0.5
 
 
-def test_p_values_of_honest_sets_are_uniform():
+def test_p_values_are_uniform_where_all_sets_share_one_distribution():
     values = [distance_to_closest_record(**sets(seed)).p_value for seed in range(60)]
     assert 0.3 < np.mean(values) < 0.7
     assert (np.array(values) < 0.05).mean() < 0.15
 
 
-def test_copies_are_closer_than_held_out_originals_and_leak_membership():
+def test_copies_are_closer_than_test_originals_and_leak_membership():
     s = sets(3)
     copies = s | {"fake": s["train"][:70] + 0.01 * s["fake"]}
     closer = distance_to_closest_record(**copies)
@@ -116,7 +116,7 @@ def test_authentic_images_are_farther_from_an_original_than_its_neighbour():
     assert metrics.get("authenticity")(gram) == pytest.approx(expected)
 
 
-def test_novelty_is_the_rank_among_held_out_distances():
+def test_novelty_is_the_rank_among_the_distances_of_test_originals():
     train, test = np.array([[0.0]]), np.array([[1.0], [2.0], [3.0], [4.0]])
     fake = np.array([[0.0], [2.5], [-9.0]])
     np.testing.assert_allclose(novelty(train=train, test=test, fake=fake), [0.0, 0.5, 1.0])
@@ -133,7 +133,7 @@ def test_near_duplicates_are_counted_as_in_a_set_as_large_as_training():
     assert metric(gram_matrices(real=real, fake=np.repeat(fake[:1], 40, axis=0))) == 1.0
 
 
-def test_from_features_and_from_products_is_the_same():
+def test_three_sample_metrics_agree_from_features_and_from_gram_matrices():
     s = sets(9)
     gram = three_way_gram(**s)
     assert metrics.get("closest-record")(gram).value == pytest.approx(distance_to_closest_record(**s).probability)

@@ -109,7 +109,7 @@ def test_every_value_and_floor_lies_in_its_interval_and_bounds(good, bad):
         assert score.seconds > 0 or score.value is None
 
 
-def test_three_set_scores_say_how_many_were_held_out_and_carry_their_test(good, sets):
+def test_three_sample_scores_note_the_number_of_test_originals_and_the_p_value(good, sets):
     score = good[1]["closest-record", None]
     assert score.low < 0.5 < score.high
     assert "60 test originals" in score.note
@@ -149,7 +149,7 @@ def test_shares_have_at_least_wilsons_interval(good):
     assert all(s.low < 1.0 for s in everything)
 
 
-def test_copies_are_seen_against_training_originals_and_the_floor_is_the_held_out_rate(sets):
+def test_copy_rate_sees_copies_and_its_floor_is_the_rate_of_test_originals(sets):
     features, labels = sets["good"]
     copied = features.copy()
     copied[:30] = sets["train"][0][:30]  # half of class 0
@@ -159,7 +159,7 @@ def test_copies_are_seen_against_training_originals_and_the_floor_is_the_held_ou
     assert scores["copy-rate", "positive"].value < 0.1
 
 
-def test_few_images_are_said_to_be_few(good):
+def test_fd_of_few_images_notes_its_bias(good):
     assert "biased below 2048 images; read KID first" in good[1]["fd", None].note
     assert good[1]["kid", None].note == "times 1000"
     assert "k = 5" in good[1]["coverage", None].note
@@ -172,7 +172,7 @@ def test_a_floor_with_fewer_originals_than_synthetic_images_says_so(sets):
     assert "floor with" not in scores["kid", None].note  # KID does not depend on the number
 
 
-def test_what_has_too_few_images_is_not_computed_and_says_why(sets):
+def test_metrics_with_too_few_images_are_not_computed_and_note_the_minimum(sets):
     real, labels = sets["test"]
     few = np.r_[0:30, 30:33]  # three images of class 1
     _, scores = run((real[few], labels[few]), sets["good"], sets["train"])
@@ -185,7 +185,7 @@ def test_what_has_too_few_images_is_not_computed_and_says_why(sets):
     assert scores["copy-rate", "positive"].value is not None  # against 90 training originals
 
 
-def test_the_minimum_of_each_metric_is_kept_to_the_image(sets):
+def test_each_metric_is_computed_from_its_exact_minimum_on(sets):
     real, labels = sets["test"]
     for n in (4, 5, 6, 7, 8):
         few = np.arange(n)
@@ -276,7 +276,7 @@ def test_a_metric_that_was_added_elsewhere_is_scored_with_no_edit(sets, monkeypa
         ({"train_labels": np.full(180, -1)}, "0 to 1 per image"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_with_a_next_step(sets, change, words):
+def test_faulty_features_and_labels_raise_with_a_next_step(sets, change, words):
     arguments = {
         "train": sets["train"][0],
         "test": sets["test"][0],

@@ -30,13 +30,13 @@ def test_accuracy_of_each_reader_and_class_by_hand():
     assert found[None, None].n == 30
 
 
-def test_words_follow_the_interval():
+def test_the_conclusion_on_a_reader_follows_the_interval():
     assert reader_scores(answers("x", 19, 1))[0].words == "tells them apart"
     assert reader_scores(answers("x", 10, 10))[0].words == "no better than guessing was shown"
     assert reader_scores(answers("x", 1, 19))[0].words == "is fooled more often than not"
 
 
-def test_nothing_and_nonsense_are_refused():
+def test_missing_and_invalid_answers_raise():
     with pytest.raises(OptionError, match="no answer"):
         reader_scores([])
     with pytest.raises(OptionError, match="no answer of a reader"):

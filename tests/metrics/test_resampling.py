@@ -116,7 +116,7 @@ def test_no_resample_repeats_an_image_and_every_image_is_left_out_sometimes():
     assert left_out.max() < 70
 
 
-def test_widening_follows_from_what_is_kept():
+def test_the_widening_factor_follows_from_the_share_that_a_resample_holds():
     assert widening(100, 100) == 2.0
     assert widening(5, 5) == 2.0
     assert widening(4, 4) == pytest.approx(np.sqrt(3))
@@ -150,14 +150,14 @@ def test_many_draws_give_quantiles_laid_about_the_value():
         ({"fake": np.full((9, 1), np.nan)}, "not finite"),
     ],
 )
-def test_intervals_that_cannot_be_are_refused(options, words):
+def test_impossible_intervals_raise(options, words):
     x = np.arange(9.0)[:, None]
     usual = {"real": x, "fake": x, "rng": np.random.default_rng(0), "n_resamples": 3}
     with pytest.raises(OptionError, match=words):
         bootstrap_interval(mean_gap, **(usual | options))
 
 
-def test_the_floor_is_real_against_other_real_at_the_number_of_synthetic_images():
+def test_the_floor_compares_test_originals_with_a_baseline_sample_of_the_synthetic_size():
     sizes = set()
 
     def watch(*, real, fake):
@@ -173,7 +173,7 @@ def test_the_floor_is_real_against_other_real_at_the_number_of_synthetic_images(
     assert shifted_floor.low > 0.0
 
 
-def test_fewer_originals_than_synthetic_images_all_stand_in():
+def test_a_baseline_sample_takes_all_training_originals_where_they_are_fewer():
     rng = np.random.default_rng(13)
     np.testing.assert_array_equal(baseline_sample(5, 9, rng), np.arange(5))
     chosen = baseline_sample(9, 5, rng)

@@ -18,7 +18,7 @@ def test_unequal_groups_give_the_exponential_of_their_entropy():
     assert vendi_score(x) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def test_of_large_sets_evenly_spaced_images_are_looked_at():
+def test_vendi_of_large_sets_uses_evenly_spaced_images():
     x = np.random.default_rng(0).normal(size=(1200, 8))
     index = np.linspace(0, 1199, 512).astype(int)
     assert metrics.get("vendi")(gram_matrices(real=x[:5], fake=x)) == pytest.approx(vendi_score(x[index]))

@@ -1,11 +1,11 @@
-"""Are nuclei as many and as large as in the originals? Only where a simple segmentation finds them."""
+"""Difference of number and area of nuclei, where a simple segmentation finds them."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from synthbank.metrics._checks import Features
+from synthbank.metrics._checks import Features, Floats
 from synthbank.metrics._pixels import standardised_gap
 from synthbank.metrics._registry import pixel_metric
 from synthbank.records import UInt8Images
@@ -13,10 +13,13 @@ from synthbank.records import UInt8Images
 _SMALLEST = 12
 """Pixels; anything smaller is dust."""
 _LARGEST_SHARE = 0.5
+"""Share of the image; anything larger is background."""
 _CONTRAST = 12.0
-"""Grey levels of red light between the two sides of the threshold, below which nothing is told apart."""
-_FOUND_SHARE = 0.8
+"""Grey levels of red light between the two sides of the threshold, below which there is no body."""
+_SEEN_SHARE = 0.8
+"""Share of originals in which bodies must be seen."""
 _SOLID = 0.8
+"""Area over convex area; nuclei are compact, stroma and folds are not."""
 
 
 @pixel_metric(
@@ -39,23 +42,27 @@ class NucleiDistance:
         return np.stack([_bodies(image) for image in images]) if len(images) else np.zeros((0, 4))
 
     def compare(self, *, real: Features, fake: Features) -> float:
-        """See the class; an image without bodies counts in the first column alone."""
+        """Mean distance of number, area and deviation, in standard deviations of the originals; lower is better.
+
+        An image without bodies counts in the first column alone.
+        """
         return standardised_gap(real=real[:, :3], fake=fake[:, :3])
 
     def inapplicable_reason(self, real: Features) -> str | None:
-        """Holds where nearly every original shows compact dark bodies."""
+        """Reason for originals of which many show no compact dark bodies."""
         if np.isnan(real[:, 0]).any():
             return "holds for RGB images alone"
-        found = real[:, 0] > 0
-        if found.mean() < _FOUND_SHARE:
-            return f"holds where nuclei are seen in {_FOUND_SHARE:.0%} of originals: here in {found.mean():.0%}"
+        seen = real[:, 0] > 0
+        if seen.mean() < _SEEN_SHARE:
+            return f"holds where nuclei are seen in {_SEEN_SHARE:.0%} of originals: here in {seen.mean():.0%}"
         solidity = float(np.nanmedian(real[:, 3]))
         if solidity < _SOLID:
             return f"holds where dark bodies are compact (solidity {_SOLID:g} or more): here {solidity:.2f}"
         return None
 
 
-def _bodies(image: UInt8Images) -> Features:
+def _bodies(image: UInt8Images) -> Floats:
+    """`[4]`, as a row of `NucleiDistance.describe`; NaN where there is nothing to measure."""
     from skimage import filters, measure  # slow to import
 
     if image.shape[0] != 3:
@@ -63,12 +70,15 @@ def _bodies(image: UInt8Images) -> Features:
     red = gaussian_filter(image[0].astype(np.float64), 1.0)
     if red.max() - red.min() < _CONTRAST:
         return np.array([0.0, np.nan, np.nan, np.nan])
+    # Otsu: the threshold that splits grey levels with the least variance within both sides
     dark = red < filters.threshold_otsu(red)  # type: ignore[no-untyped-call]
+    # it splits noise as well: two sides that hardly differ are not bodies and background
     if red[~dark].mean() - red[dark].mean() < _CONTRAST:
         return np.array([0.0, np.nan, np.nan, np.nan])
-    found = measure.regionprops(measure.label(dark))  # type: ignore[no-untyped-call]
-    bodies = [b for b in found if _SMALLEST <= b.area <= _LARGEST_SHARE * red.size]
+    regions = measure.regionprops(measure.label(dark))  # type: ignore[no-untyped-call]
+    bodies = [b for b in regions if _SMALLEST <= b.area <= _LARGEST_SHARE * red.size]
     if not bodies:
         return np.array([0.0, np.nan, np.nan, np.nan])
+    # areas of nuclei are skewed; on a logarithmic scale halving counts as much as doubling
     areas = np.log2([b.area for b in bodies])
     return np.array([len(bodies), areas.mean(), areas.std(), np.mean([b.solidity for b in bodies])])

@@ -1,4 +1,4 @@
-"""The evaluation protocol of metrics that look at pixels: each image described once, then resampled like features."""
+"""Evaluation protocol of pixels: each image is described once, then descriptions are resampled like features."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
-from synthbank.metrics._checks import Features
+from synthbank.metrics._checks import Features, Labels
 from synthbank.metrics._registry import PixelMetric, metrics, ordered, pixels
 from synthbank.metrics.protocol import join_notes, metric_interval, not_computed_note
 from synthbank.metrics.resampling import MINIMUM, baseline_sample, resamples
@@ -21,9 +20,10 @@ class _Described:
     """Descriptions of one set by one metric, `[N, D]`, and the class of each image, `[N]`."""
 
     rows: Features
-    labels: NDArray[np.int64]
+    labels: Labels
 
     def of(self, label: int | None) -> Features:
+        """Rows of one class; `None`: of all."""
         return self.rows if label is None else self.rows[self.labels == label]
 
 
@@ -35,7 +35,7 @@ def evaluate_pixels(
     rng: np.random.Generator,
     n_resamples: int = 200,
 ) -> list[Score]:
-    """Every pixel metric over all classes, then for each class, beside what real against real scores.
+    """Score a synthetic set by every pixel metric, over all classes and then for each class, with interval and floor.
 
     The id of a score is `metric-pixels-size`, such as `spectrum-pixels-64`. Where a metric does not hold for the
     originals, its score has no value and its note says why.
@@ -46,6 +46,9 @@ def evaluate_pixels(
         fake: synthetic images, alike.
         rng: draws resamples and baseline samples.
         n_resamples: for each interval.
+
+    Returns:
+        One score per metric and class; a metric that does not hold for these originals has no value.
 
     Raises:
         OptionError: unlike sizes, channels or classes, or images that are not uint8.
@@ -62,12 +65,13 @@ def evaluate_pixels(
             parts = {key: d.of(label) for key, d in described.items()}
             score = _score(name, f"{name}-pixels-{test.images.shape[-1]}", parts, rng, n_resamples, seconds)
             scores.append(score if label is None else replace(score, class_name=class_names[label]))
-            seconds = 0.0
+            seconds = 0.0  # describing is counted once, with the score over all classes
+    # a stable sort: all classes first, then class by class, each with the metrics in the order of tables
     return sorted(scores, key=lambda s: s.class_name is not None and class_names.index(s.class_name) + 1)
 
 
 def _describe(metric: PixelMetric, images: LabelledImages) -> _Described:
-    """Class by class, in the order of the set."""
+    """Describe a set class by class, as a metric may compare images within a class; rows in the order of the set."""
     rows: Features | None = None
     for label in range(len(images.class_names)):
         place = np.flatnonzero(images.labels == label)
@@ -86,6 +90,7 @@ def _score(
     n_resamples: int,
     seconds: float,
 ) -> Score:
+    """Score one metric on the descriptions of the three sets, all of one class or of all classes."""
     spec, metric = metrics.spec(name), pixels(name)
     n, m = len(parts["test"]), len(parts["fake"])
     blank = Score(metric_id, None, n_real=n, n_fake=m, higher_is_better=spec.higher_is_better, seconds=seconds)
@@ -121,10 +126,12 @@ def _score(
 def _estimate(
     name: str, real: Features, fake: Features, rng: np.random.Generator, n_resamples: int
 ) -> tuple[float, float | None, float | None]:
+    """Value of a pixel metric on descriptions `[N, D]` and `[M, D]`, and its bounds; `None` for too few images."""
     metric = pixels(name)
     value = metric.compare(real=real, fake=fake)
     if min(len(real), len(fake)) < MINIMUM:
         return value, None, None
+    # descriptions are resampled, not images: describing is the slow part
     index_pairs = resamples(len(real), len(fake), rng=rng, n_resamples=n_resamples)
     draws = np.array([metric.compare(real=real[i], fake=fake[j]) for i, j in index_pairs])
     return value, *metric_interval(name, value, draws, len(real), len(fake))

@@ -1,17 +1,18 @@
-"""The evaluation protocol: every registered metric, over all classes and for each class, with interval and floor."""
+"""Evaluation protocol of features: every registered metric, over all classes and for each, with interval and floor.
+
+The Gram matrices of a pair of sets are computed once and resampled once; all its metrics read from them.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthbank.errors import OptionError
-from synthbank.metrics._checks import Features, check_features
+from synthbank.metrics._checks import Features, Floats, Index, Labels, Mask, RawFeatures, check_features
 from synthbank.metrics._gram import GramMatrices, ThreeWayGram
 from synthbank.metrics._registry import MetricSpec, metrics, ordered, three_sample, two_sample
 from synthbank.metrics.resampling import (
@@ -26,17 +27,18 @@ from synthbank.metrics.resampling import (
 from synthbank.records import FD_BIASED_BELOW, INSIDE_DISCRIMINATOR, MAX_IMAGES, Score
 
 _LEVEL = 0.95
+"""Coverage that every interval aims at."""
 _BIASED_NOTE = f"biased below {FD_BIASED_BELOW} images; read KID first"
 
 
 def evaluate_features(
     *,
-    train: NDArray[Any],
-    test: NDArray[Any],
-    fake: NDArray[Any],
-    train_labels: NDArray[np.int64],
-    test_labels: NDArray[np.int64],
-    fake_labels: NDArray[np.int64],
+    train: RawFeatures,
+    test: RawFeatures,
+    fake: RawFeatures,
+    train_labels: Labels,
+    test_labels: Labels,
+    fake_labels: Labels,
     class_names: Sequence[str],
     network: str,
     input_size: int,
@@ -44,12 +46,12 @@ def evaluate_features(
     n_resamples: int = 200,
     inside_discriminator: bool = False,
 ) -> list[Score]:
-    """Every metric of features over all classes, then for each class; KID first.
+    """Score a synthetic set by every metric of features, over all classes and then for each class; KID first.
 
     The id of a score is `metric-network-size`, such as `kid-lite1-64`. KID is given times 1000. Intervals and floors
-    are those of `metrics.resampling`; a share of images is never given a narrower interval than Wilson's. The copy rate
-    compares with `train`, and its floor is the rate of `test`. Metrics of three sets know their own interval; what
-    they compare with is inside them, so they have no floor. A set of more than 2048 images is thinned to that.
+    are those of `metrics.resampling`; the interval of a share is at least Wilson's. The copy rate compares with
+    `train`, and its floor is the rate of `test`. Metrics of three sets bring their own interval; their baseline is part
+    of the value, so they have no floor. A set of more than `MAX_IMAGES` images is thinned to that number.
 
     Args:
         train: `[T, D]`, features of the training originals, which share no image with `test`.
@@ -66,7 +68,7 @@ def evaluate_features(
         inside_discriminator: the model that made `fake` was trained against this very network; every score says so.
 
     Returns:
-        One score per metric and group; a metric without enough images has no value and a note that says so.
+        One score per metric and class; a metric without enough images has no value and a note that says so.
 
     Raises:
         OptionError: features that are not finite, unlike widths, or labels that do not fit them.
@@ -79,7 +81,8 @@ def evaluate_features(
     _check_widths([s[0] for s in sets])
     scores: list[Score] = []
     for label in (None, *range(len(class_names))):
-        if label is None or len(class_names) > 1:  # all images and those of the only class are the same
+        # all images and those of the only class are the same: one scorer serves both
+        if label is None or len(class_names) > 1:
             of_class = [f if label is None else f[labels == label] for f, labels in sets]
             scorer = _ClassScorer(*of_class, rng=rng, n_resamples=n_resamples)
         name = None if label is None else class_names[label]
@@ -93,7 +96,7 @@ def evaluate_features(
 
 
 def join_notes(*notes: str | None) -> str | None:
-    """Notes joined by semicolons; `None` where there are none."""
+    """Join notes by semicolons; `None` where there are none."""
     return "; ".join(note for note in notes if note) or None
 
 
@@ -111,7 +114,7 @@ class _Measurement:
 
 
 class _ClassScorer:
-    """Scores of one class, or of all images: each pair of sets is multiplied and resampled once for all metrics."""
+    """Measurements of one class, or of all images, from which scores are read."""
 
     def __init__(
         self, train: Features, test: Features, fake: Features, *, rng: np.random.Generator, n_resamples: int
@@ -119,10 +122,12 @@ class _ClassScorer:
         # this order of draws is part of what a seed stands for
         test, fake, train = (_thinned(features, rng) for features in (test, fake, train))
         self.test, self.fake, self.train, self.n_resamples = test, fake, train, n_resamples
+        # training originals in the place of the synthetic images: the floor of what compares with test originals
         chosen = baseline_sample(len(train), len(fake), rng)
         self.baseline = train[chosen]
         within_test, within_fake, within_train = (features @ features.T for features in (test, fake, train))
         cross, width = test @ train.T, test.shape[1]
+        # what compares with training originals has all test originals in the place of the synthetic images
         pairs = {
             ("test", "score"): GramMatrices(within_test, within_fake, test @ fake.T, width),
             ("test", "floor"): GramMatrices(within_test, within_train[np.ix_(chosen, chosen)], cross[:, chosen], width),
@@ -176,19 +181,20 @@ class _ClassScorer:
 
 
 def not_computed_note(spec: MetricSpec, n_real: int, n_fake: int, reason: str | None = None) -> str:
-    """Why a metric has no value: too few images, or a reason of its own."""
+    """Note of a metric without value: too few images, or a reason of its own."""
     return f"not computed: {n_real} {spec.against} originals and {n_fake} synthetic images; " + (
         reason or f"needs at least {spec.minimum_real} and {spec.minimum_fake}"
     )
 
 
 def _measure_three_way(metric: str, gram: ThreeWayGram) -> _Measurement:
+    """Measure one metric of three sets."""
     spec = metrics.spec(metric)
     n_train, n_test, n_fake = gram.sizes
     if not _enough(spec, n_train, n_fake):
         return _Measurement(None)
     if n_test < spec.minimum_real:
-        return _Measurement(None, note=f"needs at least {spec.minimum_real} held-out originals, got {n_test}")
+        return _Measurement(None, note=f"needs at least {spec.minimum_real} test originals, got {n_test}")
     start = time.perf_counter()
     result = three_sample(metric)(gram)
     seconds = time.perf_counter() - start
@@ -198,12 +204,13 @@ def _measure_three_way(metric: str, gram: ThreeWayGram) -> _Measurement:
 def _measure_pair(
     against: str, gram: GramMatrices, rng: np.random.Generator, n_resamples: int
 ) -> dict[str, _Measurement]:
-    """Every metric of this pair of sets that is asked of it."""
+    """Measure every metric of a pair of sets whose real set is the test or the training originals (`against`)."""
     names = [name for name in ordered("two-sample") if metrics.spec(name).against == against]
     enough = {name: _enough(metrics.spec(name), *gram.cross.shape) for name in names}
     measured = {name: _Measurement(None) for name in names}
     if not any(enough.values()):
         return measured
+    # leaving training originals out would change what is being measured, copies of them; shares have Wilson's interval
     resampled = [name for name in names if enough[name] and against == "test"]
     draws, seconds = _draw(resampled, gram, rng, n_resamples)
     for name in (name for name in names if enough[name]):
@@ -220,9 +227,9 @@ def _measure_pair(
 
 def _draw(
     names: Sequence[str], gram: GramMatrices, rng: np.random.Generator, n_resamples: int
-) -> tuple[dict[str, Features], dict[str, float]]:
+) -> tuple[dict[str, Floats], dict[str, float]]:
     """Values `[R]` of each metric, NaN where a resample was left out to save time, and the seconds each took."""
-    draws: dict[str, Features] = {}
+    draws: dict[str, Floats] = {}
     seconds: dict[str, float] = {}
     if not names:
         return draws, seconds
@@ -240,18 +247,31 @@ def _draw(
     return draws, seconds
 
 
-def _masks(indices: Sequence[NDArray[np.int64]], n: int) -> NDArray[np.bool_]:
+def _masks(indices: Sequence[Index], n: int) -> Mask:
+    """Turn R index vectors into masks `[R, n]`."""
     masks = np.zeros((len(indices), n), np.bool_)
     np.put_along_axis(masks, np.stack(indices), True, axis=1)
     return masks
 
 
-def metric_interval(name: str, value: float, draws: Features | None, n_real: int, n_fake: int) -> tuple[float, float]:
-    """Resampled where there are draws, at least as wide as Wilson's for shares, inside the metric's bounds."""
+def metric_interval(name: str, value: float, draws: Floats | None, n_real: int, n_fake: int) -> tuple[float, float]:
+    """Compute the 95% interval of a metric.
+
+    Args:
+        name: of the metric.
+        value: of the full sets.
+        draws: `[R]`, values of resamples; `None`: there are none.
+        n_real: images of the real set.
+        n_fake: images of the fake set.
+
+    Returns:
+        Lower and upper bound. At least as wide as Wilson's for a share, and inside the metric's bounds.
+    """
     spec = metrics.spec(name)
     low, high = value, value
     if draws is not None:
         low, high = interval_about(value, draws, widening(n_real, n_fake), level=_LEVEL)
+    # at 0 and 1 all resamples agree, which says nothing about the share among further images
     if spec.proportion_of is not None:
         n = n_real if spec.proportion_of == "real" else n_fake
         narrowest = wilson_interval(value, n, level=_LEVEL)
@@ -263,6 +283,7 @@ def metric_interval(name: str, value: float, draws: Features | None, n_real: int
 
 
 def _enough(spec: MetricSpec, n_real: int, n_fake: int) -> bool:
+    # what is compared with test originals is resampled, which takes at least `MINIMUM` images of each set
     resampled = MINIMUM if spec.against == "test" else 1
     enough_real: bool = n_real >= max(spec.minimum_real, resampled)
     enough_fake: bool = n_fake >= max(spec.minimum_fake, resampled)
@@ -273,9 +294,7 @@ def _thinned(features: Features, rng: np.random.Generator) -> Features:
     return features[random_subset(len(features), MAX_IMAGES, rng)] if len(features) > MAX_IMAGES else features
 
 
-def _labelled(
-    name: str, features: NDArray[Any], labels: NDArray[np.int64], n_classes: int
-) -> tuple[Features, NDArray[np.int64]]:
+def _labelled(name: str, features: RawFeatures, labels: Labels, n_classes: int) -> tuple[Features, Labels]:
     array, label_array = check_features(features, minimum=0, name=name), np.asarray(labels)
     fits = label_array.shape == (len(array),) and ((label_array >= 0) & (label_array < n_classes)).all()
     if not fits:

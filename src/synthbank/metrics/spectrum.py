@@ -1,4 +1,4 @@
-"""Is every scale as strong as in the originals? Radial power spectra show blur, checkerboards and noise."""
+"""Difference of radial power spectra, which shows blur, checkerboards and noise."""
 
 from __future__ import annotations
 
@@ -34,22 +34,27 @@ class SpectrumDistance:
         return np.concatenate([_radial(grey(part)) for part in in_chunks(images)])
 
     def compare(self, *, real: Features, fake: Features) -> float:
-        """See the class."""
+        """Root mean square over rings of the difference of mean spectra, in decibel; lower is better."""
+        # means of logarithms: a few bright images do not outweigh the others
         return float(np.sqrt(np.mean((real.mean(axis=0) - fake.mean(axis=0)) ** 2)))
 
     def inapplicable_reason(self, real: Features) -> str | None:
-        """Holds for images of any kind that are not blank."""
+        """Reason for blank originals; the metric holds for images of any kind that are not blank."""
         return "holds for images that are not blank" if real.max() <= 10.0 * np.log10(_FLAT) + 1.0 else None
 
 
 def _radial(images: Features) -> Features:
+    """Radial power spectra `[N, R]` in decibel, from grey images `[N, H, W]`."""
     height, width = images.shape[1:]
+    # without a taper, the jump between opposite borders would leak power into all frequencies
     window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
+    # the weighted mean comes off, so that the window does not leak brightness into the first rings
     centred = images - (images * window).sum(axis=(1, 2), keepdims=True) / window.sum()
     power = np.abs(np.fft.rfft2(centred * window)) ** 2 / (window**2).sum()  # [N, H, W / 2 + 1]
     radius = np.hypot(*np.meshgrid(np.fft.fftfreq(height) * height, np.arange(width // 2 + 1), indexing="ij"))
     rings = np.rint(radius).astype(np.int64)  # cycles an image
     each = np.arange(1, int(np.hypot(height, width) / 2))
+    # azimuthal average as one matrix product: ring indicators times power, over the size of each ring
     masks = (rings.ravel() == each[:, None]).astype(np.float64)  # [R, H * W']
     means = power.reshape(len(images), -1) @ masks.T / masks.sum(axis=1)
     return np.asarray(10.0 * np.log10(np.maximum(means, _FLAT)), np.float64)

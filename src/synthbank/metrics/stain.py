@@ -1,4 +1,4 @@
-"""Are the stains as strong and as varied as in the originals? Optical densities after colour deconvolution."""
+"""Difference of stain densities after colour deconvolution."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class StainDistance:
         return np.concatenate([_densities(part) for part in in_chunks(images)] or [np.zeros((0, 7))])
 
     def compare(self, *, real: Features, fake: Features) -> float:
-        """See the class."""
+        """Mean distance of the six columns, in standard deviations of the originals; lower is better."""
         return standardised_gap(real=real[:, :6], fake=fake[:, :6])
 
     def inapplicable_reason(self, real: Features) -> str | None:
-        """Holds for stained colour images on a bright ground."""
+        """Reason for originals that are no stained colour images on a bright ground."""
         if np.isnan(real).any():
             return "holds for RGB images alone"
         if np.median(real[:, 6]) < _BRIGHTEST:
@@ -53,17 +53,21 @@ class StainDistance:
 
 
 def _densities(images: UInt8Images) -> Features:
+    """`[N, 7]`, as `StainDistance.describe`; NaN for images that are not RGB."""
     if images.shape[1] != 3:
         return np.full((len(images), 7), np.nan)
+    # Beer-Lambert: density is -log10 of the transmitted light, and densities of stains add up. At least one grey
+    # level of light is assumed, as the logarithm of none is infinite
     light = np.maximum(images.astype(np.float64), 1.0) / 255.0
     density = np.einsum("nchw,cs->nshw", -np.log10(light), _unmixing())
-    density = np.maximum(density, 0.0)
+    density = np.maximum(density, 0.0)  # [N, 3, H, W]; no pixel holds less than none of a stain
     bright = np.quantile(images.mean(axis=1, dtype=np.float64), 0.9, axis=(1, 2))
     return np.concatenate([density.mean(axis=(2, 3)), density.std(axis=(2, 3)), bright[:, None]], axis=1)
 
 
 @cache
 def _unmixing() -> Features:
+    """`[3, 3]`, from densities of red, green and blue to haematoxylin, eosin and DAB."""
     from skimage.color import hed_from_rgb  # slow to import, and `metrics` is imported by every workflow
 
     return np.asarray(hed_from_rgb, np.float64)

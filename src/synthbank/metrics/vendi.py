@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from synthbank.metrics._checks import Features, check_features
+from synthbank.metrics._checks import Features, RawFeatures, check_features
 from synthbank.metrics._gram import GramMatrices, ResampleMasks, ResampleValues
 from synthbank.metrics._registry import two_sample_metric
 
 MOST_IMAGES = 512
+"""Images of a set that are looked at, evenly spaced."""
 _FEWEST_DRAWS = 16
+"""Resamples at the least."""
 _CHEAP_SIZE = 160
+"""Images up to which every resample is computed; beyond, their number falls with the cube of the size."""
 
 
-def vendi_score(features: NDArray[Any]) -> float:
-    """Exponential of the entropy of the eigenvalues of the similarity matrix; cosine similarity of features.
+def vendi_score(features: RawFeatures) -> float:
+    """Compute the Vendi score with the cosine similarity of features.
 
     Args:
         features: `[N, D]`, N >= 1.
@@ -38,12 +38,13 @@ def vendi_score(features: NDArray[Any]) -> float:
 
 
 def _vendi_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks) -> ResampleValues:
-    """`vendi_of` on each resample; of large sets only the first few, as each costs a decomposition."""
+    """Compute `vendi_of` on each resample, `[R]`; of large sets on the first few, NaN for the others."""
+    # an eigenvalue decomposition of O(n^3) a resample
     draws = np.full(len(fake_masks), np.nan)
     size = min(int(fake_masks[0].sum()), MOST_IMAGES)
     n_draws = min(len(draws), max(_FEWEST_DRAWS, int(len(draws) * min(_CHEAP_SIZE / size, 1.0) ** 3)))
-    for r, kept in enumerate(fake_masks[:n_draws]):
-        index = np.flatnonzero(kept)
+    for r, mask in enumerate(fake_masks[:n_draws]):
+        index = np.flatnonzero(mask)
         draws[r] = _vendi(_thinned(gram.fake[np.ix_(index, index)]))
     return draws
 
@@ -56,7 +57,7 @@ def _vendi_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_mask
     note=f"effective number of different images, of at most {MOST_IMAGES}; read beside its floor",
 )  # fmt: skip
 def vendi_of(gram: GramMatrices) -> float:
-    """`vendi_score` of the fakes from inner products, of at most 512 evenly spaced ones."""
+    """Compute `vendi_score` of the fakes from Gram matrices, of at most 512 evenly spaced ones."""
     return _vendi(_thinned(gram.fake))
 
 
@@ -68,8 +69,11 @@ def _thinned(inner: Features) -> Features:
 
 
 def _vendi(inner: Features) -> float:
+    """Vendi score from inner products `[N, N]`."""
+    # definition 3.1: exp(-sum of l_i log l_i) over the eigenvalues l_i of K / N, with K_ij the cosine of images i and j
     length = np.sqrt(np.maximum(np.diagonal(inner), np.finfo(np.float64).tiny))
     values = np.linalg.eigvalsh(inner / (length[:, None] * length[None] * len(inner)))
+    # rounding leaves eigenvalues a little below zero, and a sum a little off one
     values = values[values > 0.0]
     values = values / values.sum()
     return max(float(np.exp(-(values * np.log(values)).sum())), 1.0)

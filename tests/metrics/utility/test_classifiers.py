@@ -24,7 +24,7 @@ def quick(name):
 
 @pytest.mark.parametrize("name", classifiers.names())
 @pytest.mark.parametrize("affine", [None, AffineDraws(rotation_deg=(-5.0, 5.0), shift=(-0.02, 0.02))])
-def test_every_classifier_learns_repeats_itself_and_gives_probabilities(name, affine):
+def test_every_classifier_learns_is_reproducible_and_gives_probabilities(name, affine):
     train, test = training_set(affine=affine), squares(25, seed=9)
     answers = quick(name).fit(train, seed=1)(test.images)
     assert answers.shape == (50, 2)
@@ -43,7 +43,7 @@ def test_training_leaves_the_global_generator_alone(name):
 
 
 @pytest.mark.parametrize("name", classifiers.names())
-def test_a_class_of_one_image_is_no_obstacle(name):
+def test_classifiers_accept_a_class_of_one_image(name):
     data = squares(6, seed=0, classes=3)
     kept = np.r_[0:13]  # one image of the third class
     few = data.take(kept)

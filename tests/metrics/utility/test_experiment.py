@@ -146,7 +146,7 @@ def test_folds_keep_groups_whole_and_classes_everywhere():
         split_folds(labels, groups, 4, seed=1)
 
 
-def test_each_group_out_wants_few_groups_and_classes_in_several():
+def test_leave_one_group_out_needs_few_groups_and_every_class_in_several():
     labels = np.array([0, 1, 0, 1, 0, 1])
     assert [m.sum() for m in leave_one_group_out(np.array([5, 5, 6, 6, 7, 7]), labels)] == [2, 2, 2]
     with pytest.raises(OptionError, match="30 groups"):
@@ -155,7 +155,7 @@ def test_each_group_out_wants_few_groups_and_classes_in_several():
         leave_one_group_out(np.array([5, 6, 5, 6, 5, 6]), labels)
 
 
-def test_a_budget_keeps_whole_seeds_and_says_what_was_left_out():
+def test_a_budget_keeps_whole_seeds_and_lists_what_was_left_out():
     calls = iter([False] * 3 + [True] * 1000)
     trials = run_trials([make_fold()], PROBE, column_means, deadline=lambda: next(calls))
     assert trials.n_seeds == {"probe": 1}

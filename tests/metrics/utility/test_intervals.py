@@ -23,7 +23,7 @@ def test_the_correction_by_hand():
     assert found.outcome == "no difference shown"
 
 
-def test_the_correction_keeps_its_promise_where_the_plain_test_does_not():
+def test_the_corrected_t_test_keeps_its_level_where_the_plain_one_does_not():
     """Fold means that share a common part, as those of a cross-validation do."""
     rng = np.random.default_rng(0)
     k, share, runs = 5, 0.25, 600
@@ -42,7 +42,7 @@ def test_equal_folds_have_no_width_and_one_fold_has_no_test():
         corrected_t(np.array([0.1]), test_share=0.5)
 
 
-def test_the_bootstrap_covers_a_mean_and_names_its_sign():
+def test_the_bootstrap_interval_covers_a_mean_and_the_outcome_follows_its_sign():
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(200):

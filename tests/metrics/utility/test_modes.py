@@ -24,7 +24,7 @@ def scores_for(train, test, fake, groups=None):
     return {(s.metric.split("-lite1")[0], s.group_name): s for s in found}
 
 
-def test_the_island_is_found_and_its_absence_is_seen(world):
+def test_a_rare_cluster_is_found_and_its_absence_lowers_rare_coverage(world):
     train, test, draw = world
     modes = find_modes(train, seed=0)
     assert modes.rare[-5:].all()
@@ -38,7 +38,7 @@ def test_the_island_is_found_and_its_absence_is_seen(world):
     assert island.low <= island.value <= island.high
 
 
-def test_a_group_that_nothing_resembles_stands_out(world):
+def test_a_group_that_no_synthetic_image_resembles_has_no_coverage(world):
     train, test, draw = world
     groups = ["main"] * 80 + ["island"] * 5
     found = scores_for(train, test, draw(300, 0), groups)

@@ -60,7 +60,7 @@ def test_equal_images_are_kept_alike():
     assert ready.chance(ready.log_ratio(same), labels) == pytest.approx(0.25)
 
 
-def test_what_cannot_be_matched_is_refused():
+def test_impossible_matching_raises():
     x, labels = np.zeros((2, 4)), np.array([0, 1])
     with pytest.raises(OptionError, match="the same classes"):
         DensityRatio.fit(real=x, real_labels=labels, fake=x, fake_labels=np.zeros(2, np.int64))

@@ -68,7 +68,7 @@ def test_groups_are_drawn_whole():
     assert (weights[:, [0, 2, 5]].sum(axis=1) == 3).all()
 
 
-def test_answers_that_are_no_numbers_are_refused():
+def test_predictions_that_are_not_finite_raise():
     with pytest.raises(OptionError, match="not finite"):
         overall_scores(np.array([[np.nan, 1.0]]), np.array([0]))
     with pytest.raises(OptionError, match="do not fit"):

@@ -14,7 +14,7 @@ def selector():
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
-def test_about_the_asked_share_of_each_class_passes(selector, share):
+def test_selection_passes_about_the_requested_share_of_each_class(selector, share):
     made = squares(200, seed=1, classes=3)
     features = column_means(made.images)
     kept = selector.calibrated(features, made.labels, share).accepts(features, made.labels)
@@ -22,7 +22,7 @@ def test_about_the_asked_share_of_each_class_passes(selector, share):
         assert kept[made.labels == label].mean() == pytest.approx(share, abs=0.02)
 
 
-def test_wrong_labels_and_strange_images_go_first(selector):
+def test_selection_rejects_wrong_labels_and_outliers_first(selector):
     made = squares(200, seed=2, wrong=0.3, classes=3)
     truth = squares(200, seed=2, classes=3).labels
     features = column_means(made.images)
@@ -34,7 +34,7 @@ def test_wrong_labels_and_strange_images_go_first(selector):
     assert strange.min() > distance.max()
 
 
-def test_the_reason_is_given(selector):
+def test_each_image_left_out_has_a_reason(selector):
     made = squares(50, seed=3, classes=3)
     features = column_means(made.images)
     ready = selector.calibrated(features, made.labels, 0.5)
@@ -55,7 +55,7 @@ def test_two_classes_give_the_same_confidence_as_the_library():
     assert ours == pytest.approx(model.predict_proba(scaled)[:, 0], abs=1e-9)
 
 
-def test_what_cannot_be_selected_from_is_refused(selector):
+def test_impossible_selections_raise(selector):
     features, labels = np.zeros((4, 16)), np.array([0, 0, 1, 1])
     with pytest.raises(OptionError, match="two or more classes"):
         Selector.fit(features, np.zeros(4, np.int64))

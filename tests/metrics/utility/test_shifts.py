@@ -14,7 +14,7 @@ def field(channels=3, n=2):
 
 @pytest.mark.parametrize("name", shifts.names())
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_shift_changes_images_a_little_and_repeats_itself(name, channels):
+def test_every_shift_changes_images_a_little_and_is_reproducible(name, channels):
     images = field(channels)
     shift = shifts.get(name)
     moved = shift(images)

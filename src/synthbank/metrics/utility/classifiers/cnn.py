@@ -1,4 +1,4 @@
-"""A small residual network trained from scratch: what a laboratory with few images would train."""
+"""A small residual network trained from scratch, as a laboratory with few images would train it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
+from synthbank.metrics._checks import Floats
 from synthbank.metrics.utility.affine import augment_batch
 from synthbank.metrics.utility.classifiers._base import Classifier, Embed, Predictor, TrainingSet, classifiers
 from synthbank.records import UInt8Images
 
 _BATCH = 256
+"""Images of a forward pass at prediction."""
 
 
 @dataclass(frozen=True)
 class CnnConfig:
-    """Fixed for every regime: the same steps, schedule and network, so that only the images differ."""
+    """Steps, schedule and network, the same for every regime, so that only the images differ."""
 
     steps: int = 800
     batch_size: int = 16
@@ -54,6 +56,8 @@ class ResidualNet(nn.Module):
 
 
 class _Block(nn.Module):
+    """Residual block of two 3 x 3 convolutions; the first has the stride."""
+
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
@@ -68,17 +72,18 @@ class _Block(nn.Module):
         return out
 
 
-class SmallCnn:
+class SmallCnn(Classifier):
     """The classifier "cnn"."""
 
     def __init__(self, config: CnnConfig | None = None) -> None:
         self.config = config or CnnConfig()
 
+    @override
     def fit(self, train: TrainingSet, *, seed: int) -> Predictor:
-        """See `Classifier.fit`."""
         config, rng = self.config, torch.Generator().manual_seed(seed)
         images = _reduced(train.images, config.side)
         labels, weights = torch.from_numpy(train.labels), torch.from_numpy(train.weights)
+        # layers draw their weights from the global generator: it is seeded inside a fork and left as it was
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = ResidualNet(images.shape[1], train.n_classes, config.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -88,6 +93,7 @@ class SmallCnn:
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.1
         )
+        # steps, not epochs: a regime with more images sees each of them less often, at the same cost
         for _ in range(config.steps):
             chosen = torch.multinomial(weights, config.batch_size, replacement=True, generator=rng)
             batch = _scaled(images[chosen])
@@ -104,21 +110,24 @@ class SmallCnn:
 
 
 class _Trained:
+    """Predictor of a trained network."""
+
     def __init__(self, network: nn.Module, side: int) -> None:
         self._network, self._side = network, side
 
     @torch.inference_mode()
-    def __call__(self, images: UInt8Images) -> NDArray[np.float64]:
+    def __call__(self, images: UInt8Images) -> Floats:
         out = []
         for first in range(0, len(images), _BATCH):
             batch = _scaled(_reduced(images[first : first + _BATCH], self._side))
             logits = self._network(batch.contiguous(memory_format=torch.channels_last))
+            # in float64, so that the rows add up to one to the last digits
             out.append(torch.softmax(logits.double(), dim=1).numpy())
         return np.concatenate(out)
 
 
 def _reduced(images: UInt8Images, side: int) -> Tensor:
-    """uint8 `[N, C, S, S]`, S at most `side`."""
+    """Reduce images to `[N, C, S, S]`, uint8, S at most `side`."""
     tensor = torch.from_numpy(images)
     if images.shape[-1] <= side:
         return tensor
@@ -127,6 +136,7 @@ def _reduced(images: UInt8Images, side: int) -> Tensor:
 
 
 def _scaled(images: Tensor) -> Tensor:
+    """Scale 0..255 to float -1..1."""
     return images.float().div_(127.5).sub_(1.0)
 
 
