@@ -2,8 +2,9 @@
 
     python benchmarks/evaluation.py [--images 10000] [--rounds 3]
 
-First, images/s of the bare frozen network (Lite1 at 128 pixels) on batches in memory, of the evaluation's own path
-with an empty cache (hashing, look-up, storing), and with a full one; side by side, median over rounds. Goal: at least
+First, images/s of three ways to features, side by side, median over rounds: the bare frozen network (Lite1 at 128
+pixels) on batches in memory, and the evaluation's own path (hashing, look-up, storing) with an empty and with a full
+cache. Goal: at least
 0.9 of the bare network. Then `--images` originals and as many synthetic ones of 64x64 go through features and every
 metric, and the process's peak memory is read. Goal: under 4 GB. The pictures are IHC tiles, moved and recoloured.
 """

@@ -1,12 +1,12 @@
-"""Does every metric move the way it should? Known good and known bad sets in the place of synthetic images.
+"""Check that every metric moves as it should, with known sets in the place of synthetic images.
 
     python benchmarks/sanity.py [--data FOLDER] [--images 120]
 
-FOLDER holds `train` and `test` with one sub-folder a class, such as `cytology3`, read at 64 pixels. `train` stands
-for what a model was trained on; one half of `test`, by field, is the test set, and from the other half the
-sets to be scored are made, each of `--images` images:
+FOLDER holds `train` and `test` with one sub-folder a class, such as `cytology3`, read at 64 pixels. `train` are the
+training originals. One half of `test`, by field, is the test set. The sets to be scored come from the other half, each
+of `--images` images:
 
-- fresh: real images that nobody has seen; a perfect generator would score like this
+- fresh: real images that no model has seen; a perfect generator would score like this
 - identical: the test set itself
 - noise: uniform noise
 - blurred: fresh, blurred by two pixels
@@ -60,10 +60,10 @@ def main() -> None:
 
 
 def read(folder: Path, group_by: str) -> tuple[LabelledImages, list[str]]:
-    found = ingest_source(folder, IngestOptions(size=64, group_by=group_by)).originals
-    classes = tuple(sorted({o.class_name for o in found}))
-    labels = np.array([classes.index(o.class_name) for o in found])
-    return LabelledImages(np.stack([o.pixels for o in found]), labels, classes), [o.group for o in found]
+    originals = ingest_source(folder, IngestOptions(size=64, group_by=group_by)).originals
+    classes = tuple(sorted({o.class_name for o in originals}))
+    labels = np.array([classes.index(o.class_name) for o in originals])
+    return LabelledImages(np.stack([o.pixels for o in originals]), labels, classes), [o.group for o in originals]
 
 
 def cases(train: LabelledImages, test: LabelledImages, fresh: LabelledImages, n: int) -> dict[str, LabelledImages]:
@@ -116,7 +116,7 @@ def score(
 
 
 def expected(name: str) -> dict[str, str]:
-    """How a metric should stand to its value on fresh images: "worse", "better" or "no worse"; by what it declares."""
+    """Expected change of a metric from its value on fresh images: "worse", "no worse" or "alike"."""
     spec = metrics.spec(name)
     if spec.looks_at == "fake":
         return {"collapsed": "worse", "identical": "alike", "copies": "alike"}
@@ -132,17 +132,19 @@ def complaints(name: str, table: dict[str, dict[str, Score]]) -> list[str]:
         return []
     sign = 1.0 if fresh.higher_is_better else -1.0
     scale = max(abs(fresh.value), abs((fresh.high or fresh.value) - (fresh.low or fresh.value)) / 2, 1e-9)
-    found = []
+    faults = []
     for case, wanted in expected(name).items():
         value = table[case][name].value
         if value is None:
-            found.append(f"- {name}, {case}: not computed ({table[case][name].note})")
+            faults.append(f"- {name}, {case}: not computed ({table[case][name].note})")
             continue
         gain = sign * (value - fresh.value)
         fits = {"worse": gain < 0, "no worse": gain >= -0.05 * scale, "alike": abs(gain) <= scale}[wanted]
         if not fits:
-            found.append(f"- {name}, {case}: {value:.3g} against {fresh.value:.3g} on fresh images, should be {wanted}")
-    return found
+            faults.append(
+                f"- {name}, {case}: {value:.3g} against {fresh.value:.3g} on fresh images, should be {wanted}"
+            )
+    return faults
 
 
 def show(table: dict[str, dict[str, Score]], names: list[str]) -> None:

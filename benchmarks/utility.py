@@ -1,16 +1,16 @@
-"""What synthetic images do to a classifier: the table of five regimes, a generator for every fold.
+"""Utility of synthetic images to a classifier: the table of five regimes, with a generator for every fold.
 
     python benchmarks/utility.py wbc4 --data FOLDER --minutes 20 [--folds 5] [--seeds 5]
     python benchmarks/utility.py cytology3 --data FOLDER --minutes 20 --per-class 25
 
 `--data` is the folder that holds `wbc4/` and `cytology3/`, each `train|test/class/image.png` with a `manifest.csv`;
-its column `field` names the group of an image. Train and test are taken together and cut into folds over fields; each
+its column `field` names the group of an image. Train and test are taken together and cut into folds over fields. Each
 fold's generator is trained as `--preset auto` would, for `--minutes` on its own training fields alone. With
 `--per-class` the images outside the test part are thinned to that number a class before anything is trained: one split,
 as published.
 
-The same command goes on where it was stopped: folds, half-trained and finished generators, their images and the answers
-of finished classifiers are found again in `--bank`.
+The same command resumes where it was stopped. Folds, half-trained and finished generators, their images and the
+predictions of finished classifiers are stored in `--bank`.
 The table goes to `benchmarks/results/utility-NAME.json`.
 """
 
@@ -36,8 +36,8 @@ from synthbank.records import ImageSpec, Split
 from synthbank.settings import Settings
 from synthbank.storage import encode_png, layout
 from synthbank.workflows.bank import Bank, open_bank
-from synthbank.workflows.evaluation.cross_validation import cross_utility, trained_job
-from synthbank.workflows.evaluation.utility import regime_table, utility
+from synthbank.workflows.evaluation.cross_validation import CrossReport, cross_utility, trained_job
+from synthbank.workflows.evaluation.utility import UtilityReport, regime_table, utility
 from synthbank.workflows.training.configure import configure
 from synthbank.workflows.training.requests import TrainRequest
 
@@ -46,7 +46,7 @@ def main() -> None:
     options = _options()
     started = time.perf_counter()
     with open_bank(Settings(home=options.bank)) as bank:
-        dataset = enter(bank, options)
+        dataset = record_dataset(bank, options)
         # from scratch: the initial weights that auto would take may have seen the smears of the test folds
         budget_of_training = {"time_budget_sec": 60.0 * options.minutes, "steps": options.steps, "init": "none"}
         resolved = configure(bank, TrainRequest(dataset.name, overrides=budget_of_training | _assigned(options.set)))
@@ -62,7 +62,7 @@ def main() -> None:
         make = trained_job(bank, config, n=options.images, device=options.device)
         budget = None if options.budget is None else 60.0 * options.budget
         if options.per_class is None:
-            report: Any = cross_utility(
+            report: CrossReport | UtilityReport = cross_utility(
                 bank, dataset.name, make, n_folds=options.folds, plan=plan, budget_sec=budget, on_stage=say
             )
         else:
@@ -88,15 +88,15 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
-def enter(bank: Bank, options: argparse.Namespace) -> DatasetRow:
-    """The data set with fields as groups; entering it again changes nothing."""
+def record_dataset(bank: Bank, options: argparse.Namespace) -> DatasetRow:
+    """Record the data set with fields as groups; recording it again changes nothing."""
     root = options.data / options.name
     with (root / "manifest.csv").open(newline="") as file:
         lines = sorted(csv.DictReader(file), key=lambda line: line["file"])
-    kept = lines if options.per_class is None else _thinned(lines, options.per_class)
+    chosen = lines if options.per_class is None else _thinned(lines, options.per_class)
     name = layout.slugify(f"{options.name}-{options.size}px" + (f"-{options.per_class}" if options.per_class else ""))
     originals, seen = [], set()
-    for line in kept:
+    for line in chosen:
         pixels = _pixels(root / line["file"], options.size)
         digest = pixel_sha256(pixels)
         if digest in seen:
@@ -132,8 +132,8 @@ def _thinned(lines: list[dict[str, str]], per_class: int) -> list[dict[str, str]
         if line["split"] == "train":
             of_class[line["class"]].append(line)
     chosen = [line for line in lines if line["split"] == "test"]
-    for found in of_class.values():
-        chosen += sorted(found, key=lambda line: stable_seed("thin", line["file"]))[:per_class]
+    for lines_of_class in of_class.values():
+        chosen += sorted(lines_of_class, key=lambda line: stable_seed("thin", line["file"]))[:per_class]
     return sorted(chosen, key=lambda line: line["file"])
 
 

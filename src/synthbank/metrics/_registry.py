@@ -33,7 +33,7 @@ ThreeWayFunction = Callable[[ThreeWayGram], ThreeWayResult]
 
 
 class PixelMetric(Protocol):
-    """Looks at pixels: every image is described once, then sets of descriptions are compared."""
+    """Metric of pixels: every image is described once, then sets of descriptions are compared."""
 
     def describe(self, images: UInt8Images) -> Features:
         """`[N, D]`, float64, from images `[N, C, H, W]` of one class; NaN where an image gives nothing to measure."""
@@ -42,7 +42,7 @@ class PixelMetric(Protocol):
         """One number from the descriptions `[N, D]` and `[M, D]`."""
 
     def inapplicable_reason(self, real: Features) -> str | None:
-        """Why this metric does not hold for these originals, in words; `None`: it holds."""
+        """Reason why the metric does not hold for these originals, for the reader; `None`: it holds."""
 
 
 Kind = Literal["two-sample", "three-sample", "pixels", "declared"]

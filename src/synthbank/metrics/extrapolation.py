@@ -22,7 +22,7 @@ def _frechet_infinity_of_resamples(
     gram: GramMatrices, real_masks: ResampleMasks, fake_masks: ResampleMasks
 ) -> ResampleValues:
     """Compute `frechet_infinity_of` on the first few resamples, `[R]`; NaN for the others."""
-    # ten decompositions of O(n^3) a resample, 1 + 2 + 3 + 4 of them
+    # 1 + 2 + 3 + 4 decompositions of O(n^3) a resample
     draws = np.full(len(real_masks), np.nan)
     size = min(gram.cross.shape)
     n_draws = min(len(draws), max(_FEWEST_DRAWS, int(len(draws) * min(_CHEAP_SIZE / size, 1.0) ** 3)))
@@ -46,9 +46,9 @@ def frechet_infinity_of(gram: GramMatrices) -> float:
         feature values: bias is then no straight line in 1 / n, and on real images only a fifth of it went away.
 
     Source: Chong and Forsyth 2020, arXiv 1911.07023.
-    Deviates: a set is dealt out to its parts in the order of the images' lengths instead of being drawn from, and the
-    mean over the parts is taken, so that the same sets give the same value. Both sets shrink together, because the
-    originals are few as well.
+    Deviates: a set is dealt out to its parts in the order of the images' lengths, not drawn from, and the mean over the
+    parts is taken. The same sets then give the same value. Both sets shrink together, because the originals are few as
+    well.
     """
     n, m = (min(size, _MOST_IMAGES) for size in gram.cross.shape)
     if min(n, m) <= gram.dimensions:

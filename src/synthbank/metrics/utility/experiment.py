@@ -183,7 +183,7 @@ class Trials:
     n_seeds: Mapping[str, int]
     """Classifier to complete seeds: those in which every cell of every fold was trained."""
     left_out: tuple[str, ...]
-    """What the budget did not allow, in words."""
+    """Seeds that the budget did not allow, one line a classifier."""
 
     def of(self, classifier: str, cell: str) -> list[list[Trial]]:
         """`[seed][fold]`, complete seeds only."""

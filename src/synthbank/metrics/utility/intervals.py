@@ -2,15 +2,15 @@
 
 Two designs, two methods, because in each the obvious one is wrong:
 
-- **One test set, S seeds.** Seeds share the test images, so the variance over seeds alone says nothing about other
-  patients, and a paired t-test over seeds is far too sure. Here test groups and seeds are both drawn anew (bootstrap of
+- **One test set, S seeds.** Seeds share the test images. The variance over seeds alone says nothing about other
+  patients, so a paired t-test over seeds is far too sure. Here test groups and seeds are both drawn anew (bootstrap of
   whole groups and of seeds), the same for both regimes. The quantiles of the differences are the interval.
 - **K folds, S seeds each.** Training sets of different folds overlap, so fold differences are not independent and
   their plain variance is too small. The corrected t-test of Nadeau and Bengio multiplies it by `1/K + n_test/n_train`
   in place of `1/K`. Seeds of one fold share all their images; they are averaged first and add no degree of freedom.
 
-Source: Nadeau and Bengio 2003, "Inference for the generalization error", Machine Learning 52, eq. 9 and section 5.1;
-Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile interval).
+Source: Nadeau and Bengio 2003, "Inference for the generalization error", Machine Learning 52 (corrected resampled
+t-test); Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile interval).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def corrected_t(of_folds: Floats, *, test_share: float) -> Difference:
     k = len(of_folds)
     if k < 2:
         raise OptionError("A t-test needs folds", got=k, allowed="2 or more")
-    # eq. 9 of Nadeau and Bengio: 1 / K + n_test / n_train in the place of 1 / K, as folds share training images
+    # Nadeau and Bengio: variance times 1 / K + n_test / n_train in the place of 1 / K, as folds share training images
     mean, error = float(of_folds.mean()), float(of_folds.std(ddof=1)) * sqrt(1.0 / k + test_share)
     # folds that agree to the last bit have no t statistic
     if error == 0.0:
