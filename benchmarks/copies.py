@@ -4,8 +4,8 @@
 
 Without --data, the IHC sample. FOLDER holds `train` and `test` with one sub-folder a class, such as `cytology3`; it
 is read as `synthbank ingest` reads it, at 64 pixels. The gate is built and calibrated from the training split alone.
-Then true copies of training originals are planted (other draws than the calibration's, and kinds that it has not
-seen), and held-out originals are passed. Goal: 95% of the copies caught with at most 5% of the held-out originals
+Then copies of training originals are simulated (other draws than the calibration's, and kinds that it has not seen),
+and held-out originals are passed. Goal: 95% of the copies caught with at most 5% of the held-out originals
 flagged.
 """
 

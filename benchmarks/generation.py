@@ -5,7 +5,7 @@
 The network is the packaged model `ihc-64`. A round makes the same images three times, in alternating order: bare,
 into a fresh bank, and into a fresh bank through the gate; each ratio is the median over rounds. Goal: at most 1.25
 without the gate.
-With it, images are counted as drawn, whether they were accepted or kept out.
+With it, images are counted as drawn, whether they were accepted or rejected.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def measure(folder: Path, images: int, rounds: int) -> dict[str, object]:
         "ratio_to_bare": statistics.median(sec_per_image(r) / b for r, b in zip(plain, bare, strict=True)),
         "ratio_with_gate": statistics.median(sec_per_image(r) / b for r, b in zip(gated, bare, strict=True)),
         "ratio_of_each_round": [sec_per_image(r) / b for r, b in zip(plain, bare, strict=True)],
-        "kept_out_by_gate": [sum(r.rejected.values()) for r in gated],
+        "rejected_by_gate": [sum(r.rejected.values()) for r in gated],
         "share_of_stages": shares(plain),
         "share_of_stages_with_gate": shares(gated),
     }

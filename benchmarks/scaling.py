@@ -5,7 +5,7 @@
 The network is the packaged model `ihc-64`. Every number of workers gets a cluster of its own, which is warmed up by a
 small job first (workers start, load torch and the model). A round makes the same images with each number of workers,
 in alternating order, each time into a fresh bank; rates are medians over rounds. Goal: a ratio of at least 1.7 for two
-workers on two cores. What an image costs (core seconds, bytes of files and of catalogue) is told as well.
+workers on two cores. The cost of an image (core seconds, bytes of files and of catalogue) is printed as well.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Split(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What the gate (or a later withdrawal) decided about a synthetic image."""
+    """Verdict of the gate, or of a later withdrawal, on a synthetic image."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
@@ -200,7 +200,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What the gate says about a batch of synthetic images."""
+    """Verdicts of the gate on a batch of synthetic images."""
 
     accepted: NDArray[np.bool_]
     """`[N]`"""

@@ -71,7 +71,7 @@ def test_drawing_leaves_the_global_random_state_alone(sampler):
 
 @pytest.mark.parametrize("batch", [1, 3, 17, 64])
 def test_in_other_batch_shapes_an_image_differs_by_rounding_at_most(sampler, first_images, batch):
-    """What `forward_block` is for: these may be one grey level off, whole blocks never are."""
+    """The reason for `forward_block`: these may be one grey level off, whole blocks never are."""
     seeds = [image_seed(SEED, 1, i) for i in range(batch)]
     images = sampler.draw_seeds(seeds, class_index=1)
     apart = np.abs(images.astype(int) - first_images[:batch])
@@ -184,15 +184,15 @@ def test_a_device_that_rounds_by_place_is_found_out(generator, monkeypatch):
     assert not Sampler(generator).mixes
 
 
-def test_a_walk_goes_from_one_image_to_the_other_in_small_steps(sampler, first_images):
+def test_a_latent_interpolation_goes_from_one_image_to_the_other_in_small_steps(sampler, first_images):
     steps = 9
     recipe = Recipe(SEED, towards=SEED + 1, steps=steps)
     draws = [recipe.draw(1, index) for index in range(sampler.block)]
-    walk = sampler.draw(draws).astype(int)
-    np.testing.assert_array_equal(walk[0], first_images[0])
-    assert (walk[steps - 1 :] == walk[steps - 1]).all()
-    small = [np.abs(walk[i + 1] - walk[i]).mean() for i in range(steps - 1)]
-    assert 0 < max(small) < np.abs(walk[steps - 1] - walk[0]).mean()
+    path = sampler.draw(draws).astype(int)
+    np.testing.assert_array_equal(path[0], first_images[0])
+    assert (path[steps - 1 :] == path[steps - 1]).all()
+    small = [np.abs(path[i + 1] - path[i]).mean() for i in range(steps - 1)]
+    assert 0 < max(small) < np.abs(path[steps - 1] - path[0]).mean()
 
 
 def test_an_arc_begins_and_ends_with_its_latents_bit_for_bit():

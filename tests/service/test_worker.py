@@ -270,7 +270,7 @@ def shared_database(postgres_server, postgres_template):
 @pytest.mark.postgres
 @pytest.mark.slow
 def test_two_servers_on_one_postgresql_share_the_queue(home, tmp_path, shared_database):
-    """Both work, no job is done twice, and one goes on with what the other's killed worker held."""
+    """Both work, no job is done twice, and one resumes what the other's killed worker held."""
     shared = {"SYNTHBANK_DATABASE_URL": shared_database, "SYNTHBANK_STORAGE_URL": (tmp_path / "objects").as_uri()}
     where = {"database_url": shared_database, "storage_url": shared["SYNTHBANK_STORAGE_URL"]}
     settings = Settings(home=tmp_path / "shared", **where)

@@ -81,7 +81,7 @@ def test_without_the_gate_rows_say_so(trained):
         assert row.nearest_original is None
 
 
-def test_blank_images_are_kept_out_and_the_cap_is_reported(trained, publish):
+def test_blank_images_are_rejected_and_the_cap_is_reported(trained, publish):
     publish("blank", lambda g: [p.zero_() for p in g.to_pixels.parameters()])
     report = generate(trained, GenerateRequest("blank", 5, max_attempts=2))
     assert report.job.status == JobStatus.CAPPED.value
@@ -170,7 +170,7 @@ def test_a_job_of_another_block_size_cannot_be_made_again_silently(trained):
         regenerate(trained, row.id)
 
 
-def test_a_stop_that_is_asked_for_leaves_a_job_that_goes_on(trained):
+def test_a_stop_that_is_asked_for_leaves_a_job_that_resumes(trained):
     asked = []
     request = GenerateRequest(MODEL, 150, seed=11)
     report = generate(trained, request, should_stop=lambda: len(asked) == 2 or asked.append(1))
@@ -201,7 +201,7 @@ def test_two_processes_never_work_on_one_job(trained):
             assert generate(trained, request).n_new == 0
 
 
-def test_a_walk_is_in_the_catalogue_and_can_be_made_again(trained):
+def test_a_latent_interpolation_is_in_the_catalogue_and_can_be_made_again(trained):
     request = GenerateRequest(MODEL, 5, class_name="dab_positive", seed=13, towards=14)
     report = generate(trained, request)
     rows = rows_of(trained, report.job.id)
@@ -214,5 +214,5 @@ def test_a_walk_is_in_the_catalogue_and_can_be_made_again(trained):
         step, lone = (decode_png(trained.store.get(key)).transpose(1, 2, 0) for key in keys)
         turned = [np.rot90(side, k) for side in (lone, lone[::-1]) for k in range(4)]
         assert any((step == way).all() for way in turned[: 1 if index == 0 else 8])  # the start's orientation is kept
-    with pytest.raises(OptionError, match="walk"):
+    with pytest.raises(OptionError, match="interpolation"):
         GenerateRequest(MODEL, 1, towards=2)

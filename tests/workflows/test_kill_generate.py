@@ -1,4 +1,4 @@
-"""A generation killed at any moment goes on to exact counts, leaving no stray file and no row without one."""
+"""A generation killed at any moment resumes to exact counts, leaving no stray file and no row without one."""
 
 import os
 import random

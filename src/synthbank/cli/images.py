@@ -51,7 +51,7 @@ def generate(
     bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make N accepted images of each class. A killed job goes on where it stopped; asking for more extends it."""
+    """Make N accepted images of each class. A killed job resumes where it stopped; asking for more extends it."""
     from synthbank.workflows.generation.generate import GenerateRequest
     from synthbank.workflows.generation.generate import generate as work
 
@@ -76,9 +76,9 @@ def generate(
 def show_generation(report: Any, bank_path: Path | None = None) -> None:
     """Counts of a generation job in a bank (`None`: the one that is found without `--bank`)."""
     rows = [(name, n, report.rejected.get(name, 0)) for name, n in report.accepted.items()]
-    say_table(f"job {report.job.id} of model {report.job.model_id}", ("class", "accepted", "kept out"), rows)
+    say_table(f"job {report.job.id} of model {report.job.model_id}", ("class", "accepted", "rejected"), rows)
     for reason, number in sorted(report.reasons.items()):
-        talk(f"  kept out as {reason}: {number}")
+        talk(f"  rejected as {reason}: {number}")
     if report.job.message:
         talk(f"[yellow]warning:[/] {report.job.message}; raise --max-attempts, or train longer")
     rate = report.n_new / report.seconds if report.seconds else 0.0

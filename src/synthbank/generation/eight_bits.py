@@ -23,6 +23,7 @@ def to_eight_bits(views: NDArray[np.float16]) -> tuple[NDArray[np.int8], NDArray
     Source: Panter and Dite 1951, "Quantization distortion in pulse-count modulation with nonuniform spacing of levels".
     """
     magnitude = np.abs(views.astype(np.float32))
+    # each view has its own scale, and one without any structure (all zero) stays zero
     peaks = magnitude.max(axis=(2, 3), keepdims=True)
     share = magnitude / np.where(peaks > 0, peaks, 1.0)
     levels = np.rint(np.sign(views) * share ** (2 / 3) * _LEVELS).astype(np.int8)

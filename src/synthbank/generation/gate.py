@@ -1,8 +1,8 @@
 """The gate between a generator and the bank: copies of originals and near-blank images do not pass.
 
-A published model carries the gate's reference (outlines and pixel hashes of its training originals), so screening
-needs no data set. An outline is a small grey picture of its original: whoever may not see the originals may not have
-that file either.
+A published model carries the gate's reference (descriptors and pixel hashes of its training originals), so screening
+needs no data set. A descriptor is a small grey picture of its original: do not give that file to anyone who may not see
+the originals.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from synthbank.models import load_tensors, read_header, save_tensors
 from synthbank.records import LabelledImages, UInt8Images, Verdicts
 
 FORM = "outlines-1"
-"""What a screen file holds and how it is read; another form is refused."""
+"""Form of a screen file: tensors in it and how they are compared; another form is refused."""
 EIGHT_BIT_FORM = "outlines-1 in 8 bits"
 """The same, with descriptors as of `to_eight_bits`."""
-_PLANTED = ("crop 90-95%", "shift to 10%", "turn, crop, colour and JPEG")
-_MOST_PLANTED = 128
+_CALIBRATION_COPIES = ("crop 90-95%", "shift to 10%", "turn, crop, colour and JPEG")
+"""Kinds of copy that set the limit: cut, moved, and several changes at once. The other kinds are left to test it."""
+_MOST_CALIBRATION_ORIGINALS = 128
 _CAUGHT, _CAUGHT_AT_LEAST = 0.98, 0.9
+"""Share of the simulated copies that the limit catches, and the least share where originals resemble each other."""
 _FLAGGED = 0.02
+"""Share of honest images that may be rejected for it; other originals stand for honest images."""
 _BLANK_SHARE = 0.25
 
 
@@ -38,21 +41,22 @@ class GateThresholds:
     """The limits a gate was calibrated with."""
 
     copy_distance: float
-    """Distance to the nearest original (see `Matcher.nearest`) below which an image is a near copy. It lies half way
-    between the distance that 98 percent of planted copies keep and that which 2 percent of the originals keep to each
-    other; where these overlap, it flags the 2 percent, but catches 90 percent of the copies at least."""
+    """Distance to the nearest original (of `Matcher.nearest`) below which an image is a near copy. It lies half way
+    between two quantiles: the distance within which 98 percent of simulated copies lie, and that within which 2 percent
+    of the originals lie of each other. Where these overlap, it flags the 2 percent, but catches at least 90 percent of
+    the copies."""
     blank_deviation: float
     """Grey-level standard deviation below which an image is near-blank: a quarter of the least varied original's,
     at most 4 grey levels."""
 
 
 class Gate:
-    """Says of every synthetic image whether it may enter the accepted set, and why not.
+    """Screens synthetic images: each is accepted, or rejected with a reason.
 
     Args:
-        views: outlines of the training originals, float16 `[M, V, 32, 32]`.
+        views: descriptors of the training originals, float16 `[M, V, 32, 32]`.
         hashes: pixel SHA-256 of each, same order; these are also the originals' names in the catalogue.
-        thresholds: see `GateThresholds`.
+        thresholds: calibrated limits.
         size: side of the originals.
     """
 
@@ -73,6 +77,7 @@ class Gate:
         for i, image in enumerate(images):
             reason = self._reason(image, float(distance[i]))
             if reason == "exact_copy":
+                # the matcher sees no colour: among originals that differ in it alone, the hash names the right one
                 nearest[i], distance[i] = self._known[pixel_sha256(image)], 0.0
             reasons.append(reason)
         accepted = np.array([r is None for r in reasons], np.bool_)
@@ -88,6 +93,7 @@ class Gate:
         return save_tensors({"outlines": levels, "peaks": peaks}, header=header)
 
     def _reason(self, image: NDArray[np.uint8], distance: float) -> str | None:
+        # blank comes first: the descriptor of a flat image is noise, and its distance says nothing
         if image.std() < self.thresholds.blank_deviation:
             return "near_blank"
         if pixel_sha256(image) in self._known:
@@ -132,19 +138,20 @@ def load_gate(data: bytes, *, sha256: str | None = None) -> Gate:
 
 
 def _copy_distance(images: UInt8Images, matcher: Matcher) -> float:
-    """Between planted copies and other originals.
-
-    Half of the way where nearly all copies lie nearer than nearly all other originals. Where the two overlap, few
-    originals are flagged and most copies still caught. An original nearer to another than the typical copy is its
-    duplicate, and says nothing of how near an honest image comes.
-    """
+    """The limit between simulated copies and other originals; `GateThresholds` defines it."""
     rng = np.random.default_rng(0)
-    chosen = np.sort(rng.choice(len(images), min(len(images), _MOST_PLANTED), replace=False))
-    copies = matcher.nearest(np.concatenate([simulate_copies(images[chosen], kind, rng) for kind in _PLANTED]))[0]
+    chosen = np.sort(rng.choice(len(images), min(len(images), _MOST_CALIBRATION_ORIGINALS), replace=False))
+    # distribution of copies: transformed originals, to whatever original they come nearest
+    simulated = [simulate_copies(images[chosen], kind, rng) for kind in _CALIBRATION_COPIES]
+    copies = matcher.nearest(np.concatenate(simulated))[0]
     usual, most, nearly_all = (float(q) for q in np.quantile(copies, (0.5, _CAUGHT_AT_LEAST, _CAUGHT)))
+    # distribution of honest images: originals, to the nearest other one. An original nearer to another than the median
+    # copy is a duplicate of it, and says nothing of how near an honest image comes
     others = matcher.nearest(images[chosen], own=chosen)[0] if len(images) > 1 else np.zeros(0)
     others = others[others > usual]
     if not len(others):
         return nearly_all
     honest = float(np.quantile(others, _FLAGGED))
+    # separate distributions: half way between their tails. Overlapping ones: few honest images flagged, but never at
+    # the price of more than one copy in ten
     return (nearly_all + honest) / 2 if nearly_all < honest else max(honest, most)

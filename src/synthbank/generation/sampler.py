@@ -16,10 +16,11 @@ from synthbank.models import Generator, architectures, draw_codes, to_uint8, tur
 from synthbank.records import UInt8Images
 
 _TRUNCATION_SAMPLES = 1024
+"""Latents whose first hidden states give the mean of a class."""
 
 
 def forward_block(size: int) -> int:
-    """Images a forward pass always computes together, by image size: 64 up to 64 pixels, then a quarter a doubling.
+    """Images that a forward pass always computes together: 64 up to 64 pixels, then a quarter for each doubling.
 
     Floating-point kernels may round differently for another batch shape. So images are always made in whole blocks
     aligned to their number (0..63, 64..127, ...), and image k is bit-equal whether asked for alone or among thousands.
@@ -29,34 +30,35 @@ def forward_block(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Everything that decides one image of a model."""
+    """The seed and options that, with a model, decide one image."""
 
     seed: int
     class_index: int
     truncation: float = 1.0
     """1: the whole distribution; towards 0: the first hidden state moves to the class mean."""
     towards: int | None = None
-    """Seed at the far end of a walk between two images; `None`: no walk."""
+    """Seed at the far end of a latent interpolation; `None`: no interpolation."""
     share: float = 0.0
-    """How far the walk has come, 0 (`seed`) to 1 (`towards`)."""
+    """Position along it, 0 (`seed`) to 1 (`towards`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How the images of a job follow from their class and number."""
+    """The rule by which the images of a job follow from their class and number."""
 
     seed: int
     truncation: float = 1.0
     towards: int | None = None
-    """Seed of the job whose first image ends the walk; `None`: independent images."""
+    """Seed of the job whose first image ends a latent interpolation; `None`: independent images."""
     steps: int = 0
-    """Images of the walk, both ends included; 0: no walk."""
+    """Images of the interpolation, both ends included; 0: no interpolation."""
 
     def draw(self, class_index: int, index: int) -> Draw:
         """Image number `index` of a class."""
         if self.towards is None:
             return Draw(image_seed(self.seed, class_index, index), class_index, self.truncation)
         share = min(index / max(self.steps - 1, 1), 1.0)
+        # both ends are image 0 of their jobs, so that an interpolation joins images that a user has seen
         ends = (image_seed(seed, class_index, 0) for seed in (self.seed, self.towards))
         return Draw(next(ends), class_index, self.truncation, next(ends), share)
 
@@ -98,6 +100,7 @@ class Sampler:
         """
         block, offset = divmod(first, self.block)
         assert offset + n <= self.block
+        # the whole block is computed, whatever is asked for: the same shape and neighbours mean the same rounding
         whole = [recipe.draw(class_index, block * self.block + i) for i in range(self.block)]
         return self.draw(whole)[offset : offset + n]
 
@@ -115,12 +118,13 @@ class Sampler:
             `[len(draws), C, H, W]`, uint8, 0..255.
         """
         assert 0 < len(draws) <= self.block
+        # padded with repetitions of the last, as kernels are chosen by shape
         padded = [*draws, *[draws[-1]] * (self.block - len(draws))]
         return self._forward(padded)[: len(draws)]
 
     @functools.cached_property
     def mixes(self) -> bool:
-        """Whether this device gives an image the same bits at every place of a block.
+        """True where this device gives an image the same bits at every place of a block.
 
         Kernels are chosen by shape, and most of them add up each image in the same order wherever it lies; no library
         promises it. So it is tried once: a block is drawn in order, shifted, and backwards between strangers.
@@ -128,7 +132,9 @@ class Sampler:
         n, classes = self.block, self.spec.n_classes
         mine = [Draw(seed, seed % classes) for seed in range(n)]
         in_order = self._forward(mine)
+        # by one place: other vector lanes and thread boundaries
         shifted = self._forward(mine[1:] + mine[:1])
+        # beside other classes and truncations, which also switches the interpolation of hidden states on
         truncation = 0.5 if self._truncates else 1.0
         strangers = [Draw(n + seed, (seed + 1) % classes, truncation=truncation) for seed in range(n // 2)]
         backwards = self._forward(strangers + mine[: n - n // 2][::-1])
@@ -140,14 +146,17 @@ class Sampler:
     def _forward(self, draws: Sequence[Draw]) -> UInt8Images:
         for class_index, truncation in sorted({(d.class_index, d.truncation) for d in draws}):
             self.check(class_index, truncation)
+        # each image has its own random stream: its numbers do not depend on its neighbours in the batch
         drawn, codes = (torch.stack(part).to(self.device) for part in zip(*map(self._numbers, draws), strict=True))
         z, noise = torch.split(drawn, [self.spec.latent_dim, self.generator.noise_dim], dim=1)
         labels = torch.tensor([d.class_index for d in draws], dtype=torch.int64, device=self.device)
         hidden = self.generator.stem(z.contiguous(), labels)
         if any(d.truncation < 1.0 for d in draws):
             means = torch.cat([self._mean_hidden(d.class_index) for d in draws])
-            kept = torch.tensor([d.truncation for d in draws], dtype=hidden.dtype, device=self.device)
-            hidden = torch.lerp(means, hidden, kept.view(-1, *[1] * (hidden.ndim - 1)))
+            psi = torch.tensor([d.truncation for d in draws], dtype=hidden.dtype, device=self.device)
+            # Karras et al. 2019, section B: w' = mean + psi (w - mean), for the first hidden state in place of w
+            hidden = torch.lerp(means, hidden, psi.view(-1, *[1] * (hidden.ndim - 1)))
+        # orientations are turned on last, as pixels: all eight of one image are then equal up to the places of values
         return to_uint8(turn(self.generator.body(hidden, labels, noise), codes))
 
     @property
@@ -172,8 +181,9 @@ class Sampler:
         if draw.towards is not None:
             parts = [self.spec.latent_dim, self.generator.noise_dim]
             near, far = torch.split(numbers, parts), torch.split(self._numbers_of(draw.towards)[0], parts)
+            # latent and noise apart: each is a normal draw with a length of its own
             numbers = torch.cat([slerp(a, b, draw.share) for a, b in zip(near, far, strict=True)])
-        return numbers, code
+        return numbers, code  # the orientation of the near end, all the way
 
     def _numbers_of(self, seed: int) -> tuple[Tensor, Tensor]:
         # drawn on the CPU on every device, so that a seed means the same numbers everywhere
@@ -183,6 +193,7 @@ class Sampler:
 
     @functools.cache  # noqa: B019 (a sampler lives as long as its process)
     def _mean_hidden(self, class_index: int) -> Tensor:
+        # always the same latents: the mean belongs to the model, not to a job
         rng = torch.Generator().manual_seed(0)
         z = torch.randn(_TRUNCATION_SAMPLES, self.spec.latent_dim, generator=rng).to(self.device)
         labels = torch.full((len(z),), class_index, dtype=torch.int64, device=self.device)
@@ -195,10 +206,11 @@ def slerp(near: Tensor, far: Tensor, share: float) -> Tensor:
     Source: Shoemake 1985, "Animating rotation with quaternion curves". A straight line between two normal draws passes
     through the middle, where the generator has seen nothing; lengths are interpolated apart from directions.
     """
-    if share in (0.0, 1.0):  # exactly, so that a walk begins and ends with the images themselves
+    if share in (0.0, 1.0):  # exactly, so that an interpolation begins and ends with the images themselves
         return far if share else near
     lengths = near.norm() * far.norm()
     angle = torch.arccos((near @ far / lengths).clamp(-1, 1)) if lengths > 0 else near.new_zeros(())
     if torch.sin(angle) < 1e-6:
         return torch.lerp(near, far, share)
+    # Shoemake 1985: Slerp(a, b; u) = (sin((1 - u) t) a + sin(u t) b) / sin t, with t the angle between them
     return (torch.sin((1 - share) * angle) * near + torch.sin(share * angle) * far) / torch.sin(angle)

@@ -15,6 +15,7 @@ from synthbank.records import UInt8Images
 Pixels = NDArray[np.uint8]
 """`[C, S, S]`, uint8."""
 _MARGIN = 0.25
+"""Of the side: reflected border that fills the corners of a turned image."""
 
 
 def simulate_copies(images: UInt8Images, kind: str, rng: np.random.Generator) -> UInt8Images:
@@ -72,6 +73,7 @@ def _rotated(image: Pixels, rng: np.random.Generator) -> Pixels:
 def _recoloured(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Brightness, contrast, saturation and the gain of each channel are changed."""
     x = image.astype(np.float64)
+    # contrast about the mean and brightness, then saturation about grey, then a gain for each channel
     x = (x - x.mean()) * rng.uniform(0.8, 1.2) + x.mean() + rng.uniform(-20.0, 20.0)
     grey = x.mean(axis=0, keepdims=True)
     x = (grey + (x - grey) * rng.uniform(0.7, 1.3)) * rng.uniform(0.93, 1.07, (len(x), 1, 1))
@@ -91,6 +93,7 @@ def _compressed(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _all_at_once(image: Pixels, rng: np.random.Generator) -> Pixels:
+    # in the order in which a picture would be taken over: turned, cut, recoloured, saved
     turned = (_quarter_turned if rng.random() < 0.5 else _mirrored)(image, rng)
     return _compressed(_recoloured(_cropped(turned, rng), rng), rng)
 

@@ -1,4 +1,8 @@
-"""From pixels to stored files: PNG with its provenance inside, hash, atomic put."""
+"""From pixels to stored files: PNG with its provenance inside, hash, atomic put.
+
+The writer knows no catalogue. A file is stored before its row is entered, and its key and bytes follow from job, class,
+number and model alone: a process that is killed in between leaves at most files that are written again, the same.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +42,8 @@ class ImageWriter:
         job_id: names keys and ids.
         model: written into every file.
         class_names: of the model.
-        threads: that encode and store; `None`: as many as suit the store. zlib releases the interpreter lock.
-        pool: threads shared by the writers of several jobs, ended by who made them; `None`: `threads` of its own.
+        threads: that encode and store; `None`: as many as suit the store.
+        pool: threads shared by the writers of several jobs, whose owner ends them; `None`: `threads` of its own.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class ImageWriter:
         pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self._store, self._job_id, self._model, self._class_names = store, job_id, model, class_names
+        # threads, not processes: zlib compresses without the interpreter lock, and no pixels are copied
         self._pool = pool or ThreadPoolExecutor(threads or store.writers, thread_name_prefix="png")
         self._shared = pool is not None
 
@@ -69,6 +74,7 @@ class ImageWriter:
         def one(i: int) -> WrittenImage:
             return self._write_one(images[i], class_index, first + i, seeds[i])
 
+        # `map` keeps the order of images, and raises here what failed in a thread: no row without its file
         return list(self._pool.map(one, range(len(images))))
 
     def _write_one(self, pixels: NDArray[np.uint8], class_index: int, index: int, seed: int) -> WrittenImage:
@@ -76,6 +82,7 @@ class ImageWriter:
         key = layout.image_key(self._job_id, class_index, index)
         text = provenance_text(identity, model=self._model, class_name=self._class_names[class_index], seed=seed)
         data = encode_png(pixels, text=text)
+        # the put is atomic: a reader, or a check of the bank, sees the whole file or none
         self._store.put(key, data)
         return WrittenImage(identity, index, seed, key, bytes_sha256(data), pixel_sha256(pixels), len(data))
 

@@ -1,4 +1,4 @@
-"""What is asked of a model, and the job that it names. Knows no network, so that a server can take requests with it."""
+"""A generation request and the id of its job. No network is loaded here, so that a server can take requests."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from synthbank.workflows.bank import Bank
 
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 256
+"""Images of a latent interpolation at most."""
 
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """What is asked of a model."""
+    """Images to be made by a model: number, classes, seed and options."""
 
     model: str
     n: int
-    """Accepted images for each class; of a walk: its images, both ends included."""
+    """Accepted images for each class; of a latent interpolation: its images, both ends included."""
     class_name: str | None = None
     """`None`: every class."""
     seed: int = 0
     truncation: float = 1.0
     screen: bool = True
-    """`False`: nothing is kept out, and every row says that it was not screened."""
+    """`False`: nothing is rejected, and every row says that it was not screened."""
     max_attempts: float = MAX_ATTEMPTS
     """Attempts a class may take, as a multiple of `n` (of `n / share` with selection)."""
     select: float | None = None
-    """Share of the images of each class to keep, those most typical of it (see `selection.py`); `None`: all."""
+    """Share of the images of each class to keep, those most typical of it; `None`: all."""
     match: float | None = None
     """Share of the images of each class to keep, so that they occur as often as their like among the originals."""
     towards: int | None = None
-    """Seed of the job whose first image ends a walk that starts at the first image of `seed`; `None`: no walk.
+    """Seed of the job whose first image ends a latent interpolation from the first image of `seed`; `None`: none.
 
-    All images of a walk lie in the orientation of its first one.
+    All images of an interpolation lie in the orientation of its first one.
     """
 
     def __post_init__(self) -> None:
@@ -58,15 +59,22 @@ class GenerateRequest:
         if len(self._shares()) > 1:
             raise OptionError("One job is selected in one way", got="select and match", next_step="leave one out")
         if self._shares() and (not self.screen or self.towards is not None):
-            raise OptionError("Selection works on screened images, not on walks", next_step="leave one of them out")
+            raise OptionError(
+                "Selection works on screened, independent images, not on an interpolation",
+                next_step="leave one of them out",
+            )
         if self.towards is not None and not 2 <= self.n <= MAX_STEPS:
-            raise OptionError("A walk has a number of steps", got=self.n, allowed=f"2 to {MAX_STEPS}")
+            raise OptionError(
+                "The number of images of an interpolation is out of range", got=self.n, allowed=f"2 to {MAX_STEPS}"
+            )
 
     def job_id(self) -> str:
-        """The same model, seed, truncation, screening and selection are the same job; asking for more extends it."""
+        """The id of the job: the same model, seed, truncation, screening and selection; asking for more extends it."""
+        # neither `n` nor the class is hashed, as images follow from seed, class and number alone. What came later
+        # (interpolation, selection) is appended only where asked for: jobs of earlier versions keep their ids
         parts: tuple[object, ...] = (self.model, self.seed, self.truncation, self.screen)
         if self.towards is not None:
-            parts += ("walk", self.towards, self.n)
+            parts += ("walk", self.towards, self.n)  # the steps lie elsewhere for another `n`: another job
         if self.select is not None:
             parts += (self.select,)
         if self.match is not None:
@@ -87,7 +95,11 @@ class GenerateRequest:
         return {k: v for k, v in (("select", self.select), ("match", self.match)) if v is not None}
 
     def targets(self, class_names: Sequence[str]) -> dict[str, int]:
-        """Class name to accepted images wanted; raises `UnknownNameError` for a class that the model does not make."""
+        """Class name to accepted images wanted.
+
+        Raises:
+            UnknownNameError: the model has no such class.
+        """
         if self.class_name is None:
             return dict.fromkeys(class_names, self.n)
         if self.class_name not in class_names:
@@ -102,14 +114,20 @@ def submit(
     max_queued: int | None = None,
     audit: Mapping[str, Any] | None = None,
 ) -> tuple[ModelRow, JobRow]:
-    """Queue a request for whichever worker is free; a job that holds what is asked for is returned as it is.
+    """Queue a request for whichever worker is free; a job that holds these images already is returned as it is.
 
     Args:
         bank: where the model is.
-        request: what is wanted.
-        max_queued: see `queries.enqueue`.
+        request: the images wanted.
+        max_queued: refuse when so many jobs wait already; `None`: no limit.
         audit: `actor` and `details` of the audit log's entry; `None`: none is made.
+
+    Raises:
+        UnknownNameError: no such model or class.
+        StateError: the model was withdrawn.
+        BusyError: the queue is full.
     """
+    # one transaction: a job that is queued stands in the audit log, and a refused one in neither
     with bank.catalogue.session() as session:
         model = queries.get_model(request.model, session=session)
         job = queries.enqueue(
@@ -128,7 +146,8 @@ def submit(
 
 
 def first_images(bank: Bank, job_id: str, targets: Mapping[str, int]) -> list[ImageRow]:
-    """The first accepted images of a job, as many of each class as asked for, as far as they are there."""
+    """The first accepted images of a job, at most as many of each class as `targets` says."""
+    # the first by number, not the newest: the same request gets the same images, however far the job has grown since
     with bank.catalogue.session(read_only=True) as session:
         return [
             row

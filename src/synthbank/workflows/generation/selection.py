@@ -1,4 +1,4 @@
-"""Selection beside the gate: of the images a model makes, keep a share; the most typical, or as originals occur."""
+"""Image selection after the gate: a share of each class is accepted, the most typical images or as originals occur."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from synthbank.catalogue import queries
 from synthbank.errors import StateError
@@ -23,9 +24,9 @@ from synthbank.workflows.features import embed_images
 from synthbank.workflows.models.load import LoadedModel
 
 NETWORK = "lite0"
-"""As the gate; Lite1, which judges the result, must not have chosen it."""
+"""Not Lite1: the scoring network must not have chosen the images that it scores."""
 _CALIBRATION = 128
-"""Images of each class that set the limits."""
+"""Images of each class that set the limits, by the quantile that keeps the share asked for."""
 _COMPARED = 256
 """Further images of each class that are compared with the originals, to match them."""
 
@@ -38,14 +39,14 @@ class Selection(ABC):
     """Option of a request that asks for it, and its key in the job's row."""
     share: float
     class_index: tuple[int, ...]
-    """Of the rule, for each class of the model."""
+    """Class of the rule for each class of the model."""
     side: int
-    """Pixels at which the frozen network looks."""
+    """Input side of the frozen network, in pixels."""
 
     def narrow(
         self, verdicts: Verdicts, images: UInt8Images, class_index: int
     ) -> tuple[Verdicts, list[dict[str, float]]]:
-        """What the gate accepted and the rule does not is kept out with its reason; the measures of every image.
+        """Reject what the gate accepted and the rule does not; the new verdicts, and measures of each image by name.
 
         Args:
             verdicts: of the gate.
@@ -53,8 +54,11 @@ class Selection(ABC):
             class_index: of the model.
         """
         labels = np.full(len(images), self.class_index[class_index])
-        found, measures = self._look(embed_images(NETWORK, images, input_size=self.side), labels, images)
-        reasons = tuple(gate or ours for gate, ours in zip(verdicts.reasons, found, strict=True))
+        # rejected ones are measured too: a row then says how an image stood, whatever rejected it
+        features = embed_images(NETWORK, images, input_size=self.side)
+        selected, measures = self._measure(features, labels, images)
+        # the gate's reason comes first: a copy stays a copy, typical or not
+        reasons = tuple(gate or ours for gate, ours in zip(verdicts.reasons, selected, strict=True))
         accepted = np.array([reason is None for reason in reasons], np.bool_)
         measured = [{name: float(values[i]) for name, values in measures.items()} for i in range(len(images))]
         return Verdicts(accepted, reasons, verdicts.nearest, verdicts.distance), measured
@@ -71,10 +75,16 @@ class Selection(ABC):
     def _limits(self) -> dict[str, list[float]]: ...
 
     @abstractmethod
-    def _look(
+    def _measure(
         self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
     ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
-        """Why each image is left out (`None`: it is kept), and what was measured."""
+        """Reason of each rejection (`None`: selected), and measures `[N]` by name.
+
+        Args:
+            features: `[N, D]` of the frozen network.
+            labels: `[N]`, class of the rule.
+            images: `[N, C, H, W]`, uint8.
+        """
 
 
 @dataclass(frozen=True)
@@ -84,11 +94,12 @@ class Typical(Selection):
     option = "select"
     selector: Selector
 
+    @override
     def with_limits(self, recorded: SelectionRule) -> Self:
-        """See `Selection.with_limits`."""
         limits = {k: np.array(recorded.limits[k], np.float64) for k in ("least_confidence", "most_distance")}
         return replace(self, selector=replace(self.selector, **limits))
 
+    @override
     def _limits(self) -> dict[str, list[float]]:
         assert self.selector.least_confidence is not None
         assert self.selector.most_distance is not None
@@ -97,7 +108,8 @@ class Typical(Selection):
             "most_distance": self.selector.most_distance.tolist(),
         }
 
-    def _look(
+    @override
+    def _measure(
         self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
     ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
         confidence, distance = self.selector.score(features, labels)
@@ -112,22 +124,25 @@ class Matched(Selection):
     option = "match"
     ratio: DensityRatio
 
+    @override
     def with_limits(self, recorded: SelectionRule) -> Self:
-        """See `Selection.with_limits`."""
         return replace(
             self, ratio=replace(self.ratio, always=np.array(recorded.limits["always_kept_from"], np.float64))
         )
 
+    @override
     def _limits(self) -> dict[str, list[float]]:
         assert self.ratio.always is not None
         return {"always_kept_from": self.ratio.always.tolist()}
 
-    def _look(
+    @override
+    def _measure(
         self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
     ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
         log_ratio = self.ratio.log_ratio(features)
         chance = self.ratio.chance(log_ratio, labels)
-        # the lot of an image is in its pixels, so that it falls alike however the job is cut up
+        # the random draw of an image is a hash of its pixels, 13 hexadecimal digits or 52 bits, uniform in [0, 1): it
+        # falls the same however the job is cut into passes, and when the image is made again
         lots = np.array([int(pixel_sha256(image)[:13], 16) / 16.0**13 for image in images])
         reasons = ["over_represented" if lot >= p else None for lot, p in zip(lots, chance, strict=True)]
         return reasons, {"log_density_ratio": log_ratio, "chance": chance}
@@ -195,7 +210,8 @@ def _matched(model: LoadedModel, train: LabelledImages, share: float, seed: int)
 
 
 def _drawn(model: LoadedModel, class_index: int, seed: int, n: int) -> UInt8Images:
-    """Images of a class that are in no job."""
+    """Images of a class that are in no job, `[n, C, H, W]` uint8."""
+    # a seed of their own: limits set on the job's images would depend on how many of them there are
     blocks = -(-n // model.sampler.block)
     job_seed = stable_seed(seed, "selection")
     return np.concatenate(
