@@ -37,7 +37,8 @@ from synthbank.settings import Settings
 from synthbank.storage import encode_png, layout
 from synthbank.workflows.bank import Bank, open_bank
 from synthbank.workflows.evaluation.cross_validation import CrossReport, cross_utility, trained_job
-from synthbank.workflows.evaluation.utility import UtilityReport, regime_table, utility
+from synthbank.workflows.evaluation.folds import UtilityLimits
+from synthbank.workflows.evaluation.utility import UtilityReport, regime_table, split_utility
 from synthbank.workflows.training.configure import configure
 from synthbank.workflows.training.requests import TrainRequest
 
@@ -60,23 +61,23 @@ def main() -> None:
             shifts=tuple(all_shifts) if options.shifts else (),
         )
         make = trained_job(bank, config, n=options.images, device=options.device)
-        budget = None if options.budget is None else 60.0 * options.budget
+        limits = UtilityLimits(budget_sec=None if options.budget is None else 60.0 * options.budget)
         if options.per_class is None:
             report: CrossReport | UtilityReport = cross_utility(
-                bank, dataset.name, make, n_folds=options.folds, plan=plan, budget_sec=budget, on_stage=say
+                bank, dataset.name, make, n_folds=options.folds, plan=plan, limits=limits, on_stage=say
             )
         else:
-            report = utility(bank, make(dataset), plan=plan, budget_sec=budget, on_stage=say)
+            report = split_utility(bank, make(dataset), plan, limits=limits, on_stage=say)
     for line in regime_table(report.scores):
         print("  ".join(f"{word!s:<14}" for word in line))
-    print(*report.verdict, *report.left_out, sep="\n")
+    print(*report.sentences, *report.left_out, sep="\n")
     result = {
         "data": options.name,
         "options": {
             k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("data", "bank")
         },
         "training": config.to_json(),
-        "verdict": report.verdict,
+        "verdict": report.sentences,
         "left_out": report.left_out,
         "seconds_of_this_call": time.perf_counter() - started,
         "scores": [asdict(score) for score in report.scores],

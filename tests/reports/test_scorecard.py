@@ -100,4 +100,4 @@ def test_the_page_shows_scorecard_and_regimes(made):
     assert "Not tried." not in page.text
     assert {"scorecard", "utility"} <= set(page.ids)
     empty = made.page(render_report(made.report()))
-    assert "synthbank evaluate j1 --utility" in empty.text
+    assert "synthbank utility j1" in empty.text

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from synthbank.catalogue import queries
 from synthbank.config import TrainConfig
@@ -22,7 +24,10 @@ from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.data.expand import expand
 from synthbank.workflows.data.ingest import ingest
+from synthbank.workflows.evaluation.evaluate import evaluate
+from synthbank.workflows.evaluation.feature_map import read_map
 from synthbank.workflows.evaluation.report import gather, write_report
+from synthbank.workflows.evaluation.requests import EvaluateRequest, ReportRequest
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 
 SIZE = 32
@@ -57,19 +62,19 @@ def job_of(bank, *, screened):
 
 def test_the_report_lies_in_the_bank_and_repeats_itself(dots, made):
     job = job_of(dots, screened=True)
-    path = write_report(dots, job)
+    path = write_report(dots, ReportRequest(job))
     assert path == dots.store.local_path(layout.report_key(job))
     first = path.read_bytes()
     page = made.page(first.decode())
     assert "has not been evaluated" in page.text
     assert "dots, version 1" in page.text
-    assert write_report(dots, job).read_bytes() == first
+    assert write_report(dots, ReportRequest(job)).read_bytes() == first
     assert str(dots.settings.home) not in first.decode()
 
 
 def test_it_can_be_written_anywhere(dots, tmp_path):
     target = tmp_path / "some" / "where.html"
-    assert write_report(dots, job_of(dots, screened=True), to=target, stage_seconds={"train": 61.0}) == target
+    assert write_report(dots, ReportRequest(job_of(dots, screened=True), target, {"train": 61.0})) == target
     assert "1 min 1 s" in target.read_text()
     assert [p.name for p in target.parent.iterdir()] == ["where.html"]
 
@@ -97,11 +102,53 @@ def test_counts_and_pairs_are_the_catalogues(dots):
 
 
 def test_the_map_holds_every_image(dots):
+    evaluate(dots, EvaluateRequest(job_of(dots, screened=True), n_resamples=2))
     groups = gather(dots, job_of(dots, screened=True)).map.groups
     train = sum(len(g.points) for g in groups if g.kind == "real train")
     assert train == len(load_split(dots, dataset_of(dots), Split.TRAIN).images)
     assert sum(len(g.points) for g in groups if g.kind == "synthetic") == 6
     assert all(np.isfinite(g.points).all() for g in groups)
+
+
+def test_without_an_evaluation_the_report_says_that_the_map_needs_one(dots, made):
+    job = job_of(dots, screened=True)
+    assert gather(dots, job).map is None
+    text = made.page(write_report(dots, ReportRequest(job)).read_text()).text
+    assert f"The map needs an evaluation: synthbank evaluate {job}" in text
+
+
+@pytest.fixture
+def layer_calls():
+    """Convolutions and linear layers that any network has run since the test began."""
+    calls = []
+
+    def count(module, args):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            calls.append(module)
+
+    handle = register_module_forward_pre_hook(count)
+    yield calls
+    handle.remove()
+
+
+@pytest.mark.parametrize("screened", [True, False])
+def test_a_report_after_an_evaluation_runs_no_network(dots, layer_calls, screened):
+    job = job_of(dots, screened=screened)
+    evaluate(dots, EvaluateRequest(job, n_resamples=2))
+    assert layer_calls  # they are counted
+    layer_calls.clear()
+    write_report(dots, ReportRequest(job))
+    data = gather(dots, job)
+    assert data.map is not None
+    assert data.nearest.shown
+    assert layer_calls == []
+
+
+def test_the_report_and_the_studio_draw_one_map(dots):
+    job = job_of(dots, screened=True)
+    evaluate(dots, EvaluateRequest(job, n_resamples=2))
+    drawn = {(x, y) for group in gather(dots, job).map.groups for x, y in group.points.tolist()}
+    assert drawn == {(point["x"], point["y"]) for point in read_map(dots, job)["points"]}
 
 
 def test_history_gives_curves_and_its_absence_none(dots):
@@ -123,13 +170,13 @@ def test_history_gives_curves_and_its_absence_none(dots):
     assert "times 0.5" in training.events[1].message
 
 
-def test_an_unscreened_job_is_compared_by_the_judge(dots, made):
+def test_an_unscreened_job_is_compared_by_the_scoring_network(dots, made):
     job = job_of(dots, screened=False)
     data = gather(dots, job)
     assert "lite1" in data.nearest.how
     assert len(data.nearest.shown) == 6
     assert all(p.original is not None and p.distance > 0 for p in data.nearest.shown)
-    assert "was not screened" in made.page(write_report(dots, job).read_text()).text
+    assert "was not screened" in made.page(write_report(dots, ReportRequest(job)).read_text()).text
 
 
 def test_commands_repeat_the_choices(dots):
@@ -144,7 +191,7 @@ def test_commands_repeat_the_choices(dots):
 
 def test_an_unknown_job_is_refused(dots):
     with pytest.raises(UnknownNameError):
-        write_report(dots, "no-such-job")
+        write_report(dots, ReportRequest("no-such-job"))
 
 
 def dataset_of(bank):

@@ -19,6 +19,7 @@ from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.evaluation.evaluate import evaluate
+from synthbank.workflows.evaluation.requests import EvaluateRequest
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.training.requests import TrainRequest
 from synthbank.workflows.training.train import train
@@ -47,7 +48,7 @@ def trained_home(tmp_path_factory):
         ingest(bank, "sample:ihc", name=DATASET, options=IngestOptions(size=32))
         train(bank, TrainRequest(DATASET, config=small_config(), device="cpu", model_name=MODEL))
         job = generate(bank, GenerateRequest(MODEL, 12)).job
-        evaluate(bank, job.id, n_resamples=20)
+        evaluate(bank, EvaluateRequest(job.id, n_resamples=20))
     return home
 
 

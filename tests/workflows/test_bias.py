@@ -1,10 +1,11 @@
 from synthbank.catalogue import queries
 from synthbank.workflows.evaluation.bias import bias
+from synthbank.workflows.evaluation.requests import BiasRequest
 from synthbank.workflows.generation.generate import newest_job
 
 
 def test_bias_becomes_rows_with_floors(trained):
-    report = bias(trained, newest_job(trained))
+    report = bias(trained, BiasRequest(newest_job(trained)))
     found = {(s.metric, s.class_name): s for s in report.scores if s.group_name is None}
     assert {m for m, _ in found} == {
         "rare-coverage-lite1-128",

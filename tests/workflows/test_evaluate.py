@@ -9,7 +9,9 @@ from synthbank.records import INSIDE_DISCRIMINATOR, Split
 from synthbank.reports.measures import leading_network, measure_of, parts_of
 from synthbank.storage import ArrayCache
 from synthbank.workflows.data.datasets import load_split, require_dataset
-from synthbank.workflows.evaluation.evaluate import evaluate, load_synthetic
+from synthbank.workflows.evaluation.evaluate import evaluate
+from synthbank.workflows.evaluation.requests import EvaluateRequest
+from synthbank.workflows.evaluation.sets import load_synthetic
 from synthbank.workflows.features import Embedder, clear_features
 from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
 
@@ -65,7 +67,7 @@ def test_the_same_number_of_each_class_is_looked_at(trained):
 
 def test_a_job_of_one_class_is_held_against_that_class_alone(trained):
     job = generate(trained, GenerateRequest(MODEL, 6, class_name="dab_positive", seed=12)).job
-    report = evaluate(trained, job.id, n_resamples=2)
+    report = evaluate(trained, EvaluateRequest(job.id, n_resamples=2))
     test = load_split(trained, report.dataset, Split.TEST).images
     n = int((test.labels == test.class_names.index("dab_positive")).sum())
     assert 2 <= n < len(test)
@@ -79,13 +81,13 @@ def test_a_job_without_accepted_images_cannot_be_scored(trained, publish):
     publish("blank", lambda g: [p.zero_() for p in g.to_pixels.parameters()])
     job = generate(trained, GenerateRequest("blank", 2, max_attempts=1)).job
     with pytest.raises(StateError, match=r"data set is not in this bank|no accepted"):
-        evaluate(trained, job.id)
+        evaluate(trained, EvaluateRequest(job.id))
 
 
 def test_the_same_seed_gives_the_same_scores(trained):
     job = newest_job(trained)
-    a = evaluate(trained, job, n_resamples=2, seed=3)
-    b = evaluate(trained, job, n_resamples=2, seed=3)
+    a = evaluate(trained, EvaluateRequest(job, n_resamples=2, seed=3))
+    b = evaluate(trained, EvaluateRequest(job, n_resamples=2, seed=3))
     assert [(s.metric, s.value, s.low, s.high) for s in a.scores] == [
         (s.metric, s.value, s.low, s.high) for s in b.scores
     ]
@@ -128,7 +130,7 @@ def test_a_users_encoder_is_one_more_space(trained, tmp_path):
 
     torch.jit.trace(Channels(), torch.zeros(2, 3, 32, 32)).save(str(tmp_path / "own.pt"))
     (tmp_path / "own.json").write_text('{"size": 32}')
-    report = evaluate(trained, newest_job(trained), n_resamples=2, encoder=tmp_path / "own.pt")
+    report = evaluate(trained, EvaluateRequest(newest_job(trained), n_resamples=2, encoder=tmp_path / "own.pt"))
     own = [s for s in report.scores if parts_of(s.metric)[1].startswith("enc")]
     assert {parts_of(s.metric)[2] for s in own} == {"32"}
     assert any(s.value is not None and parts_of(s.metric)[0] == "kid" for s in own)

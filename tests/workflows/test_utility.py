@@ -7,15 +7,17 @@ from synthbank.metrics.utility import UtilityPlan
 from synthbank.records import Split
 from synthbank.workflows import features
 from synthbank.workflows.data.datasets import load_split, require_dataset
-from synthbank.workflows.evaluation.cross_validation import cross_utility, fold_datasets, fold_number
-from synthbank.workflows.evaluation.utility import fold_of, regime_table, utility
+from synthbank.workflows.evaluation.cross_validation import cross_utility, fold_datasets
+from synthbank.workflows.evaluation.folds import UtilityLimits, load_fold
+from synthbank.workflows.evaluation.requests import UtilityRequest, fold_count
+from synthbank.workflows.evaluation.utility import regime_table, split_utility, utility
 from synthbank.workflows.features import Embedder
 from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
 
 from .conftest import DATASET, MODEL
 
 PROBE = UtilityPlan(classifiers=("probe",), n_seeds=2)
-ONE_SEED = UtilityPlan(classifiers=("probe",), n_seeds=1)
+FEW = UtilityLimits(n_resamples=50)
 
 
 @pytest.fixture
@@ -26,18 +28,18 @@ def thumbnails(monkeypatch):
         n, channels, side, _ = images.shape
         return images.reshape(n, channels, 8, side // 8, 8, side // 8).mean(axis=(3, 5)).reshape(n, -1)
 
-    monkeypatch.setattr("synthbank.workflows.evaluation.utility.Embedder", lambda network, cache: embed)
+    monkeypatch.setattr("synthbank.workflows.evaluation.folds.Embedder", lambda network, cache: embed)
 
 
 def test_utility_becomes_rows_with_groups_details_and_a_verdict(trained):
-    report = utility(trained, newest_job(trained), plan=ONE_SEED, n_resamples=50)
+    report = utility(trained, UtilityRequest(newest_job(trained), seeds=1, classifiers=("probe",), n_resamples=50))
     with trained.catalogue.session() as session:
         rows = queries.scores(subject_kind="job", subject_id=report.job.id, session=session)
     found = {r.metric: r for r in rows if r.metric.startswith("gain-macro-f1-") and r.class_name is None}
     assert set(found) == {f"gain-macro-f1-probe-{c}" for c in ("real", "synthetic", "both", "only")}
     row = found["gain-macro-f1-probe-both"]
     assert row.details["seeds"] == 1
-    assert row.details["verdict"] in report.verdict[0]
+    assert row.details["verdict"] in report.sentences[0]
     assert row.reference_fingerprint == report.dataset.split_fingerprints["test"]
     assert row.score() in report.scores
     table = regime_table(report.scores)
@@ -47,7 +49,7 @@ def test_utility_becomes_rows_with_groups_details_and_a_verdict(trained):
 
 def test_test_originals_stay_out_of_training(trained):
     dataset = require_dataset(trained, DATASET)
-    fold, names = fold_of(trained, dataset, [newest_job(trained)])
+    fold, names = load_fold(trained, dataset, [newest_job(trained)])
     test = load_split(trained, dataset, Split.TEST)
     assert set(fold.test.ids) == set(test.images.ids)
     assert not set(fold.train.ids) & set(fold.test.ids)
@@ -75,7 +77,7 @@ def test_cross_validation_asks_for_a_generator_of_each_fold(trained, thumbnails)
         asked.append(part.name)
         return generate(trained, GenerateRequest(MODEL, 6, seed=30 + len(asked))).job.id
 
-    report = cross_utility(trained, DATASET, job_of_fold, n_folds=2, plan=PROBE, n_resamples=50)
+    report = cross_utility(trained, DATASET, job_of_fold, n_folds=2, plan=PROBE, limits=FEW)
     assert asked == list(report.folds)
     assert len(set(report.jobs)) == 2
     dataset = require_dataset(trained, DATASET)
@@ -109,11 +111,11 @@ def test_embedding_twice_computes_once(monkeypatch):
 
 def test_finished_classifiers_are_found_again(trained, thumbnails):
     job = newest_job(trained)
-    first = utility(trained, job, plan=PROBE, n_resamples=50)
+    first = split_utility(trained, job, PROBE, limits=FEW)
     kept = sorted((trained.runs_dir / "utility").iterdir())
     assert len(kept) == 2 * 5  # seeds, regimes
     kept[0].write_bytes(b"cut off")
-    again = utility(trained, job, plan=PROBE, n_resamples=50)
+    again = split_utility(trained, job, PROBE, limits=FEW)
     assert [(s.metric, s.value, s.low) for s in again.scores] == [(s.metric, s.value, s.low) for s in first.scores]
     assert kept[0].read_bytes() != b"cut off"
     assert len(sorted((trained.runs_dir / "utility").iterdir())) == 10
@@ -123,7 +125,7 @@ def test_nothing_to_try_is_said_plainly(trained, publish):
     publish("blank", lambda g: [p.zero_() for p in g.to_pixels.parameters()])
     job = generate(trained, GenerateRequest("blank", 2, max_attempts=1)).job
     with pytest.raises(StateError, match="not in this bank"):
-        utility(trained, job.id)
+        utility(trained, UtilityRequest(job.id))
     with pytest.raises(OptionError, match="no number of folds"):
-        fold_number("one")
-    assert fold_number("groups") is None
+        UtilityRequest("j1", folds="one")
+    assert fold_count("groups") is None

@@ -19,6 +19,7 @@ from synthbank.storage import layout
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.evaluation.evaluate import evaluate
+from synthbank.workflows.evaluation.requests import EvaluateRequest
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.models.transfer import import_model, initial_weights, push, read_package
 from synthbank.workflows.models.zoo import missing_zoo_names, zoo_folders, zoo_names
@@ -61,7 +62,7 @@ def test_where_the_originals_are_a_pulled_model_can_be_evaluated(trained, pushed
     row = import_model(trained, str(pushed), name="again")
     assert row.dataset_id is not None
     job = generate(trained, GenerateRequest("again", 8, seed=3)).job
-    assert evaluate(trained, job.id, n_resamples=10).scores
+    assert evaluate(trained, EvaluateRequest(job.id, n_resamples=10)).scores
 
 
 def test_pulling_twice_changes_nothing(trained, pushed):

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from synthbank import __version__
-from synthbank.cli import bank, cloud, data, doctor, images, judge, models, reader, run, service, train
+from synthbank.cli import bank, cloud, data, doctor, evaluate, images, models, reader, run, service, train
 from synthbank.cli.output import at_bank, escaped, talk
 from synthbank.errors import (
     AccessError,
@@ -65,7 +65,7 @@ def _root(
         check_system()
 
 
-for module in (run, data, train, models, images, judge, reader, bank, service, cloud, doctor):
+for module in (run, data, train, models, images, evaluate, reader, bank, service, cloud, doctor):
     module.register(app)
 
 

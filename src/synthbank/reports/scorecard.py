@@ -251,7 +251,7 @@ def _consistency(data: ReportData) -> Criterion:
     if not groups:
         missing.append("Single groups: too few originals in each, or not asked for")
     if not any("@" in s.metric and s.metric.startswith("gain-") for s in data.evidence):
-        missing.append("Other stain, focus, compression or light (synthbank evaluate --utility --shifts)")
+        missing.append("Other stain, focus, compression or light (synthbank utility --shifts)")
     return _criterion("Consistency", "Are they as good in every class, group and condition?", lines, missing)
 
 

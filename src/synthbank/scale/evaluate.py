@@ -16,24 +16,27 @@ from synthbank.scale.cluster import check_version, cluster, task, width
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.evaluation.evaluate import EvaluateReport
 from synthbank.workflows.evaluation.evaluate import evaluate as evaluate_here
+from synthbank.workflows.evaluation.requests import EvaluateRequest
 from synthbank.workflows.features import Backend, embed_batches
 
 _AHEAD = 2
 
 
-def evaluate(bank: Bank, job_id: str, *, on: str, **options: Any) -> EvaluateReport:
+def evaluate(
+    bank: Bank, request: EvaluateRequest, *, on: str, on_stage: Callable[[str], None] = lambda text: None
+) -> EvaluateReport:
     """`workflows.evaluation.evaluate.evaluate` with features from a Ray cluster: the same scores.
 
     A user's own encoder, which is a file of this machine, is computed here.
 
     Args:
         bank: images travel from here to the workers, which need no access to it.
-        job_id: a generation job.
+        request: the job and the choices.
         on: `ray` or `ray:ADDRESS`.
-        **options: as in `workflows.evaluation.evaluate.evaluate`.
+        on_stage: called with the name of each step as it begins.
     """
     with cluster(on, storage_url=None) as ray:
-        return evaluate_here(bank, job_id, backend=backend(ray), **options)
+        return evaluate_here(bank, request, on_stage=on_stage, backend=backend(ray))
 
 
 def backend(ray: Any) -> Backend:

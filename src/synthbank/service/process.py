@@ -21,6 +21,7 @@ from synthbank.workflows.bank import open_bank
 def evaluate(settings: ServiceSettings) -> None:
     """Evaluate the job whose id is on the next line of stdin."""
     from synthbank.workflows.evaluation.evaluate import evaluate
+    from synthbank.workflows.evaluation.requests import EvaluateRequest
 
     job = sys.stdin.readline().strip()
     if settings.threads is not None:
@@ -29,7 +30,7 @@ def evaluate(settings: ServiceSettings) -> None:
         torch.set_num_threads(settings.threads)
     with open_bank(settings, create=False) as bank:
         try:
-            result: dict[str, object] = {"scores": len(evaluate(bank, job).scores)}
+            result: dict[str, object] = {"scores": len(evaluate(bank, EvaluateRequest(job)).scores)}
         except SynthBankError as error:
             result = {"problem": error.message}
         with bank.catalogue.session() as session:

@@ -24,8 +24,10 @@ from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.data.expand import expand
 from synthbank.workflows.data.ingest import IngestReport, ingest
 from synthbank.workflows.evaluation.bias import bias
-from synthbank.workflows.evaluation.evaluate import EvaluateReport, check_test_originals, evaluate
+from synthbank.workflows.evaluation.evaluate import EvaluateReport, evaluate
 from synthbank.workflows.evaluation.report import write_report
+from synthbank.workflows.evaluation.requests import BiasRequest, EvaluateRequest, ReportRequest
+from synthbank.workflows.evaluation.sets import check_test_originals
 from synthbank.workflows.generation.generate import GenerateReport, GenerateRequest, generate
 from synthbank.workflows.models.transfer import import_model
 from synthbank.workflows.training.configure import Resolved, configure
@@ -143,11 +145,11 @@ def run(
     with stage("generate"):
         generated = generate(bank, GenerateRequest(model.id, request.n, seed=request.seed))
     with stage("evaluate"):
-        evaluated = evaluate(bank, generated.job.id, seed=request.seed)
+        evaluated = evaluate(bank, EvaluateRequest(generated.job.id, seed=request.seed))
         if all(generated.accepted.get(name) for name in evaluated.dataset.class_names):
-            bias(bank, generated.job.id, seed=request.seed)
+            bias(bank, BiasRequest(generated.job.id, seed=request.seed))
     with stage("report"):
-        path = write_report(bank, generated.job.id, stage_seconds=seconds)
+        path = write_report(bank, ReportRequest(generated.job.id, stage_seconds=seconds))
     return RunResult(bank.settings.home, ingested, trained, generated, evaluated, path, seconds)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from synthbank.catalogue import JobRow, queries
 from synthbank.metrics.utility import agreement_scores, mode_scores
 from synthbank.models import scoring_size
-from synthbank.records import MAX_IMAGES, Score, Split
+from synthbank.records import Score, Split
 from synthbank.workflows.bank import Bank
-from synthbank.workflows.evaluation.utility import PROBE_NETWORK, fold_of
+from synthbank.workflows.evaluation.folds import PROBE_NETWORK, load_fold
+from synthbank.workflows.evaluation.requests import BiasRequest
 from synthbank.workflows.features import Embedder, feature_cache
 from synthbank.workflows.models.load import origin_of
 
@@ -22,20 +23,18 @@ class BiasReport:
     scores: tuple[Score, ...]
 
 
-def bias(bank: Bank, job_id: str, *, max_synthetic: int = MAX_IMAGES, seed: int = 0) -> BiasReport:
+def bias(bank: Bank, request: BiasRequest) -> BiasReport:
     """Coverage of rare modes and of groups, and agreement of a real-trained classifier with the labels.
 
     Args:
         bank: where they are.
-        job_id: a generation job.
-        max_synthetic: accepted images that are looked at, the same number of each class.
-        seed: of clusters and of the choice of regularisation.
+        request: the job and the choices.
 
     Raises:
         StateError: nothing was accepted, or there is no test original.
     """
-    job, _, dataset = origin_of(bank, job_id)
-    fold, names = fold_of(bank, dataset, [job_id], max_synthetic=max_synthetic)
+    job, _, dataset = origin_of(bank, request.job_id)
+    fold, names = load_fold(bank, dataset, [job.id], max_images=request.max_images)
     embed = Embedder(PROBE_NETWORK, cache=feature_cache(bank))
     protocol = f"{PROBE_NETWORK}-{scoring_size(dataset.size)}"
     scores = mode_scores(
@@ -44,7 +43,7 @@ def bias(bank: Bank, job_id: str, *, max_synthetic: int = MAX_IMAGES, seed: int 
         fake=embed(fold.synthetic.images),
         groups=[names[g] for g in fold.train_groups],
         protocol=protocol,
-        seed=seed,
+        seed=request.seed,
     )
     scores += agreement_scores(
         train=fold.train,
@@ -53,13 +52,13 @@ def bias(bank: Bank, job_id: str, *, max_synthetic: int = MAX_IMAGES, seed: int 
         train_groups=fold.train_groups,
         embed=embed,
         protocol=protocol,
-        seed=seed,
+        seed=request.seed,
     )
     with bank.catalogue.session() as session:
         queries.add_scores(
             scores,
             subject_kind="job",
-            subject_id=job_id,
+            subject_id=job.id,
             reference_fingerprint=dataset.split_fingerprints[Split.TEST.value],
             session=session,
         )

@@ -20,10 +20,10 @@ from synthbank.data import assign_splits
 from synthbank.errors import OptionError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.metrics.utility import Fold, UtilityConclusion, UtilityPlan, leave_one_group_out, split_folds
-from synthbank.records import MAX_IMAGES, ImageSpec, Score, Split
+from synthbank.records import ImageSpec, Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import require_dataset
-from synthbank.workflows.evaluation.utility import control_draws, fold_of, score_folds
+from synthbank.workflows.evaluation.folds import UtilityLimits, control_draws, load_fold, score_folds
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.models.load import origin_of
 from synthbank.workflows.training.requests import TrainRequest
@@ -49,7 +49,7 @@ class CrossReport:
     seconds: float
 
     @property
-    def verdict(self) -> tuple[str, ...]:
+    def sentences(self) -> tuple[str, ...]:
         """One sentence a classifier."""
         return tuple(c.sentence for c in self.conclusions)
 
@@ -61,57 +61,53 @@ def cross_utility(
     *,
     n_folds: int | None,
     plan: UtilityPlan | None = None,
-    max_synthetic: int = MAX_IMAGES,
-    budget_sec: float | None = None,
-    n_resamples: int = 1000,
-    seed: int = 0,
+    limits: UtilityLimits | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
 ) -> CrossReport:
     """Run the whole protocol with every original tested once, by classifiers and generators that never saw its group.
 
     Args:
-        bank: where the data set is; folds, models and jobs are added to it, and found again when this is repeated.
+        bank: where the data set is; folds, models and jobs are added to it, and used again when this is repeated.
         dataset_name: newest version of it; all its originals take part, whatever their split.
-        job_of_fold: see `JobOfFold`; `trained_job` makes one.
+        job_of_fold: trains a fold's generator; `trained_job` makes one.
         n_folds: folds over groups; `None`: each group is left out once (2 to 12 groups).
-        plan: see `UtilityPlan`.
-        max_synthetic: accepted images of each fold that are looked at.
-        budget_sec: of the classifiers; the generators' time is not counted.
-        n_resamples: of the bootstrap over pooled answers.
-        seed: of the partition.
-        on_stage: told what is going on.
+        plan: regimes, classifiers and seeds; its seed is that of the partition too. `None`: the usual ones.
+        limits: bounds on the effort; the budget is that of the classifiers alone. `None`: the usual ones.
+        on_stage: called with the name of each step as it begins.
     """
     start = time.perf_counter()
+    plan, limits = plan or UtilityPlan(), limits or UtilityLimits()
     dataset = require_dataset(bank, dataset_name)
-    parts = fold_datasets(bank, dataset, n_folds, seed=seed)
+    parts = fold_datasets(bank, dataset, n_folds, seed=plan.seed)
     folds: list[Fold] = []
     jobs: list[str] = []
     names: tuple[str, ...] = ()
-    affine = (plan or UtilityPlan()).affine
     for i, part in enumerate(parts):
         on_stage(f"generator of fold {i + 1} of {len(parts)}")
         jobs.append(job_of_fold(part))
-        fold, names = fold_of(bank, part, jobs[-1:], max_synthetic=max_synthetic)
+        fold, names = load_fold(bank, part, jobs[-1:], max_images=limits.max_images)
         folds.append(fold)
         with bank.catalogue.session(read_only=True) as session:
-            affine = control_draws(
-                queries.get_model(queries.get_job(jobs[-1], session=session).model_id, session=session)
-            )
-    plan = replace(plan or UtilityPlan(), affine=affine)
-    scores, conclusions, left_out = score_folds(
-        bank, folds, plan, names, budget_sec=budget_sec, n_resamples=n_resamples, on_stage=on_stage
-    )
+            model = queries.get_model(queries.get_job(jobs[-1], session=session).model_id, session=session)
+        plan = replace(plan, affine=control_draws(model))
+    result = score_folds(bank, folds, plan, names, limits=limits, on_stage=on_stage)
     with bank.catalogue.session() as session:
         queries.add_scores(
-            scores,
+            result.scores,
             subject_kind="dataset",
             subject_id=str(dataset.id),
             reference_fingerprint=dataset.fingerprint,
             session=session,
         )
-    folds_named = tuple(p.name for p in parts)
-    seconds = time.perf_counter() - start
-    return CrossReport(dataset, folds_named, tuple(jobs), tuple(conclusions), tuple(scores), left_out, seconds)
+    return CrossReport(
+        dataset,
+        tuple(part.name for part in parts),
+        tuple(jobs),
+        result.conclusions,
+        result.scores,
+        result.left_out,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def cross_utility_of_job(
@@ -120,8 +116,8 @@ def cross_utility_of_job(
     *,
     n_folds: int | None,
     plan: UtilityPlan,
+    limits: UtilityLimits | None = None,
     generator_sec: float | None = None,
-    budget_sec: float | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
 ) -> CrossReport:
     """Cross-validate the recipe behind a job: each fold's generator is trained as the job's model was.
@@ -129,11 +125,11 @@ def cross_utility_of_job(
     Args:
         bank: where it is.
         job_id: a generation job; its model's configuration and its number of images a class are used.
-        n_folds: as of `cross_utility`.
-        plan: see `UtilityPlan`.
+        n_folds: as of `cross_utility`, like `plan` and `limits`.
+        plan: regimes, classifiers and seeds.
+        limits: bounds on the effort.
         generator_sec: training time of each generator; `None`: steps or time of the model's own configuration.
-        budget_sec: of the classifiers.
-        on_stage: told what is going on.
+        on_stage: called with the name of each step as it begins.
     """
     job, model, dataset = origin_of(bank, job_id)
     per_class = max(job.n_requested // max(len(model.class_names), 1), 1)
@@ -141,18 +137,7 @@ def cross_utility_of_job(
     if generator_sec is not None:
         config = replace(config, steps=None, time_budget_sec=generator_sec)
     make = trained_job(bank, config, n=per_class, seed=job.seed)
-    return cross_utility(
-        bank, dataset.name, make, n_folds=n_folds, plan=plan, budget_sec=budget_sec, seed=plan.seed, on_stage=on_stage
-    )
-
-
-def fold_number(text: str) -> int | None:
-    """A number of folds; "groups" (`None`) leaves each group out once."""
-    if text == "groups":
-        return None
-    if not text.isdigit() or int(text) < 2:
-        raise OptionError("This is no number of folds", got=text, allowed="2 or more, or 'groups'")
-    return int(text)
+    return cross_utility(bank, dataset.name, make, n_folds=n_folds, plan=plan, limits=limits, on_stage=on_stage)
 
 
 def trained_job(bank: Bank, config: TrainConfig, *, n: int, device: str = "auto", seed: int = 0) -> JobOfFold:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from synthbank.catalogue import DatasetRow, JobRow, ModelRow, queries
-from synthbank.errors import StateError
 from synthbank.fingerprint import stable_seed
 from synthbank.metrics import evaluate_features, evaluate_pixels, novelty
 from synthbank.models import (
@@ -23,12 +22,13 @@ from synthbank.models import (
     networks_inside,
     scoring_size,
 )
-from synthbank.records import MAX_IMAGES, LabelledImages, Score, Split
-from synthbank.storage import decode_png
+from synthbank.records import LabelledImages, Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.evaluation.feature_map import store_map
 from synthbank.workflows.evaluation.inception import inception_scores
+from synthbank.workflows.evaluation.requests import EvaluateRequest
+from synthbank.workflows.evaluation.sets import check_accepted, check_test_originals, load_synthetic
 from synthbank.workflows.features import Backend, Embedder, embed_batches, feature_cache
 from synthbank.workflows.models.load import origin_of
 
@@ -41,120 +41,106 @@ class EvaluateReport:
     dataset: DatasetRow
     scores: tuple[Score, ...]
     n_real: int
+    """Test originals."""
     n_fake: int
+    """Synthetic images."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class _Sets:
-    """Held-out originals, synthetic images of a job, and training originals."""
+    """The three sets of an evaluation, with the same classes."""
 
-    job_id: str
+    train: LabelledImages
     test: LabelledImages
     fake: LabelledImages
-    floor: LabelledImages
 
 
 def evaluate(
     bank: Bank,
-    job_id: str,
+    request: EvaluateRequest,
     *,
-    max_images: int = MAX_IMAGES,
-    n_resamples: int = 200,
-    seed: int = 0,
-    encoder: Path | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
     backend: Backend = embed_batches,
 ) -> EvaluateReport:
     """Score the accepted images of a job against the test originals of the data set its model was trained on.
 
-    A job of some classes is held against the originals of these classes alone.
+    A job of some classes is compared with the originals of these classes alone.
 
     Args:
         bank: where they are.
-        job_id: a generation job.
-        max_images: synthetic images that are looked at, the same number of each class.
-        n_resamples: of the bootstrap.
-        seed: of every random subset.
-        encoder: a frozen encoder of the user's own as one more feature space; `None`: the setting's, if any.
-        on_stage: told what is going on.
+        request: the job and the choices.
+        on_stage: called with the name of each step as it begins.
         backend: computes features, here or elsewhere.
 
     Raises:
         StateError: nothing was accepted, or the data set has no test originals.
     """
     start = time.perf_counter()
-    job, model, dataset = origin_of(bank, job_id)
-    with bank.catalogue.session(read_only=True) as session:
-        made = queries.count_images(job_id=job_id, session=session)
-    class_names = tuple(name for name in dataset.class_names if name in made) or dataset.class_names
-    test, floor = (
-        load_split(bank, dataset, split).images.of_classes(class_names) for split in (Split.TEST, Split.TRAIN)
-    )
-    check_test_originals(dataset.name, len(test))
-    fake = load_synthetic(bank, job_id, class_names, max_images=max_images)
-    if not len(fake):
-        raise StateError("The job has no accepted images", got=job_id, next_step="synthbank generate")
-    sets = _Sets(job_id, test, fake, floor)
+    job, model, dataset = origin_of(bank, request.job_id)
+    sets = _load_sets(bank, dataset, request)
     scores: list[Score] = []
-    for network, inside in _spaces(model, encoder or bank.settings.encoder):
+    for network, inside in _spaces(model, request.encoder or bank.settings.encoder):
         on_stage(f"features and scores in {network.name}")
-        scores += _in_space(bank, network, sets, inside=inside, n_resamples=n_resamples, seed=seed, backend=backend)
+        scores += _score_space(bank, network, sets, request, inside=inside, backend=backend)
     on_stage("pixels")
-    rng = np.random.default_rng(stable_seed(seed, "pixels"))
-    scores += evaluate_pixels(train=floor, test=test, fake=fake, rng=rng, n_resamples=n_resamples)
+    rng = np.random.default_rng(stable_seed(request.seed, "pixels"))
+    scores += evaluate_pixels(
+        train=sets.train, test=sets.test, fake=sets.fake, rng=rng, n_resamples=request.n_resamples
+    )
     on_stage("Inception")
-    scores += inception_scores(bank.settings.inception, real=test.images, fake=fake.images)
+    scores += inception_scores(bank.settings.inception, real=sets.test.images, fake=sets.fake.images)
     with bank.catalogue.session() as session:
         queries.add_scores(
             scores,
             subject_kind="job",
-            subject_id=job_id,
+            subject_id=request.job_id,
             reference_fingerprint=dataset.split_fingerprints[Split.TEST.value],
             session=session,
         )
-    return EvaluateReport(job, dataset, tuple(scores), len(test), len(fake), time.perf_counter() - start)
+    return EvaluateReport(job, dataset, tuple(scores), len(sets.test), len(sets.fake), time.perf_counter() - start)
 
 
-def check_test_originals(dataset_name: str, n: int) -> None:
-    """Raises `StateError` where there is nothing to compare with."""
-    if n < 2:
-        raise StateError(
-            f"Data set '{dataset_name}' has no test originals to compare with",
-            got=n,
-            allowed="2 or more",
-            next_step="ingest it again with a larger test share (--split 60/20/20)",
-        )
+def _load_sets(bank: Bank, dataset: DatasetRow, request: EvaluateRequest) -> _Sets:
+    with bank.catalogue.session(read_only=True) as session:
+        counts = queries.count_images(job_id=request.job_id, session=session)
+    class_names = tuple(name for name in dataset.class_names if name in counts) or dataset.class_names
+    test, train = (
+        load_split(bank, dataset, split).images.of_classes(class_names) for split in (Split.TEST, Split.TRAIN)
+    )
+    check_test_originals(dataset.name, len(test))
+    fake = load_synthetic(bank, request.job_id, class_names, max_images=request.max_images)
+    check_accepted(len(fake), [request.job_id])
+    return _Sets(train, test, fake)
 
 
-def _in_space(
-    bank: Bank, network: FeatureNetwork, sets: _Sets, *, inside: bool, n_resamples: int, seed: int, backend: Backend
+def _score_space(
+    bank: Bank, network: FeatureNetwork, sets: _Sets, request: EvaluateRequest, *, inside: bool, backend: Backend
 ) -> list[Score]:
-    """Scores in one feature space; in the judge's own, a map is kept and every synthetic image learns how new it is."""
+    """Scores in one feature space. In that of the scoring network, the map and each image's novelty are stored too."""
     side = getattr(network, "input_size", scoring_size(sets.test.images.shape[-1]))
     embed = Embedder(network, cache=feature_cache(bank), input_size=side, backend=backend)
-    real, synthetic, train = (embed(images.images) for images in (sets.test, sets.fake, sets.floor))
+    test, fake, train = (embed(images.images) for images in (sets.test, sets.fake, sets.train))
     if network.name == SCORING_NETWORK and len(train):
-        new = novelty(train=train, test=real, fake=synthetic)
-        by_image = {i: {"novelty": float(v)} for i, v in zip(sets.fake.ids, new, strict=True)}
+        novelties = novelty(train=train, test=test, fake=fake)
+        by_image = {i: {"novelty": float(v)} for i, v in zip(sets.fake.ids, novelties, strict=True)}
         with bank.catalogue.session() as session:
             queries.add_image_scores(by_image, session=session)
-        features = {"train": train, "test": real, "synthetic": synthetic}
-        store_map(
-            bank, sets.job_id, network.name, features, {"train": sets.floor, "test": sets.test, "synthetic": sets.fake}
-        )
+        features = {"train": train, "test": test, "synthetic": fake}
+        images = {"train": sets.train, "test": sets.test, "synthetic": sets.fake}
+        store_map(bank, request.job_id, network.name, features, images)
     return evaluate_features(
         train=train,
-        test=real,
-        fake=synthetic,
-        train_labels=sets.floor.labels,
+        test=test,
+        fake=fake,
+        train_labels=sets.train.labels,
         test_labels=sets.test.labels,
         fake_labels=sets.fake.labels,
         class_names=sets.test.class_names,
         network=network.name,
         input_size=side,
-        rng=np.random.default_rng(stable_seed(seed, network.name)),
-        n_resamples=n_resamples,
+        rng=np.random.default_rng(stable_seed(request.seed, network.name)),
+        n_resamples=request.n_resamples,
         inside_discriminator=inside,
     )
 
@@ -167,18 +153,3 @@ def _spaces(model: ModelRow, encoder: Path | None) -> list[tuple[FeatureNetwork,
     if encoder is not None:
         spaces.insert(1, (load_encoder(encoder), False))
     return spaces
-
-
-def load_synthetic(bank: Bank, job_id: str, class_names: tuple[str, ...], *, max_images: int) -> LabelledImages:
-    """Accepted images of a job in memory, the same number of each class where there are enough."""
-    per_class = max(max_images // len(class_names), 1)
-    pixels, labels, ids = [], [], []
-    with bank.catalogue.session(read_only=True) as session:
-        for label, name in enumerate(class_names):
-            rows = queries.accepted_images(job_id=job_id, class_name=name, session=session)
-            for _, row in zip(range(per_class), rows, strict=False):
-                pixels.append(decode_png(bank.store.get(row.key)))
-                labels.append(label)
-                ids.append(row.id)
-    images = np.stack(pixels) if pixels else np.zeros((0, 1, 1, 1), np.uint8)
-    return LabelledImages(images, np.array(labels, np.int64), class_names, tuple(ids))

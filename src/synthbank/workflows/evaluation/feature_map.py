@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from synthbank.errors import NotFoundError
 from synthbank.records import LabelledImages
-from synthbank.reports import project
+from synthbank.reports import MapGroup, MapPart, project
 from synthbank.storage import layout
 from synthbank.workflows.bank import Bank
 
 _FILE = "map.json"
 _MOST_REAL, _MOST_SYNTHETIC = 240, 480
+_KINDS = {"train": "real train", "synthetic": "synthetic", "test": "real test"}
+"""Kind of a point to its words in the report, in the order in which they are drawn."""
 
 
 def store_map(
@@ -48,7 +50,7 @@ def store_map(
             "id": some.ids[i] if kind == "synthetic" else None,  # originals stay without a name
         }
         for kind, some in images.items()
-        for i in _spread(len(some), _MOST_SYNTHETIC if kind == "synthetic" else _MOST_REAL)
+        for i in _evenly_spaced(len(some), _MOST_SYNTHETIC if kind == "synthetic" else _MOST_REAL)
     ]
     value = {"network": network, "explained": explained, "points": points}
     bank.store.put(layout.evaluation_key("job", job_id, _FILE), json.dumps(value).encode())
@@ -66,6 +68,21 @@ def read_map(bank: Bank, job_id: str) -> dict[str, Any] | None:
     return value
 
 
-def _spread(n: int, most: int) -> list[int]:
-    """At most `most` positions of `n`, evenly spread."""
+def map_part(bank: Bank, job_id: str, class_names: Sequence[str]) -> MapPart | None:
+    """The stored map as the report draws it: points by kind, then by class; `None` before the first evaluation."""
+    stored = read_map(bank, job_id)
+    if stored is None:
+        return None
+    groups = []
+    for kind, words in _KINDS.items():
+        for name in class_names:
+            points = [(p["x"], p["y"]) for p in stored["points"] if p["kind"] == kind and p["class"] == name]
+            if points:
+                groups.append(MapGroup(words, name, np.array(points, np.float64)))
+    first, second = stored["explained"]
+    return MapPart(stored["network"], tuple(groups), (first, second))
+
+
+def _evenly_spaced(n: int, most: int) -> list[int]:
+    """At most `most` positions of `n`, evenly spaced."""
     return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, most)).round())]
