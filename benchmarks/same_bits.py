@@ -1,9 +1,9 @@
 """Whether two commits draw the same pixels and train the same weights, bit by bit, on one processor.
 
-    python benchmarks/same_bits.py BASE [HEAD] [--init zoo:cytology3-64] [--models ihc-64 ...] [--architectures dcgan ...]
+    python benchmarks/same_bits.py BASE [HEAD] [--init zoo:cytology3-64] [--models NAME ...] [--architectures NAME ...]
 
-Both are checked out into temporary folders (HEAD: the last commit, where none is named). Each commit runs its own public commands (`python -m synthbank ...`) in
-processes and banks of its own, with one thread. Compared are
+Both are checked out into temporary folders (HEAD: the last commit, where none is named). Each commit runs its own
+public commands (`python -m synthbank ...`) in processes and banks of its own, with one thread. Compared are
 
 - pixels: `generate NAME -n 64 --no-screen` of every packaged model that both commits have;
 - weights: `train --steps 30 --seed 5` of every architecture at 32 pixels, from scratch, on a set of shapes that this

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 Border = Literal["zeros", "replicate"]
-"""What a convolution is padded with: zeros, or the outermost values."""
+"""Padding of a convolution: zeros, or the outermost values."""
 
 
 def sn_conv(

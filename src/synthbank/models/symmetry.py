@@ -1,4 +1,4 @@
-"""The symmetries of the square, for images whose label does not depend on how they lie."""
+"""The symmetries of the square, for images whose label does not depend on their orientation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from synthbank.models.draws import integers
 
 SYMMETRIES = {"none": 1, "flip": 2, "dihedral": 8}
-"""How many members each group of symmetries has; code 0 leaves the image as it is."""
+"""Number of members of each group of symmetries; code 0 leaves the image as it is."""
 
 
 def turn(images: Tensor, codes: Tensor) -> Tensor:

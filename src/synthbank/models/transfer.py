@@ -18,7 +18,7 @@ _POWER_ITERATIONS = 50  # more than training needs for weights that it moves a l
 
 @dataclass(frozen=True)
 class WeightTransfer:
-    """How much of a network took over trained weights."""
+    """The extent of a transfer: copied and fresh values of one network."""
 
     copied: int
     """Values that were copied as they are, or resampled along classes or colour channels."""

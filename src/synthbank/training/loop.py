@@ -134,7 +134,7 @@ class TrainingLoop:
         self._resume_clock()
 
         while True:
-            # ---- Done, or asked to stop? ----
+            # ---- End of the schedule, or stop on request ----
             done, stop = self._poll_stop()
             if done >= 1.0:
                 failure = self._check_finite()
@@ -338,7 +338,7 @@ class TrainingLoop:
         self._saved_at = time.monotonic()
 
     def _snapshot_due(self) -> bool:
-        """Whether a snapshot belongs after this step; timed runs ask the main process's clock."""
+        """True where a snapshot follows this step: by number, or in timed runs by the main process's clock."""
         c, p = self.config, self.progress
         if c.snapshot_every is not None:
             return p.step % c.snapshot_every == 0

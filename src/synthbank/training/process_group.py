@@ -47,7 +47,7 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes, scores and decides."""
+        """True in the process that writes, scores and decides."""
         return self.rank == 0
 
     def barrier(self) -> None:
