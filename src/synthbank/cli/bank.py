@@ -24,7 +24,7 @@ from synthbank.cli.output import (
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add the group `catalogue`."""
     catalogue = typer.Typer(help="Look into a bank and check it.", no_args_is_help=True)
     commands: dict[str, Callable[..., None]] = {
         "ls": ls,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthbank.cli.options import grouped
 from synthbank.cli.output import (
     BankOption,
     JsonOption,
@@ -28,24 +30,37 @@ _SHOWN_FILES = 40
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
-    app.command()(ingest)
+    """Add `ingest` and `expand`."""
+    app.command()(grouped(ingest))
     app.command()(expand)
     app.command("augment", hidden=True)(expand)  # the name that earlier notes and scripts use
 
 
+@dataclass(frozen=True)
+class IngestFlags:
+    """Options of the originals, which `ingest` and `run` share."""
+
+    name: Annotated[str | None, typer.Option(help="Name of the data set (default: from the source).")] = None
+    size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64
+    fit: Annotated[str, typer.Option(help="How images become square: crop, tile or resize.")] = "resize"
+    group_by: Annotated[
+        str | None, typer.Option(help="Regex whose group is the patient, slide or source id in the path.")
+    ] = None
+    split: Annotated[str, typer.Option(help="Shares of train/validation/test.")] = "70/15/15"
+
+    def to_options(self, *, channels: int | None = None) -> IngestOptions:
+        """The options of the workflow."""
+        from synthbank.workflows.data.ingest import IngestOptions
+
+        return IngestOptions(size=self.size, fit=self.fit, group_by=self.group_by, channels=channels)
+
+
 def ingest(
+    originals: IngestFlags,
     source: Annotated[
         str | None, typer.Argument(help="Folder, .zip, .tar(.gz) or MedMNIST-style .npz, or a URL of one.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the data set (default: from the source).")] = None,
     sample: Annotated[str | None, typer.Option(help="A built-in sample instead of a source: ihc.")] = None,
-    size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,
-    fit: Annotated[str, typer.Option(help="How images become square: crop, tile or resize.")] = "resize",
-    group_by: Annotated[
-        str | None, typer.Option(help="Regex whose group is the patient, slide or source id in the path.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Shares of train/validation/test.")] = "70/15/15",
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     channels: Annotated[int | None, typer.Option(help="1 or 3 (default: what most files are).")] = None,
     bank_path: BankOption = None,
@@ -60,9 +75,9 @@ def ingest(
         report = ingest(
             bank,
             f"sample:{sample}" if sample is not None else str(source),
-            name=name or default_name(sample or source),
-            options=ingest_options(size=size, fit=fit, group_by=group_by, channels=channels),
-            shares=parse_shares(split),
+            name=originals.name or default_name(sample or source),
+            options=originals.to_options(channels=channels),
+            shares=parse_shares(originals.split),
             seed=seed,
         )
     if json:
@@ -71,15 +86,8 @@ def ingest(
     show_ingest(report)
 
 
-def ingest_options(*, size: int, fit: str, group_by: str | None, channels: int | None) -> IngestOptions:
-    """`IngestOptions` from the command line."""
-    from synthbank.workflows.data.ingest import IngestOptions
-
-    return IngestOptions(size=size, fit=fit, group_by=group_by, channels=channels)
-
-
 def show_ingest(report: IngestReport) -> None:
-    """The tables of an ingest."""
+    """Print the tables of an ingest."""
     dataset = report.dataset
     title = f"data set {dataset.name} v{dataset.version}: {report.n_files} files, {report.n_rejected} left out"
     splits = ("train", "validation", "test")

@@ -8,7 +8,7 @@ from synthbank.cli.output import BankOption, JsonOption, say, say_json, say_tabl
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add `doctor`."""
     app.command()(doctor)
 
 

@@ -26,7 +26,7 @@ from synthbank.records import MAX_ATTEMPTS
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add `generate` and `export`."""
     app.command()(generate)
     app.command()(export)
 

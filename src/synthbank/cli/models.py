@@ -20,7 +20,7 @@ from synthbank.cli.output import (
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add the group `models`."""
     models = typer.Typer(help="Published models.", no_args_is_help=True)
     models.command("ls")(models_ls)
     models.command("show")(models_show)

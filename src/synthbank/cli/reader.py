@@ -11,7 +11,7 @@ from synthbank.cli.output import BankOption, JsonOption, at_bank, opened, say, s
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add the group `reader`."""
     reader = typer.Typer(help="Reader studies: can people tell real from synthetic?", no_args_is_help=True)
     reader.command("make")(reader_make)
     reader.command("import")(reader_import)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthbank.cli.data import ingest_options, show_ingest
+from synthbank.cli.data import IngestFlags, show_ingest
 from synthbank.cli.images import show_generation
+from synthbank.cli.options import grouped
 from synthbank.cli.output import (
     BankOption,
     DeviceOption,
@@ -23,8 +25,7 @@ from synthbank.cli.output import (
     say_table,
     talk,
 )
-from synthbank.cli.train import parse_assignments, show_training
-from synthbank.config import preset_architectures
+from synthbank.cli.train import TrainFlags, show_training
 
 if TYPE_CHECKING:
     from synthbank.workflows.run import RunRequest
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add `demo` and `run`."""
     app.command()(demo)
-    app.command()(run)
+    app.command()(grouped(run))
 
 
 def demo(
@@ -71,23 +72,9 @@ def demo(
 
 def run(
     source: Annotated[str, typer.Argument(help="Folder, .zip, .tar(.gz) or MedMNIST-style .npz, or a URL of one.")],
+    originals: IngestFlags,
+    training: TrainFlags,
     n: Annotated[int, typer.Option("-n", "--number", help="Accepted images for each class.")] = 2000,
-    name: Annotated[str | None, typer.Option(help="Name of the data set (default: from the source).")] = None,
-    size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,
-    fit: Annotated[str, typer.Option(help="How images become square: crop, tile or resize.")] = "resize",
-    group_by: Annotated[
-        str | None, typer.Option(help="Regex whose group is the patient, slide or source id in the path.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Shares of train/validation/test.")] = "70/15/15",
-    model: Annotated[str, typer.Option(help=f"Architecture: {', '.join(preset_architectures())}.")] = "projected",
-    preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None,
-    init: Annotated[
-        str | None, typer.Option(help="Initial weights: zoo:NAME, a pushed folder or URL, or none.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the training, repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print counts, configuration and estimates, and stop.")] = False,
     device: DeviceOption = "auto",
     bank_path: BankOption = None,
@@ -96,25 +83,14 @@ def run(
     """The whole way on your own images: ingest, split, expand, train, generate, evaluate, report."""
     from synthbank.workflows.data.ingest import default_name, parse_shares
     from synthbank.workflows.run import RunRequest, plan
-    from synthbank.workflows.training.requests import TrainRequest
 
-    training = TrainRequest(
-        dataset=name or default_name(source),
-        architecture=model,
-        preset=preset,
-        steps=steps,
-        time_budget_sec=parse_duration(time_budget),
-        seed=seed,
-        init=init,
-        overrides=parse_assignments(set_),
-        device=device,
-    )
+    seed = training.seed or 0
     request = RunRequest(
         source,
         n,
-        training,
-        ingest_options=ingest_options(size=size, fit=fit, group_by=group_by, channels=None),
-        shares=parse_shares(split),
+        replace(training.to_request(originals.name or default_name(source), device=device), seed=seed),
+        ingest_options=originals.to_options(),
+        shares=parse_shares(originals.split),
         seed=seed,
     )
     if not dry_run:

@@ -10,7 +10,7 @@ from synthbank.cli.output import BankOption, DeviceOption, JsonOption, at_bank, 
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add `serve` and the group `keys`."""
     app.command()(serve)
     keys = typer.Typer(help="API keys of the service.", no_args_is_help=True)
     keys.command("create")(keys_create)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
+from synthbank.cli.options import grouped
 from synthbank.cli.output import (
     BankOption,
     DeviceOption,
@@ -24,36 +26,68 @@ from synthbank.cli.output import (
 from synthbank.config import preset_architectures
 
 if TYPE_CHECKING:
-    from synthbank.workflows.training.requests import TrainReport
+    from synthbank.workflows.training.requests import TrainReport, TrainRequest
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
-    app.command()(train)
+    """Add `train`."""
+    app.command()(grouped(train))
 
 
-def train(
-    name: Annotated[str, typer.Argument(help="Name of the data set.")],
-    model: Annotated[str, typer.Option(help=f"Architecture: {', '.join(preset_architectures())}.")] = "projected",
-    preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and latents.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with options over the preset's.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over everything, repeatable.")] = None,
+@dataclass(frozen=True)
+class TrainFlags:
+    """Options of training, which `train` and `run` share."""
+
+    model: Annotated[str, typer.Option(help=f"Architecture: {', '.join(preset_architectures())}.")] = "projected"
+    preset: Annotated[str, typer.Option(help="quick, paper or auto.")] = "auto"
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None
+    time_budget: Annotated[str | None, typer.Option(help="Training time, such as 90s, 20m, 2h.")] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn (default: 0).")] = None
+    config: Annotated[Path | None, typer.Option(help="YAML file with options over the preset's.")] = None
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over everything, repeatable.")] = None
     init: Annotated[
         str | None,
         typer.Option(
             help="Initial weights: zoo:NAME, a model of the bank, a folder or URL, or none (auto: its choice)."
         ),
-    ] = None,
-    per_class: Annotated[bool, typer.Option(help="One model for each class, as in the paper.")] = False,
-    model_name: Annotated[str | None, typer.Option(help="Name of the published model.")] = None,
-    device: DeviceOption = "auto",
+    ] = None
+
+    def to_request(self, dataset: str, *, device: str, model_name: str | None = None) -> TrainRequest:
+        """The request of the workflow."""
+        from synthbank.workflows.training.requests import TrainRequest
+
+        return TrainRequest(
+            dataset=dataset,
+            architecture=self.model,
+            preset=self.preset,
+            steps=self.steps,
+            time_budget_sec=parse_duration(self.time_budget),
+            seed=self.seed,
+            init=self.init,
+            overrides=parse_assignments(self.set_),
+            file=self.config,
+            device=device,
+            model_name=model_name,
+        )
+
+
+@dataclass(frozen=True)
+class ProcessFlags:
+    """Options that say where a training runs."""
+
+    device: DeviceOption = "auto"
     devices: Annotated[
         int | None, typer.Option(help="Processes on each machine, one a device; they share each batch.")
-    ] = None,
-    nodes: Annotated[int | None, typer.Option(help="Machines that run this command, each by torchrun.")] = None,
+    ] = None
+    nodes: Annotated[int | None, typer.Option(help="Machines that run this command, each by torchrun.")] = None
+
+
+def train(
+    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    flags: TrainFlags,
+    processes: ProcessFlags,
+    per_class: Annotated[bool, typer.Option(help="One model for each class, as in the paper.")] = False,
+    model_name: Annotated[str | None, typer.Option(help="Name of the published model.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved configuration and stop.")] = False,
     bank_path: BankOption = None,
     json: JsonOption = False,
@@ -61,25 +95,10 @@ def train(
     """Train a generator and publish its best snapshot. Repeat the command to resume a run that was cut off."""
     from synthbank.workflows.training.configure import configure
     from synthbank.workflows.training.launch import is_first
-    from synthbank.workflows.training.requests import TrainRequest
-    from synthbank.workflows.training.train import train as train_model
-    from synthbank.workflows.training.train import train_per_class
+    from synthbank.workflows.training.train import train, train_per_class
 
-    request = TrainRequest(
-        dataset=name,
-        architecture=model,
-        preset=preset,
-        steps=steps,
-        time_budget_sec=parse_duration(time_budget),
-        seed=seed,
-        init=init,
-        overrides=parse_assignments(set_),
-        file=config,
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        model_name=model_name,
-    )
+    request = flags.to_request(name, device=processes.device, model_name=model_name)
+    request = replace(request, devices=processes.devices, nodes=processes.nodes)
     with opened(bank_path, create=False) as bank:
         resolved = configure(bank, request)
         first = is_first()
@@ -93,7 +112,7 @@ def train(
             if per_class:
                 reports = train_per_class(bank, request, on_event=line)
             else:
-                reports = [train_model(bank, request, on_event=line)]
+                reports = [train(bank, request, on_event=line)]
     if not first:
         return
     if json:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
 from synthbank.catalogue import queries
-from synthbank.records import Verdict
 from synthbank.service.access import FileViewer, Maker, Manager, Viewer
 from synthbank.service.generation import image_out
 from synthbank.service.problems import ERRORS
-from synthbank.service.schemas.base import Distance, Identity, Label, Limit, Moment, Name
-from synthbank.service.schemas.images import ImageOut, ImagePage, RegeneratedOut, WithdrawBody
+from synthbank.service.schemas.base import Identity
+from synthbank.service.schemas.images import ImageOut, ImagePage, ImageQuery, RegeneratedOut, WithdrawBody
 from synthbank.service.state import ServiceDep
 from synthbank.workflows.delivery.image_files import image_file, thumbnail
 
@@ -26,27 +25,14 @@ KEEP = {"Cache-Control": "private, max-age=300"}
 
 
 @router.get("")
-def search_images(
-    service: ServiceDep,
-    caller: Viewer,
-    model: Annotated[Name | None, Query()] = None,
-    job: Annotated[Identity | None, Query()] = None,
-    class_name: Annotated[Label | None, Query(alias="class")] = None,
-    verdict: Annotated[Verdict | None, Query()] = None,
-    since: Annotated[Moment | None, Query(description="Made at this moment or later.")] = None,
-    until: Annotated[Moment | None, Query(description="Made before this moment.")] = None,
-    min_distance: Annotated[Distance | None, Query(description="To the nearest training original.")] = None,
-    max_distance: Annotated[Distance | None, Query()] = None,
-    order: Annotated[Literal["newest", "nearest", "id"], Query()] = "newest",
-    after: Annotated[Identity | None, Query(description="`next` of the page before.")] = None,
-    limit: Annotated[Limit, Query()] = 60,
-) -> ImagePage:
-    """A page of images under any combination of filters."""
-    wanted = queries.ImageFilter(job, model, class_name, verdict, since, until, min_distance, max_distance)
+def search_images(service: ServiceDep, caller: Viewer, query: Annotated[ImageQuery, Query()]) -> ImagePage:
+    """A page of the images that meet all conditions."""
     with service.bank.catalogue.session(read_only=True) as session:
-        rows = queries.page_images(wanted, order=order, after=after, limit=limit, session=session)
+        rows = queries.page_images(
+            query.to_filter(), order=query.order, after=query.after, limit=query.limit, session=session
+        )
     items = [image_out(service, row) for row in rows]
-    return ImagePage(items=items, next=rows[-1].id if len(rows) == limit else None)
+    return ImagePage(items=items, next=rows[-1].id if len(rows) == query.limit else None)
 
 
 @router.get("/{image_id}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from synthbank.catalogue.queries import ImageFilter
 from synthbank.records import Verdict
-from synthbank.service.schemas.base import Label, RowResponse, StrictBody
+from synthbank.service.schemas.base import Distance, Identity, Label, Limit, Moment, Name, RowResponse, StrictBody
 
 
 class WithdrawBody(StrictBody):
@@ -16,6 +18,35 @@ class WithdrawBody(StrictBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "looks like a scanner artefact"}]})
 
     reason: Label
+
+
+class ImageQuery(BaseModel):
+    """Conditions on images, all of which hold, and the page that is asked for."""
+
+    model: Name | None = None
+    job: Identity | None = None
+    class_name: Label | None = Field(None, alias="class")
+    verdict: Verdict | None = None
+    since: Moment | None = Field(None, description="Made at this moment or later.")
+    until: Moment | None = Field(None, description="Made before this moment.")
+    min_distance: Distance | None = Field(None, description="To the nearest training original.")
+    max_distance: Distance | None = None
+    order: Literal["newest", "nearest", "id"] = "newest"
+    after: Identity | None = Field(None, description="`next` of the page before.")
+    limit: Limit = 60
+
+    def to_filter(self) -> ImageFilter:
+        """The filter of the catalogue."""
+        return ImageFilter(
+            self.job,
+            self.model,
+            self.class_name,
+            self.verdict,
+            self.since,
+            self.until,
+            self.min_distance,
+            self.max_distance,
+        )
 
 
 class ImageOut(RowResponse):
