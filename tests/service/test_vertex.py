@@ -38,7 +38,7 @@ def container(artifacts, monkeypatch, tmp_path):
     """A container that knows nothing but what `AIP_*` says."""
     for name, value in (ROUTES | {"AIP_STORAGE_URI": artifacts.as_uri()}).items():
         monkeypatch.setenv(name, value)
-    settings = resolve(home=tmp_path / "empty", **FAST)
+    settings = resolve(home=tmp_path / "empty").model_copy(update=FAST)
     assert (settings.host, settings.port, settings.keys_required) == ("0.0.0.0", 8080, True)
     with running(create_app(settings)) as client:
         yield client

@@ -1,4 +1,4 @@
-"""The `synthbank` command: groups, and the one place where errors become exit codes."""
+"""The `synthbank` command: its groups, and the one place where errors become exit codes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typing_extensions import override
 
 from synthbank import __version__
 from synthbank.cli import bank, cloud, data, doctor, evaluate, images, models, reader, run, service, train
@@ -27,8 +28,9 @@ _INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
-    """All commands; typer itself would end one at Ctrl-C without a word."""
+    """All commands. Typer itself would end one at Ctrl-C without a message."""
 
+    @override
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

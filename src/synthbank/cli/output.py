@@ -1,4 +1,4 @@
-"""Results to stdout (a table or one JSON object), talk and progress to stderr."""
+"""Output: results to stdout (a table or one JSON object), messages and progress to stderr."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,7 +24,10 @@ from synthbank.errors import SynthBankError
 from synthbank.records import Score, TrainEvent
 
 if TYPE_CHECKING:
+    from synthbank.config import TrainConfig
     from synthbank.workflows.bank import Bank
+
+Json = dict[str, "Json"] | list["Json"] | str | int | float | None
 
 _PIPE_WIDTH = 160  # tables in files and pipes are not squeezed
 _stdout = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
@@ -42,22 +45,25 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or 
 
 
 def talk(message: str) -> None:
-    """One line to stderr; rich markup."""
+    """Print one line to stderr; rich markup is interpreted."""
     _stderr.print(message, highlight=False)
 
 
 def say(message: str) -> None:
-    """One line of result to stdout, as it is."""
+    """Print one line of result to stdout, without markup."""
     _stdout.print(message, highlight=False, markup=False)
 
 
-def say_json(value: Any) -> None:
-    """One JSON object to stdout; NaN becomes null."""
-    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+def say_json(value: object) -> None:
+    """Print one JSON object to stdout.
+
+    Dataclasses become objects, times ISO 8601 texts, and NaN and infinities null.
+    """
+    typer.echo(json.dumps(_to_json(value), indent=2, ensure_ascii=False))
 
 
 def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table to stdout."""
+    """Print a table to stdout."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
@@ -67,7 +73,7 @@ def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
 
 
 def say_scores(scores: Sequence[Score], *, title: str) -> None:
-    """Scores of the leading network, and those of pixels, with interval, floor and numbers of images."""
+    """Print scores of the leading network, and those of pixels, with interval, floor and numbers of images."""
     from synthbank.reports.measures import parts_of, split_by_network
 
     shown, others = split_by_network(scores)
@@ -92,7 +98,12 @@ def say_scores(scores: Sequence[Score], *, title: str) -> None:
 
 @contextmanager
 def opened(bank_path: Path | None, *, create: bool = True) -> Iterator[Bank]:
-    """The bank that the options and the environment name."""
+    """The open bank that the options and the environment name; closed at the end.
+
+    Args:
+        bank_path: its folder; `None`: as SYNTHBANK_HOME says, else ./bank.
+        create: make a bank that is not there; `False`: `NotFoundError`.
+    """
     from synthbank.settings import Settings
     from synthbank.workflows.bank import open_bank
 
@@ -115,7 +126,7 @@ def at_bank(text: str, bank_path: Path | None) -> str:
 
 
 def writable(path: Path | None) -> Path | None:
-    """Callback of an option: refuse, before any work, a path where no file can be written after it."""
+    """Callback of an option: refuse a path where no file can be written, before the work whose result goes there."""
     if path is None:
         return None
     if path.is_dir():
@@ -133,9 +144,9 @@ def save(path: Path, data: bytes) -> None:
 
 
 class TrainingLine:
-    """The live line of a training run on stderr; of several processes, the first one's is `shown`."""
+    """The live line of a training run on stderr; of several processes, only the main process has it `shown`."""
 
-    def __init__(self, config: Any, *, shown: bool = True) -> None:
+    def __init__(self, config: TrainConfig, *, shown: bool = True) -> None:
         self._config, self._shown = config, shown
         self._status = _stderr.status("training: building networks")
         self._first: TrainEvent | None = None
@@ -173,10 +184,10 @@ class TrainingLine:
 
 
 @contextmanager
-def working(message: str) -> Iterator[Any]:
+def working(message: str) -> Iterator[Callable[[str], None]]:
     """A spinner on stderr; yields a function that changes its text."""
     with _stderr.status(message) as status:
-        yield status.update
+        yield lambda text: status.update(text)
 
 
 def clock(seconds: float) -> str:
@@ -209,23 +220,27 @@ def _cell(value: object) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text in which rich sees no markup."""
+    """Text whose brackets rich does not read as markup."""
     return text.replace("[", "\\[")
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: object) -> Json:
+    """A value as JSON can hold it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: _to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_to_json(v) for v in value]
     if isinstance(value, Enum):
-        return value.value
+        return _to_json(value.value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if value is None or isinstance(value, str | int | float | bool):
+    if value is None or isinstance(value, str | int | float):
         return value
-    return value.item() if hasattr(value, "item") else str(value)
+    if hasattr(value, "item"):  # a scalar of numpy or torch
+        scalar: Json = value.item()
+        return scalar
+    return str(value)

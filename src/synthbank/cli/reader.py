@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from synthbank.cli.output import BankOption, JsonOption, at_bank, opened, say, say_json, say_table, working, writable
+
+if TYPE_CHECKING:
+    from synthbank.workflows.evaluation.reader_study import ReaderScore
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +51,7 @@ def reader_import(
     bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Take a reader's answers in; the same file twice adds nothing."""
+    """Import a reader's answers; importing the same file twice adds nothing."""
     from synthbank.workflows.evaluation.reader_study import import_answers
 
     with opened(bank_path, create=False) as bank:
@@ -76,7 +80,7 @@ def reader_show(
     say_table(f"reader study {name}", ("reader", "class", "answers", "accuracy", "95%", "verdict"), _rows(scores))
 
 
-def _rows(scores: Any) -> list[tuple[object, ...]]:
+def _rows(scores: Sequence[ReaderScore]) -> list[tuple[object, ...]]:
     return [
         (
             s.reader or "all",

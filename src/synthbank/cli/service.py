@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from synthbank.cli.output import BankOption, DeviceOption, JsonOption, at_bank, opened, say, say_json, say_table, talk
+
+if TYPE_CHECKING:
+    from synthbank.service.settings import ServiceSettings
+    from synthbank.workflows.maintenance.keys import NewKey
 
 
 def register(app: typer.Typer) -> None:
@@ -23,21 +27,29 @@ def register(app: typer.Typer) -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address; beyond loopback API keys are required.")] = None,
     port: Annotated[int | None, typer.Option(help="Port (default: AIP_HTTP_PORT, else 8000).")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes; 0: others on this catalogue work.")] = None,
-    show_originals: Annotated[bool, typer.Option("--show-originals", help="Serve originals to readers.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; 0: none, this server only answers.")] = None,
+    show_originals: Annotated[
+        bool, typer.Option("--show-originals", help="Serve originals to callers with the scope read.")
+    ] = False,
     no_batching: Annotated[bool, typer.Option("--no-batching", help="One request a forward pass.")] = False,
     device: DeviceOption = "cpu",
     bank_path: BankOption = None,
 ) -> None:
-    """Answer an HTTP API and show the studio. Ctrl-C finishes the forward pass and gives the rest back to the queue."""
+    """Serve an HTTP API and the studio. Ctrl-C finishes the current forward pass and returns the jobs to the queue."""
     import uvicorn
 
     from synthbank.service import create_app
     from synthbank.service.settings import resolve
 
-    options = {"host": host, "port": port, "workers": workers, "home": bank_path, "device": device}
-    switches = {"show_originals": show_originals or None, "batching": False if no_batching else None}
-    settings = resolve(**options, **switches)
+    settings = resolve(
+        home=bank_path,
+        host=host,
+        port=port,
+        workers=workers,
+        device=device,
+        show_originals=show_originals or None,  # a switch that is off leaves the environment's choice
+        batching=False if no_batching else None,
+    )
     require_a_key(settings)
     talk(f"SynthBank on http://{settings.host}:{settings.port}  (bank: {settings.home})")
     app = create_app(settings)
@@ -53,8 +65,8 @@ def serve(
     )
 
 
-def require_a_key(settings: Any) -> None:
-    """Refuse to open a service beyond this machine that nobody could use, or anybody."""
+def require_a_key(settings: ServiceSettings) -> None:
+    """Raise `StateError` for a service beyond this machine while no key exists: nobody could use it."""
     from synthbank.errors import StateError
     from synthbank.workflows.bank import open_bank
     from synthbank.workflows.maintenance.keys import has_valid_key
@@ -74,11 +86,11 @@ def require_a_key(settings: Any) -> None:
 def keys_create(
     name: Annotated[str, typer.Argument(help="Who or what will use it.")],
     scope: Annotated[str, typer.Option(help="read, generate or admin.")] = "generate",
-    days: Annotated[int | None, typer.Option(help="Its life; left out: no end.")] = None,
+    days: Annotated[int | None, typer.Option(help="Days until it ends (default: no end).")] = None,
     bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a key and show it, this once."""
+    """Make a key and show it; it cannot be shown again."""
     from synthbank.workflows.maintenance.keys import create_key
 
     with opened(bank_path) as bank:
@@ -92,7 +104,7 @@ def keys_ls(bank_path: BankOption = None, json: JsonOption = False) -> None:
     with opened(bank_path, create=False) as bank, bank.catalogue.session() as session:
         rows = queries.list_keys(session=session)
     if json:
-        say_json([_plain(row) for row in rows])
+        say_json([_without_hash(row) for row in rows])
         return
     shown = [(k.id, k.name, ", ".join(k.scopes), k.created_at, k.expires_at, k.revoked_at) for k in rows]
     say_table("API keys", ("id", "name", "scope", "made", "ends", "revoked"), shown)
@@ -122,19 +134,20 @@ def keys_revoke(
     with opened(bank_path, create=False) as bank:
         row = revoke_key(bank, key_id)
     if json:
-        say_json(_plain(row))
+        say_json(_without_hash(row))
         return
     say(f"key {row.id} ({row.name}) is revoked")
 
 
-def _show_new(new: Any, json: bool) -> None:
+def _show_new(new: NewKey, json: bool) -> None:
     if json:
-        say_json({**_plain(new.row), "token": new.token})
+        say_json({**_without_hash(new.row), "token": new.token})
         return
     say(new.token)
     talk(f"key {new.row.id} ({new.row.name}); it cannot be shown again")
 
 
-def _plain(row: Any) -> dict[str, Any]:
+def _without_hash(row: object) -> dict[str, object]:
+    """The fields of a key that may be shown."""
     names = ("id", "name", "scopes", "created_at", "expires_at", "revoked_at", "replaced_by")
     return {name: getattr(row, name) for name in names}

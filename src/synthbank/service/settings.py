@@ -109,15 +109,33 @@ class ServiceSettings(Settings):
         return _secret_of(self.home / "service.secret")
 
 
-def resolve(**options: Any) -> ServiceSettings:
+def resolve(
+    *,
+    home: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    show_originals: bool | None = None,
+    batching: bool | None = None,
+) -> ServiceSettings:
     """Settings from options over the environment; an option that is `None` was not given.
 
-    On Vertex AI the platform names the port, and everything is reached from outside the container.
+    On Vertex AI the platform names the port, and all requests come from outside the container.
 
     Raises:
         OptionError: a value is not allowed.
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    options = {
+        "home": home,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "device": device,
+        "show_originals": show_originals,
+        "batching": batching,
+    }
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     vertex = VertexSettings()
     if vertex.active:
         given = {"host": "0.0.0.0", "port": vertex.http_port, **given}
