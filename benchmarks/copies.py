@@ -56,11 +56,14 @@ def from_sample() -> tuple[UInt8Images, UInt8Images]:
 def from_folder(folder: Path, group_by: str) -> tuple[UInt8Images, UInt8Images]:
     """A training split of `train`, and all of `test`."""
     options = IngestOptions(size=64, group_by=group_by)
-    found = ingest_source(folder / "train", options)
+    originals = ingest_source(folder / "train", options).originals
     splits = assign_splits(
-        [o.class_name for o in found.originals], [o.group for o in found.originals], shares=(0.8, 0.2, 0.0), seed=0
+        [o.class_name for o in originals],
+        [o.group for o in originals],
+        shares=(0.8, 0.2, 0.0),
+        seed=0,
     ).splits
-    train = np.stack([o.pixels for o, s in zip(found.originals, splits, strict=True) if s == Split.TRAIN])
+    train = np.stack([o.pixels for o, s in zip(originals, splits, strict=True) if s == Split.TRAIN])
     return train, np.stack([o.pixels for o in ingest_source(folder / "test", options).originals])
 
 

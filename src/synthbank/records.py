@@ -164,14 +164,14 @@ class LabelledImages:
 
 
 MAX_IMAGES = 2048
-"""Images of a set that an evaluation looks at unless it is told otherwise."""
+"""Images of a set that an evaluation looks at unless another number is given."""
 FD_BIASED_BELOW = 2048
 """Images of a set below which a Frechet distance is called biased."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One measured value with everything needed to judge it; one row of the catalogue, one line of JSON."""
+    """One measured value with everything needed to read it; one row of the catalogue, one line of JSON."""
 
     metric: str
     """Protocol id: metric, feature network, input size; such as "kid-lite1-64"."""

@@ -1,4 +1,4 @@
-"""The queue on both databases: who gets a job, what happens when a worker is gone, and how wants are joined."""
+"""The queue on both databases: claims, leases, workers that are gone, and targets that grow."""
 
 import threading
 from datetime import timedelta
@@ -47,7 +47,7 @@ def queue(filled):
     return filled
 
 
-def test_jobs_are_taken_in_order_and_once(queue):
+def test_jobs_are_claimed_in_order_and_once(queue):
     assert claimed(queue, "a", limit=2) == ["one", "two"]
     assert claimed(queue, "b", limit=9) == ["three"]
     assert claimed(queue, "c") == []
@@ -108,7 +108,7 @@ def test_a_job_that_kills_its_workers_fails_at_last(queue):
     assert "given up" in job.message
 
 
-def test_jobs_that_are_given_back_are_not_held_against_them(queue):
+def test_released_jobs_are_not_held_against_them_and_requeued_ones_are(queue):
     claimed(queue, "a", limit=2)
     with queue.session() as session:
         assert queries.release("a", session=session, job_ids=["one"], to_the_end=True) == 1
@@ -119,7 +119,7 @@ def test_jobs_that_are_given_back_are_not_held_against_them(queue):
     assert state(queue, "two").claims == 1
 
 
-def test_wants_are_joined_and_nothing_is_queued_twice(queue):
+def test_targets_are_joined_and_nothing_is_queued_twice(queue):
     with queue.session() as session:
         before = queries.queued(session=session)
         again = want(session, "one", n=3)

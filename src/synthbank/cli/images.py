@@ -59,7 +59,17 @@ def generate(
         from synthbank.scale import generate as work_there
 
         work = partial(work_there, on=on)
-    request = GenerateRequest(model, n, class_name, seed, truncation, not no_screen, max_attempts, select, match)
+    request = GenerateRequest(
+        model,
+        n,
+        class_name=class_name,
+        seed=seed,
+        truncation=truncation,
+        screen=not no_screen,
+        max_attempts=max_attempts,
+        select=select,
+        match=match,
+    )
     with opened(bank_path, create=False) as bank, working(f"generating with {model}") as show:
         report = work(
             bank,
@@ -74,7 +84,7 @@ def generate(
 
 
 def show_generation(report: Any, bank_path: Path | None = None) -> None:
-    """Counts of a generation job in a bank (`None`: the one that is found without `--bank`)."""
+    """Counts of a generation job in a bank (`None`: the one that is used without `--bank`)."""
     rows = [(name, n, report.rejected.get(name, 0)) for name, n in report.accepted.items()]
     say_table(f"job {report.job.id} of model {report.job.model_id}", ("class", "accepted", "rejected"), rows)
     for reason, number in sorted(report.reasons.items()):

@@ -130,14 +130,14 @@ class Sampler:
         promises it. So it is tried once: a block is drawn in order, shifted, and backwards between strangers.
         """
         n, classes = self.block, self.spec.n_classes
-        mine = [Draw(seed, seed % classes) for seed in range(n)]
-        in_order = self._forward(mine)
+        draws = [Draw(seed, seed % classes) for seed in range(n)]
+        in_order = self._forward(draws)
         # by one place: other vector lanes and thread boundaries
-        shifted = self._forward(mine[1:] + mine[:1])
+        shifted = self._forward(draws[1:] + draws[:1])
         # beside other classes and truncations, which also switches the interpolation of hidden states on
         truncation = 0.5 if self._truncates else 1.0
         strangers = [Draw(n + seed, (seed + 1) % classes, truncation=truncation) for seed in range(n // 2)]
-        backwards = self._forward(strangers + mine[: n - n // 2][::-1])
+        backwards = self._forward(strangers + draws[: n - n // 2][::-1])
         return bool(
             (shifted[: n - 1] == in_order[1:]).all() and (backwards[n // 2 :][::-1] == in_order[: n - n // 2]).all()
         )

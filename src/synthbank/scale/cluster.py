@@ -66,15 +66,15 @@ def cluster(on: str, storage_url: str | None) -> Iterator[Any]:
     address = address_of(on)
     check_shared(storage_url, _hosts_in(address))
     ray = _import_ray()
-    mine = not ray.is_initialized()
+    started_here = not ray.is_initialized()
     with redirect_stdout(sys.stderr):  # where Ray tells of workers that died; stdout is for results
-        if mine:
+        if started_here:
             _connect(ray, address)
         try:
             check_shared(storage_url, _hosts(ray))
             yield ray
         finally:
-            if mine:
+            if started_here:
                 ray.shutdown()
 
 

@@ -143,8 +143,8 @@ class Matched(Selection):
         chance = self.ratio.chance(log_ratio, labels)
         # the random draw of an image is a hash of its pixels, 13 hexadecimal digits or 52 bits, uniform in [0, 1): it
         # falls the same however the job is cut into passes, and when the image is made again
-        lots = np.array([int(pixel_sha256(image)[:13], 16) / 16.0**13 for image in images])
-        reasons = ["over_represented" if lot >= p else None for lot, p in zip(lots, chance, strict=True)]
+        uniform = np.array([int(pixel_sha256(image)[:13], 16) / 16.0**13 for image in images])
+        reasons = ["over_represented" if u >= p else None for u, p in zip(uniform, chance, strict=True)]
         return reasons, {"log_density_ratio": log_ratio, "chance": chance}
 
 
