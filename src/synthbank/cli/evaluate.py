@@ -212,4 +212,4 @@ def show_scorecard(card: Scorecard) -> None:
         rows += [(f"  {x.measure}", x.value, x.threshold, x.better, x.met.value) for x in criterion.lines]
         rows += [("  not measured", gap, "", "", "") for gap in criterion.not_measured]
     rows += [(x.measure, x.value, x.threshold, x.better, x.met.value) for x in card.usefulness]
-    say_table(f"scorecard of job {card.job}", ("criterion", "value", "met when", "better", "verdict"), rows)
+    say_table(f"scorecard of job {card.job}", ("criterion", "value", "met when", "better", "conclusion"), rows)

@@ -77,7 +77,7 @@ def reader_show(
     if json:
         say_json({"study": name, "scores": scores})
         return
-    say_table(f"reader study {name}", ("reader", "class", "answers", "accuracy", "95%", "verdict"), _rows(scores))
+    say_table(f"reader study {name}", ("reader", "class", "answers", "accuracy", "95%", "conclusion"), _rows(scores))
 
 
 def _rows(scores: Sequence[ReaderScore]) -> list[tuple[object, ...]]:

@@ -13,7 +13,13 @@ from synthbank.service.routes.images import PNG
 from synthbank.service.schemas.base import Identity
 from synthbank.service.schemas.readers import AnswerBody, ReaderName, ReaderResultOut, ReadingOut, StudyBody, StudyOut
 from synthbank.service.state import ServiceDep
-from synthbank.workflows.evaluation.reader_study import enter_study, give_answer, open_tokens, study_image, study_scores
+from synthbank.workflows.evaluation.reader_study import (
+    give_answer,
+    record_study,
+    study_image,
+    study_scores,
+    unanswered_tokens,
+)
 
 router = APIRouter(prefix="/v1/reader-studies", tags=["reader studies"], responses=ERRORS)
 _CLOSED = "A reader test shows originals, and these are not served here"
@@ -32,7 +38,7 @@ def list_studies(service: ServiceDep, caller: Viewer) -> list[StudyOut]:
 def make_study(body: StudyBody, service: ServiceDep, caller: Maker) -> StudyOut:
     """Choose images for a study; the same request gives the same study."""
     require_originals(service, _CLOSED)
-    study = enter_study(service.bank, body.job, n=body.count, seed=body.seed)
+    study = record_study(service.bank, body.job, n=body.count, seed=body.seed)
     with service.bank.catalogue.session() as session:
         queries.add_audit("reader study", actor=caller.actor, subject_kind="job", subject_id=body.job, session=session)
         return StudyOut.of(study, count=len(queries.study_items(study.id, session=session)))
@@ -46,7 +52,7 @@ def open_images(
     require_originals(service, _CLOSED)
     with service.bank.catalogue.session(read_only=True) as session:
         n = len(queries.study_items(study_id, session=session))
-    return ReadingOut(study=study_id, reader=reader, count=n, open=open_tokens(service.bank, study_id, reader))
+    return ReadingOut(study=study_id, reader=reader, count=n, open=unanswered_tokens(service.bank, study_id, reader))
 
 
 @router.get("/{study_id}/images/{token}", response_class=Response, responses=PNG)

@@ -27,14 +27,14 @@ __all__ = [
     "ImportReport",
     "ReaderScore",
     "StudyReport",
-    "enter_study",
     "give_answer",
     "import_answers",
     "make_study",
     "newest_study",
-    "open_tokens",
+    "record_study",
     "study_image",
     "study_scores",
+    "unanswered_tokens",
 ]
 
 FORMAT = "synthbank-reader-1"
@@ -44,7 +44,7 @@ _MOST_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class StudyReport:
-    """A study that was made."""
+    """A study and its sheet."""
 
     study: ReaderStudyRow
     sheet: Path
@@ -54,7 +54,7 @@ class StudyReport:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What a file of answers brought."""
+    """Counts of the answers that a file held."""
 
     study: ReaderStudyRow
     reader: str
@@ -66,7 +66,7 @@ class ImportReport:
 
 
 def make_study(bank: Bank, job_id: str, *, to: Path, n: int = 40, seed: int = 0) -> StudyReport:
-    """Enter a study (see `enter_study`) and write its sheet; the same call gives the same sheet.
+    """Choose images, record the study and write its sheet; the same call gives the same sheet.
 
     Args:
         bank: where the job is.
@@ -75,10 +75,10 @@ def make_study(bank: Bank, job_id: str, *, to: Path, n: int = 40, seed: int = 0)
         n: images in all.
         seed: of choice, order and tokens.
     """
-    study = enter_study(bank, job_id, n=n, seed=seed)
-    keys = _pictures(bank, study.id)
+    study = record_study(bank, job_id, n=n, seed=seed)
+    keys = _image_keys(bank, study.id)
     rows = [row for row in _items(bank, study.id) if row.token in keys]
-    items = [SheetItem(row.token, _plain(bank.store.get(keys[row.token]))) for row in rows]
+    items = [SheetItem(row.token, _without_text(bank.store.get(keys[row.token]))) for row in rows]
     page = render_reader_sheet(study.id, items, file_format=FORMAT)
     to.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(to, page.encode())
@@ -89,12 +89,11 @@ def make_study(bank: Bank, job_id: str, *, to: Path, n: int = 40, seed: int = 0)
     return StudyReport(study, to, counts)
 
 
-def enter_study(bank: Bank, job_id: str, *, n: int = 40, seed: int = 0) -> ReaderStudyRow:
-    """Choose images and enter the study; the same call gives the same study.
+def record_study(bank: Bank, job_id: str, *, n: int = 40, seed: int = 0) -> ReaderStudyRow:
+    """Choose images and record the study; the same call gives the same study.
 
     Half of the images of each class are accepted synthetic images of the job, half are originals: test originals
-    first, which the generator never saw. Readers get pixels and random tokens alone; what is what stands only in the
-    catalogue.
+    first, which the generator never saw. Readers get pixels and random tokens alone; the truth stands in the catalogue.
 
     Args:
         bank: where the job is.
@@ -139,23 +138,23 @@ def enter_study(bank: Bank, job_id: str, *, n: int = 40, seed: int = 0) -> Reade
 
 
 def study_image(bank: Bank, study_id: str, token: str) -> bytes:
-    """One image of a study as a PNG that holds pixels alone; raises `NotFoundError` where there is none (any more)."""
-    key = _pictures(bank, study_id).get(token)
+    """One image of a study as a PNG that holds pixels alone; raises `NotFoundError` where there is none any more."""
+    key = _image_keys(bank, study_id).get(token)
     if key is None:
         raise NotFoundError("The study holds no such image", got=token)
-    return _plain(bank.store.get(key))
+    return _without_text(bank.store.get(key))
 
 
-def open_tokens(bank: Bank, study_id: str, reader: str) -> list[str]:
-    """What a reader has not answered yet of a study's images, in the order in which they are shown."""
-    items, keys = _items(bank, study_id), _pictures(bank, study_id)
+def unanswered_tokens(bank: Bank, study_id: str, reader: str) -> list[str]:
+    """Tokens of the images that a reader has not answered yet, in the order in which they are shown."""
+    items, keys = _items(bank, study_id), _image_keys(bank, study_id)
     with bank.catalogue.session(read_only=True) as session:
         rows = queries.reader_answers(reading=study_id, session=session)
-    return _still_open(items, keys, rows, reader)
+    return _unanswered(items, keys, rows, reader)
 
 
 def give_answer(bank: Bank, study_id: str, *, reader: str, token: str, answer: str, milliseconds: int) -> None:
-    """Enter one answer; the same answer again changes nothing.
+    """Record one answer; the same answer again changes nothing.
 
     Raises:
         InputError: no such image in the study, or this reader answered it differently before.
@@ -163,13 +162,13 @@ def give_answer(bank: Bank, study_id: str, *, reader: str, token: str, answer: s
     with bank.catalogue.session() as session:
         study = queries.get_study(study_id, session=session)
         items = queries.study_items(study_id, session=session)
-        _enter(study, reader, [(token, answer, milliseconds)], items, session)
-    if not open_tokens(bank, study_id, reader):
+        _record_answers(study, reader, [(token, answer, milliseconds)], items, session)
+    if not unanswered_tokens(bank, study_id, reader):
         _record_scores(bank, study)
 
 
 def import_answers(bank: Bank, file: Path) -> ImportReport:
-    """Take in what a sheet saved, as JSON or CSV; the same file twice adds nothing.
+    """Read the file that a sheet saved, as JSON or CSV, and record its answers; the same file twice adds nothing.
 
     Raises:
         InputError: not such a file, an image that the study does not hold, or an answer that contradicts one given
@@ -180,20 +179,20 @@ def import_answers(bank: Bank, file: Path) -> ImportReport:
     with bank.catalogue.session() as session:
         study = queries.get_study(study_id, session=session)
         items = queries.study_items(study_id, session=session)
-        n_new, n_known = _enter(study, reader, given, items, session)
+        n_new, n_known = _record_answers(study, reader, given, items, session)
     if n_new:
         _record_scores(bank, study)
     return ImportReport(study, reader, n_new, len(given) - n_new, len(items) - n_known)
 
 
-def _enter(
+def _record_answers(
     study: ReaderStudyRow,
     reader: str,
     given: Sequence[tuple[str, str, int]],
     items: Sequence[ReaderItemRow],
     session: Session,
 ) -> tuple[int, int]:
-    """Enter what a reader said; how many answers are new, and how many images this reader has answered now."""
+    """Record answers; returns how many are new, and how many images this reader has answered now."""
     by_token = {item.token: item for item in items}
     known = _answered(queries.reader_answers(reading=study.id, session=session), items, reader)
     n_new = 0
@@ -241,7 +240,7 @@ def study_scores(bank: Bank, study_id: str, *, whole: bool = False) -> list[Read
         rows = queries.reader_answers(reading=study_id, session=session)
         keys = queries.study_keys(study_id, session=session) if whole else {}
     if whole:
-        done = {name for name in {r.reader for r in rows} if not _still_open(items, keys, rows, name)}
+        done = {name for name in {r.reader for r in rows} if not _unanswered(items, keys, rows, name)}
         rows = [r for r in rows if r.reader in done]
         if not rows:
             return []
@@ -255,18 +254,18 @@ def _record_scores(bank: Bank, study: ReaderStudyRow) -> None:
     scores = [
         Score(
             f"reader-accuracy-all-{study.id}",
-            found.accuracy,
-            found.low,
-            found.high,
-            n_real=found.n,
-            n_fake=found.n,
-            class_name=found.class_name,
+            score.accuracy,
+            score.low,
+            score.high,
+            n_real=score.n,
+            n_fake=score.n,
+            class_name=score.class_name,
             higher_is_better=False,
             note="0.5 is guessing; answers of several readers about one image are taken as independent",
-            details={"synthetic_called_real": found.synthetic_called_real, "verdict": found.words},
+            details={"synthetic_called_real": score.synthetic_called_real, "verdict": score.words},
         )
-        for found in study_scores(bank, study.id)
-        if found.reader is None
+        for score in study_scores(bank, study.id)
+        if score.reader is None
     ]
     with bank.catalogue.session() as session:
         queries.add_scores(scores, subject_kind="job", subject_id=study.job_id, session=session)
@@ -306,13 +305,13 @@ def _items(bank: Bank, study_id: str) -> list[ReaderItemRow]:
         return queries.study_items(study_id, session=session)
 
 
-def _pictures(bank: Bank, study_id: str) -> dict[str, str]:
-    """Token to storage key of what may still be shown."""
+def _image_keys(bank: Bank, study_id: str) -> dict[str, str]:
+    """Token to storage key of the images that may still be shown; withdrawn ones are missing."""
     with bank.catalogue.session(read_only=True) as session:
         return queries.study_keys(study_id, session=session)
 
 
-def _still_open(
+def _unanswered(
     items: Sequence[ReaderItemRow], keys: Mapping[str, str], rows: Sequence[ReaderAnswerRow], reader: str
 ) -> list[str]:
     """Tokens that may be shown and have no answer of this reader."""
@@ -320,13 +319,13 @@ def _still_open(
     return [item.token for item in items if item.token in keys and item.token not in known]
 
 
-def _plain(png: bytes) -> bytes:
-    """Coded anew, so that it carries none of the text chunks that would give it away."""
+def _without_text(png: bytes) -> bytes:
+    """The image coded anew: a synthetic one carries text chunks that would give it away."""
     return encode_png(decode_png(png))
 
 
 def _answered(rows: Sequence[ReaderAnswerRow], items: Sequence[ReaderItemRow], reader: str) -> dict[str, str]:
-    """Token to answer of what this reader said before."""
+    """Token to the answer that this reader has given."""
     token_of: dict[tuple[str | None, int | None], str] = {(i.image_id, i.original_id): i.token for i in items}
     return {token_of[r.image_id, r.original_id]: r.answer for r in rows if r.reader == reader}
 

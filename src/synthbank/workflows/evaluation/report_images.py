@@ -22,8 +22,8 @@ _OF_CLASS = 12
 """The same, of one class."""
 _CLOSEST = 8
 _GATE_DISTANCE = (
-    "how unlike their outlines are where they are laid over each other best (0 is the same, 1 is unrelated); turned, "
-    "mirrored, moved, cut and recoloured originals count as well"
+    "how unlike their descriptors are where they are laid over each other best (0 is the same, 1 is unrelated); "
+    "turned, mirrored, moved, cut and recoloured originals count as well"
 )
 
 
