@@ -31,9 +31,9 @@ def test_accuracy_of_each_reader_and_class_by_hand():
 
 
 def test_the_conclusion_on_a_reader_follows_the_interval():
-    assert reader_scores(answers("x", 19, 1))[0].words == "tells them apart"
-    assert reader_scores(answers("x", 10, 10))[0].words == "no better than guessing was shown"
-    assert reader_scores(answers("x", 1, 19))[0].words == "is fooled more often than not"
+    assert reader_scores(answers("x", 19, 1))[0].conclusion == "tells them apart"
+    assert reader_scores(answers("x", 10, 10))[0].conclusion == "no better than guessing was shown"
+    assert reader_scores(answers("x", 1, 19))[0].conclusion == "is fooled more often than not"
 
 
 def test_missing_and_invalid_answers_raise():

@@ -88,7 +88,7 @@ def _rows(scores: Sequence[ReaderScore]) -> list[tuple[object, ...]]:
             s.n,
             f"{s.accuracy:.2f}",
             f"{s.low:.2f} … {s.high:.2f}",
-            s.words,
+            s.conclusion,
         )
         for s in scores
     ]

@@ -42,9 +42,9 @@ def distance_to_closest_record(*, train: RawFeatures, test: RawFeatures, fake: R
     Source: the "distance to closest record" of Park et al. 2018, arXiv 1806.03384, with test originals as the
     baseline.
     """
-    ours, _ = nearest_neighbours(query=fake, reference=train)
-    theirs, _ = nearest_neighbours(query=test, reference=train)
-    return compare_ranks(ours[:, 0], theirs[:, 0])
+    from_fakes, _ = nearest_neighbours(query=fake, reference=train)
+    from_test, _ = nearest_neighbours(query=test, reference=train)
+    return compare_ranks(from_fakes[:, 0], from_test[:, 0])
 
 
 def membership_inference(*, train: RawFeatures, test: RawFeatures, fake: RawFeatures) -> RankComparison:
@@ -135,10 +135,11 @@ def novelty(*, train: RawFeatures, test: RawFeatures, fake: RawFeatures) -> Feat
     Raises:
         OptionError: as `distance_to_closest_record`.
     """
-    ours, _ = nearest_neighbours(query=fake, reference=train)
-    theirs, _ = nearest_neighbours(query=test, reference=train)
-    rank = np.searchsorted(np.sort(theirs[:, 0]), ours[:, 0], side="left")
-    return np.asarray(rank / len(theirs), np.float64)
+    from_fakes, _ = nearest_neighbours(query=fake, reference=train)
+    from_test, _ = nearest_neighbours(query=test, reference=train)
+    # empirical distribution function of the test distances, at the distance of each fake; ties count as new
+    rank = np.searchsorted(np.sort(from_test[:, 0]), from_fakes[:, 0], side="left")
+    return np.asarray(rank / len(from_test), np.float64)
 
 
 @three_sample_metric(
@@ -150,8 +151,8 @@ def novelty(*, train: RawFeatures, test: RawFeatures, fake: RawFeatures) -> Feat
 def closest_record_of(gram: ThreeWayGram) -> ThreeWayResult:
     """`distance_to_closest_record` from Gram matrices."""
     # columns are fakes and test originals: from each to its nearest training original
-    ours, theirs = (p.cross_distances.min(axis=0) for p in (gram.train_fake, gram.train_test))
-    return _three_way_result(compare_ranks(ours, theirs))
+    from_fakes, from_test = (p.cross_distances.min(axis=0) for p in (gram.train_fake, gram.train_test))
+    return _three_way_result(compare_ranks(from_fakes, from_test))
 
 
 @three_sample_metric(
@@ -229,11 +230,11 @@ def _copying_statistic(gram: ThreeWayGram) -> float:
     n_train, n_test, n_fake = gram.sizes
     k = max(1, min(_MOST_CELLS, n_test // _IMAGES_A_CELL, n_train // _IMAGES_A_CELL))
     members = _cells(gram.train_fake.real, k)  # [k, N]
-    test, fake = (_cell_of(p, members) for p in (gram.train_test, gram.train_fake))
-    theirs, ours = (p.cross_distances.min(axis=0) for p in (gram.train_test, gram.train_fake))
+    test_cell, fake_cell = (_cell_of(p, members) for p in (gram.train_test, gram.train_fake))
+    from_test, from_fakes = (p.cross_distances.min(axis=0) for p in (gram.train_test, gram.train_fake))
     total = weight = 0.0
     for cell in range(len(members)):
-        a, b = ours[fake == cell], theirs[test == cell]
+        a, b = from_fakes[fake_cell == cell], from_test[test_cell == cell]
         if not len(b) or len(a) < max(1.0, _FEWEST_IN_CELL * n_fake):
             continue
         share = 1.0 - compare_ranks(a, b).probability  # of pairs in which the synthetic image is the farther one

@@ -142,15 +142,15 @@ class _ClassScorer:
         spec = metrics.spec(metric)
         real = self.test if spec.against == "test" else self.train
         if spec.kind == "three-sample":
-            ours, floor = self._three_way[metric], _Measurement(None)
+            measured, floor = self._three_way[metric], _Measurement(None)
         else:
-            ours = self._two_sample[spec.against, "score"][metric]
+            measured = self._two_sample[spec.against, "score"][metric]
             floor = self._two_sample[spec.against, "floor"][metric]
         return Score(
             metric=metric_id,
-            value=ours.value,
-            low=ours.low,
-            high=ours.high,
+            value=measured.value,
+            low=measured.low,
+            high=measured.high,
             floor=floor.value,
             floor_low=floor.low,
             floor_high=floor.high,
@@ -158,18 +158,20 @@ class _ClassScorer:
             n_fake=len(self.fake),
             class_name=class_name,
             higher_is_better=spec.higher_is_better,
-            seconds=ours.seconds + floor.seconds,
-            note=self._note(metric, spec, len(real), ours, floor),
+            seconds=measured.seconds + floor.seconds,
+            note=self._note(metric, spec, len(real), measured, floor),
         )
 
-    def _note(self, metric: str, spec: MetricSpec, n_real: int, ours: _Measurement, floor: _Measurement) -> str | None:
-        if ours.value is None:
-            return not_computed_note(spec, n_real, len(self.fake), ours.note)
-        notes = [note for note in (spec.note, ours.note) if note]
+    def _note(
+        self, metric: str, spec: MetricSpec, n_real: int, measured: _Measurement, floor: _Measurement
+    ) -> str | None:
+        if measured.value is None:
+            return not_computed_note(spec, n_real, len(self.fake), measured.note)
+        notes = [note for note in (spec.note, measured.note) if note]
         if metric == "fd" and min(n_real, len(self.fake)) < FD_BIASED_BELOW:
             notes.append(_BIASED_NOTE)
-        if ours.n_draws is not None and ours.n_draws < self.n_resamples:
-            notes.append(f"interval from {ours.n_draws} resamples")
+        if measured.n_draws is not None and measured.n_draws < self.n_resamples:
+            notes.append(f"interval from {measured.n_draws} resamples")
         if spec.kind == "three-sample":
             notes.append(f"{len(self.test)} test originals")
         elif floor.value is None:

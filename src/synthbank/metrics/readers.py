@@ -41,7 +41,7 @@ class ReaderScore:
     real_called_real: float | None
 
     @property
-    def words(self) -> str:
+    def conclusion(self) -> str:
         """Conclusion that the interval allows, for the reader of a report."""
         if self.low > 0.5:
             return "tells them apart"

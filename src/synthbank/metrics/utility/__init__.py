@@ -6,9 +6,9 @@ No file, no catalogue and no generator is known here: originals, synthetic image
 from synthbank.metrics.utility.affine import AffineDraws
 from synthbank.metrics.utility.classifiers import TrainingSet, balanced_weights, classifiers
 from synthbank.metrics.utility.experiment import (
-    CONTROL,
-    FIVE,
-    PRIMARY,
+    CONTROL_REGIME,
+    DEFAULT_REGIMES,
+    PRIMARY_REGIME,
     REGIMES,
     Fold,
     Trial,
@@ -20,16 +20,16 @@ from synthbank.metrics.utility.folds import leave_one_group_out, split_folds
 from synthbank.metrics.utility.intervals import Difference, bootstrap_difference, corrected_t
 from synthbank.metrics.utility.modes import Modes, agreement_scores, coverage_mask, find_modes, mode_scores
 from synthbank.metrics.utility.rejection import DensityRatio
-from synthbank.metrics.utility.results import LEAD, UtilityConclusion, utility_scores
+from synthbank.metrics.utility.results import PRIMARY_SCORE, UtilityConclusion, utility_scores
 from synthbank.metrics.utility.scores import class_scores, overall_scores
 from synthbank.metrics.utility.selection import Selector
 from synthbank.metrics.utility.shifts import shifts
 
 __all__ = [
-    "CONTROL",
-    "FIVE",
-    "LEAD",
-    "PRIMARY",
+    "CONTROL_REGIME",
+    "DEFAULT_REGIMES",
+    "PRIMARY_REGIME",
+    "PRIMARY_SCORE",
     "REGIMES",
     "AffineDraws",
     "DensityRatio",

@@ -46,11 +46,11 @@ REGIMES: Mapping[str, Regime] = {
     "only": Regime(False, False, True),
     "selected": Regime(True, True, True, True),
 }
-CONTROL = "affine"
+CONTROL_REGIME = "affine"
 """The regime that gains are measured against: classical augmentation without synthetic images."""
-PRIMARY = "both"
+PRIMARY_REGIME = "both"
 """The regime whose gain over the control is the one question asked before anything is computed."""
-FIVE = ("real", "affine", "synthetic", "both", "only")
+DEFAULT_REGIMES = ("real", "affine", "synthetic", "both", "only")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Fold:
 class UtilityPlan:
     """Regimes, classifiers and sizes of a utility experiment."""
 
-    regimes: tuple[str, ...] = FIVE
+    regimes: tuple[str, ...] = DEFAULT_REGIMES
     classifiers: tuple[str, ...] = ("cnn", "probe")
     n_seeds: int = 5
     real_shares: tuple[float, ...] = (1.0,)
@@ -118,8 +118,10 @@ class UtilityPlan:
             classifiers.get(name)
         for name in self.shifts:
             all_shifts.get(name)
-        if CONTROL not in self.regimes:
-            raise OptionError("The control regime must be tried", got=self.regimes, allowed=f"'{CONTROL}' among them")
+        if CONTROL_REGIME not in self.regimes:
+            raise OptionError(
+                "The control regime must be tried", got=self.regimes, allowed=f"'{CONTROL_REGIME}' among them"
+            )
         if self.n_seeds < 1:
             raise OptionError("At least one seed is needed", got=self.n_seeds, allowed="1 or more; 5 is usual")
         if 1.0 not in self.real_shares or not all(0.0 < share <= 1.0 for share in self.real_shares):
@@ -136,8 +138,8 @@ class UtilityPlan:
             names.append("selected")
         cells = [Cell(name) for name in names]
         for share in sorted(set(self.real_shares) - {1.0}):
-            cells += [Cell(name, share=share) for name in (CONTROL, PRIMARY) if name in names]
-        cells += [Cell(PRIMARY, ratio=ratio) for ratio in sorted(set(self.ratios)) if PRIMARY in names]
+            cells += [Cell(name, share=share) for name in (CONTROL_REGIME, PRIMARY_REGIME) if name in names]
+        cells += [Cell(PRIMARY_REGIME, ratio=ratio) for ratio in sorted(set(self.ratios)) if PRIMARY_REGIME in names]
         return cells
 
 

@@ -114,16 +114,20 @@ def mode_scores(
         note = f"not computed: {len(train)} training originals and {len(fake)} synthetic images; needs 8 and 1"
         return [Score(f"rare-coverage-{protocol}", None, n_real=len(train), n_fake=len(fake), note=note)]
     modes = find_modes(train, seed=seed)
-    ours = coverage_mask(real=train, fake=fake)
-    floor = coverage_mask(real=train, fake=test) if len(test) else None
+    by_fakes = coverage_mask(real=train, fake=fake)
+    by_test = coverage_mask(real=train, fake=test) if len(test) else None
     details = {"clusters": len(modes.sizes), "sizes": list(modes.sizes), "neighbours": NEIGHBOURS}
     scores = []
     for name, members in (("rare", modes.rare), ("common", ~modes.rare)):
-        scores.append(_share(f"{name}-coverage-{protocol}", ours, floor, members, len(fake), len(test), details))
+        scores.append(
+            _share_score(f"{name}-coverage-{protocol}", by_fakes, by_test, members, len(fake), len(test), details)
+        )
     names, counts = np.unique(np.array(groups), return_counts=True)
     for group in [n for n, c in zip(names, counts, strict=True) if c >= FEWEST_OF_GROUP][:_MOST_GROUPS]:
         members = np.array(groups) == group
-        scores.append(_share(f"group-coverage-{protocol}", ours, None, members, len(fake), 0, None, group=str(group)))
+        scores.append(
+            _share_score(f"group-coverage-{protocol}", by_fakes, None, members, len(fake), 0, None, group=str(group))
+        )
     return scores
 
 
@@ -160,15 +164,15 @@ def agreement_scores(
     weights = balanced_weights(train.labels, np.ones(len(train), np.bool_))
     learned = TrainingSet(train.images, train.labels, weights, train_groups, len(train.class_names))
     predict = classifiers.get("probe")(embed).fit(learned, seed=seed % 2**31)
-    ours = predict(fake.images).argmax(axis=1) == fake.labels
-    theirs = predict(test.images).argmax(axis=1) == test.labels
+    fake_agrees = predict(fake.images).argmax(axis=1) == fake.labels
+    test_agrees = predict(test.images).argmax(axis=1) == test.labels
     scores = []
     for label in (None, *range(len(train.class_names))):
-        here = np.ones(len(ours), np.bool_) if label is None else fake.labels == label
-        there = np.ones(len(theirs), np.bool_) if label is None else test.labels == label
-        score = _share(f"label-agreement-{protocol}", ours, None, here, 0, 0, None)
-        floor = float(theirs[there].mean()) if there.any() else None
-        low, high = wilson_interval(floor, int(there.sum())) if floor is not None else (None, None)
+        of_fake = np.ones(len(fake_agrees), np.bool_) if label is None else fake.labels == label
+        of_test = np.ones(len(test_agrees), np.bool_) if label is None else test.labels == label
+        score = _share_score(f"label-agreement-{protocol}", fake_agrees, None, of_fake, 0, 0, None)
+        floor = float(test_agrees[of_test].mean()) if of_test.any() else None
+        low, high = wilson_interval(floor, int(of_test.sum())) if floor is not None else (None, None)
         scores.append(
             Score(
                 score.metric,
@@ -178,8 +182,8 @@ def agreement_scores(
                 floor,
                 low,
                 high,
-                n_real=int(there.sum()),
-                n_fake=int(here.sum()),
+                n_real=int(of_test.sum()),
+                n_fake=int(of_fake.sum()),
                 class_name=None if label is None else train.class_names[label],
                 higher_is_better=True,
                 note="floor: how often the same classifier is right about test originals",
@@ -188,39 +192,39 @@ def agreement_scores(
     return scores
 
 
-def _share(
+def _share_score(
     metric: str,
-    ours: Mask,
-    floor: Mask | None,
+    holds: Mask,
+    floor_holds: Mask | None,
     members: Mask,
     n_fake: int,
     n_test: int,
     details: dict[str, object] | None,
     group: str | None = None,
 ) -> Score:
-    """Share of the members for which `ours` holds, beside the share for which `floor` holds."""
+    """Score the share of the members for which `holds` is true; the share of `floor_holds` is its floor."""
     n = int(members.sum())
     if not n:
         note = "not computed: there is no such image"
         return Score(metric, None, n_fake=n_fake, higher_is_better=True, note=note, group_name=group, details=details)
-    value = float(ours[members].mean())
+    value = float(holds[members].mean())
     low, high = wilson_interval(value, n)
-    base = base_low = base_high = None
-    if floor is not None:
-        base = float(floor[members].mean())
-        base_low, base_high = wilson_interval(base, n)
+    floor = floor_low = floor_high = None
+    if floor_holds is not None:
+        floor = float(floor_holds[members].mean())
+        floor_low, floor_high = wilson_interval(floor, n)
     return Score(
         metric,
         value,
         low,
         high,
-        base,
-        base_low,
-        base_high,
+        floor,
+        floor_low,
+        floor_high,
         n_real=n,
         n_fake=n_fake,
         higher_is_better=True,
-        note=f"floor with {n_test} test originals in place of {n_fake} images" if floor is not None else None,
+        note=f"floor with {n_test} test originals in place of {n_fake} images" if floor_holds is not None else None,
         group_name=group,
         details=details,
     )

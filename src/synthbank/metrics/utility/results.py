@@ -14,13 +14,13 @@ import numpy as np
 
 from synthbank.metrics._checks import Floats, Labels
 from synthbank.metrics.resampling import wilson_interval
-from synthbank.metrics.utility.experiment import CONTROL, PRIMARY, Fold, Trial, Trials, UtilityPlan
+from synthbank.metrics.utility.experiment import CONTROL_REGIME, PRIMARY_REGIME, Fold, Trial, Trials, UtilityPlan
 from synthbank.metrics.utility.intervals import Difference, bootstrap_difference, corrected_t
 from synthbank.metrics.utility.scores import CLASS_SCORES, SCORES, class_scores, group_weights, overall_scores
 from synthbank.records import Score
 
 _Measure = Callable[[Floats, Labels, Floats | None], dict[str, Floats]]
-LEAD = "macro-f1"
+PRIMARY_SCORE = "macro-f1"
 """The score of the one question that was asked before anything was computed."""
 FEWEST_OF_GROUP = 5
 """A group with fewer test images gets no accuracy of its own."""
@@ -121,22 +121,24 @@ class _ClassifierTable:
         out = [self._pooled(cell) for cell in self.cells] if self.crossed else []
         for cell in self.cells:
             for name, better in SCORES.items():
-                out.append(self._score("utility", name, cell, better))
-                out += [self._score("utility", f"{name}@{s}", cell, better) for s in self.plan.shifts if name == LEAD]
+                out += [self._score("utility", n, cell, better) for n in self._with_shifts(name)]
             for name, better in CLASS_SCORES.items():
                 out += [self._score("utility", name, cell, better, k) for k in range(len(self.class_names))]
-        for cell in (c for c in self.cells if c != CONTROL):
+        for cell in (c for c in self.cells if c != CONTROL_REGIME):
             for name, better in SCORES.items():
-                out.append(self._score("gain", name, cell, better))
-                out += [self._score("gain", f"{name}@{s}", cell, better) for s in self.plan.shifts if name == LEAD]
+                out += [self._score("gain", n, cell, better) for n in self._with_shifts(name)]
             out += [self._score("gain", "f1", cell, True, k) for k in range(len(self.class_names))]
             out += [self._pooled(cell, gain=True)] if self.crossed else []
         return out
 
+    def _with_shifts(self, name: str) -> list[str]:
+        """Name of a score, and for the primary one its names under each shift of the test images."""
+        return [name, *(f"{name}@{shift}" for shift in self.plan.shifts if name == PRIMARY_SCORE)]
+
     def conclusion(self) -> UtilityConclusion | None:
-        if PRIMARY not in self.cells:
+        if PRIMARY_REGIME not in self.cells:
             return None
-        gain = self._difference(LEAD, PRIMARY, gain=True)
+        gain = self._difference(PRIMARY_SCORE, PRIMARY_REGIME, gain=True)
         few_groups = self.method == _IMAGES
         caution = (
             f" The test images are of {self.n_groups} group(s) alone: nothing is said of others." if few_groups else ""
@@ -150,7 +152,7 @@ class _ClassifierTable:
     def _pooled(self, cell: str, *, gain: bool = False) -> Score:
         """Macro-F1 over the predictions of all folds together, as a fold alone may test hardly any image of a class."""
         estimate = self._bootstrap(*self._pooled_draws(cell, minus_control=gain))
-        name = f"{'gain' if gain else 'utility'}-pooled-{LEAD}-{self.classifier}-{cell}"
+        name = f"{'gain' if gain else 'utility'}-pooled-{PRIMARY_SCORE}-{self.classifier}-{cell}"
         return self._row(name, cell, estimate, True, gain, None, method=_POOLED)
 
     def _row(
@@ -176,7 +178,7 @@ class _ClassifierTable:
             # the outcome is that of a score where more is better; of a calibration error less is
             reverse = {"helps": "harms", "harms": "helps"}
             outcome = estimate.outcome if better else reverse.get(estimate.outcome, estimate.outcome)
-            details |= {"p_value": estimate.p_value, "control": CONTROL, "verdict": outcome}
+            details |= {"p_value": estimate.p_value, "control": CONTROL_REGIME, "verdict": outcome}
         n_test = len(self.labels) if label is None else int((self.labels == label).sum())
         return Score(
             metric=metric,
@@ -196,7 +198,7 @@ class _ClassifierTable:
     def _difference(self, name: str, cell: str, *, gain: bool, label: int | None = None) -> Difference | None:
         values, draws = self._values_and_draws(name, cell, label)  # [S, F], [S, B]
         if gain:
-            base_values, base_draws = self._values_and_draws(name, CONTROL, label)
+            base_values, base_draws = self._values_and_draws(name, CONTROL_REGIME, label)
             values, draws = values - base_values, draws - base_draws
         # one test set has no folds to compare: the draws of test groups and seeds carry the variation
         if not self.crossed:
@@ -237,12 +239,12 @@ class _ClassifierTable:
     def _pooled_draws(self, cell: str, *, minus_control: bool) -> tuple[Floats, Floats]:
         def drawn(name: str) -> tuple[Floats, Floats]:
             pooled = [np.concatenate([t.probabilities for t in seed]) for seed in self.trials.of(self.classifier, name)]
-            once = np.array([overall_scores(p, self.labels)[LEAD][0] for p in pooled])
-            return once, np.stack([overall_scores(p, self.labels, self.draws)[LEAD] for p in pooled])
+            once = np.array([overall_scores(p, self.labels)[PRIMARY_SCORE][0] for p in pooled])
+            return once, np.stack([overall_scores(p, self.labels, self.draws)[PRIMARY_SCORE] for p in pooled])
 
         once, draws = drawn(cell)
         if minus_control:
-            control_once, control_draws = drawn(CONTROL)
+            control_once, control_draws = drawn(CONTROL_REGIME)
             return once - control_once, draws - control_draws
         return once, draws
 
@@ -273,7 +275,7 @@ def _of_groups(trials: Trials, folds: Sequence[Fold], classifier: str, names: Se
     large = sorted(g for g, n in counts.items() if n >= FEWEST_OF_GROUP)[:_MOST_GROUPS] if names else []
     labels = np.concatenate([fold.test.labels for fold in folds])
     scores = []
-    for cell in (CONTROL, PRIMARY) if large else ():
+    for cell in (CONTROL_REGIME, PRIMARY_REGIME) if large else ():
         seeds = trials.of(classifier, cell)
         if not seeds or not seeds[0]:
             continue

@@ -62,7 +62,7 @@ def _study(service: Service, row: ReaderStudyRow, session: Session) -> dict[str,
             "accuracy": round(100 * score.accuracy),
             "low": round(100 * score.low),
             "high": round(100 * score.high),
-            "verdict": score.words,
+            "verdict": score.conclusion,
         }
         for score in study_scores(service.bank, row.id, whole=True)
     ]

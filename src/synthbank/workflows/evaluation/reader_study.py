@@ -262,7 +262,7 @@ def _record_scores(bank: Bank, study: ReaderStudyRow) -> None:
             class_name=score.class_name,
             higher_is_better=False,
             note="0.5 is guessing; answers of several readers about one image are taken as independent",
-            details={"synthetic_called_real": score.synthetic_called_real, "verdict": score.words},
+            details={"synthetic_called_real": score.synthetic_called_real, "verdict": score.conclusion},
         )
         for score in study_scores(bank, study.id)
         if score.reader is None
