@@ -28,6 +28,40 @@ class Split(StrEnum):
     TEST = "test"
 
 
+MIN_VALIDATION_IMAGES = 8
+"""With fewer validation originals the score of a snapshot is noise, so training originals are its reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReference:
+    """The originals that a run scores its snapshots against, and so chooses the published one by.
+
+    >>> SnapshotReference(20).sentence
+    'KID to 20 validation originals'
+    >>> SnapshotReference(3).sentence
+    'KID to the training originals, as there are only 3 validation originals'
+    """
+
+    n_validation: int | None
+    """Validation originals of the classes that the run trains on; `None`: not recorded."""
+
+    @property
+    def split(self) -> Split | None:
+        """Validation, or training where there are too few of these; `None`: not recorded."""
+        if self.n_validation is None:
+            return None
+        return Split.VALIDATION if self.n_validation >= MIN_VALIDATION_IMAGES else Split.TRAIN
+
+    @property
+    def sentence(self) -> str:
+        """How the published snapshot was chosen, in the words of terminal, card, JSON and report."""
+        if self.split is None:
+            return "KID to originals whose split is not recorded"
+        if self.split is Split.VALIDATION:
+            return f"KID to {self.n_validation} validation originals"
+        return f"KID to the training originals, as there are only {self.n_validation} validation originals"
+
+
 class Verdict(StrEnum):
     """Verdict of the gate, or of a later withdrawal, on a synthetic image."""
 

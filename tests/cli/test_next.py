@@ -37,7 +37,13 @@ def test_each_named_command_works_in_another_bank(cli, tmp_path):
 
 def test_a_training_names_its_bank(capsys):
     report = SimpleNamespace(
-        run_id="r", snapshots=(), model=SimpleNamespace(id="m"), images_seen=1, elapsed_sec=1.0, steps=1
+        run_id="r",
+        snapshots=(),
+        model=SimpleNamespace(id="m"),
+        images_seen=1,
+        elapsed_sec=1.0,
+        steps=1,
+        chosen_by="KID",
     )
     show_training(report, Path("other"))
     assert named(capsys.readouterr().out) == ["generate", "--bank", "other", "m", "-n", "2000"]

@@ -129,6 +129,7 @@ def show_training(report: TrainReport, bank_path: Path | None = None) -> None:
         return
     rows = [(s.step, s.images_seen, s.scores["kid"], "chosen" if s.chosen else "") for s in report.snapshots]
     say_table(f"snapshots of {report.run_id}", ("step", "images seen", "KID x1000", ""), rows)
+    say(f"chosen by {report.chosen_by}")
     say(f"model: {report.model.id}  ({report.images_seen} images in {report.elapsed_sec:.0f} s)")
     say(at_bank(f"next: synthbank generate {report.model.id} -n 2000", bank_path))
 

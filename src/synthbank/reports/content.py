@@ -135,7 +135,8 @@ class TrainingPart:
     status: str | None = None
     images_seen: int | None = None
     elapsed_sec: float | None = None
-    chosen_by: str = "validation originals"
+    chosen_by: str = "not recorded"
+    """How the published snapshot was chosen, in words."""
     withdrawn: bool = False
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthbank.catalogue import DatasetRow, ExpansionRow, JobRow, ModelRow, OriginalRow, RunRow, SnapshotRow
-from synthbank.records import Finding, JobRequest, Severity, Split, TrainEvent, Verdict
+from synthbank.records import Finding, JobRequest, Severity, SnapshotReference, Split, TrainEvent, Verdict
 from synthbank.reports.content import (
     ClassCounts,
     Curve,
@@ -22,8 +22,6 @@ from synthbank.reports.content import (
     TrainingPart,
 )
 
-_FEW_VALIDATION = 8
-"""With fewer validation originals, training chooses the snapshot by training originals."""
 _LOSSES = {"loss_d": "discriminator", "loss_g": "generator", "loss": "denoiser"}
 _LOGITS = {"logit_of_train": "real (train)", "logit_of_validation": "real (validation)", "logit_of_fake": "synthetic"}
 _TRANSFORMS = {
@@ -93,7 +91,7 @@ def training_part(
     history: Sequence[TrainEvent],
     *,
     parameters: int | None,
-    n_validation: int | None,
+    reference: SnapshotReference,
 ) -> TrainingPart:
     """How the model was trained, from its run folder where it is here, else from the catalogue.
 
@@ -103,15 +101,9 @@ def training_part(
         snapshots: of the run, by step.
         history: events of the run folder; empty: it is not here.
         parameters: of the generator; `None`: not known.
-        n_validation: validation originals; `None`: not known.
+        reference: originals that the snapshots were scored against.
     """
     config = run.config if run is not None else model.card.get("training", {})
-    few = n_validation is not None and n_validation < _FEW_VALIDATION
-    chosen_by = (
-        f"training originals, as there are only {n_validation} validation originals"
-        if few
-        else "KID to validation originals"
-    )
     return TrainingPart(
         model=model.id,
         architecture=model.architecture,
@@ -126,7 +118,7 @@ def training_part(
         status=None if run is None else run.status,
         images_seen=None if run is None else run.images_seen,
         elapsed_sec=None if run is None else run.elapsed_sec,
-        chosen_by=chosen_by if n_validation is not None else "not recorded",
+        chosen_by=reference.sentence,
         withdrawn=model.status != "published",
     )
 

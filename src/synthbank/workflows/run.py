@@ -94,6 +94,7 @@ class RunResult:
                 "rejected": self.generated.rejected,
             },
             "guard_events": self.trained.guard_events if self.trained else (),
+            "chosen_by": self.trained.chosen_by if self.trained else None,
             "scores": self.evaluated.scores,
             "seconds": self.stage_seconds,
         }

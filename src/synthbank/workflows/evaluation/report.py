@@ -21,7 +21,7 @@ from synthbank.models import (
     count_parameters,
     read_header,
 )
-from synthbank.records import Score, Split, TrainEvent, Verdict
+from synthbank.records import Score, SnapshotReference, Split, TrainEvent, Verdict
 from synthbank.reports import (
     ReportData,
     Scorecard,
@@ -131,7 +131,7 @@ def gather(bank: Bank, job_id: str, *, stage_seconds: Mapping[str, float] | None
             snapshots,
             _history(bank, rows.run),
             parameters=_parameters(rows.model),
-            n_validation=_of_classes(rows, Split.VALIDATION) if part else None,
+            reference=_snapshot_reference(rows),
         ),
         gate=gate_part(
             rows.job,
@@ -192,11 +192,12 @@ def _scores(rows: _Rows) -> tuple[Score, ...]:
     return tuple(row.score() for row in (*(ours or measured), *readers))
 
 
-def _of_classes(rows: _Rows, split: Split) -> int:
-    """Accepted originals of one split, of the model's classes."""
-    return sum(
-        r.accepted and r.split == split and r.class_name in rows.model.class_names for r in rows.images.originals
-    )
+def _snapshot_reference(rows: _Rows) -> SnapshotReference:
+    """The originals that the model's snapshots were scored against; not known for a model from elsewhere."""
+    if rows.dataset is None:
+        return SnapshotReference(None)
+    validation = [row for row in rows.images.originals if row.accepted and row.split == Split.VALIDATION]
+    return SnapshotReference(sum(row.class_name in rows.model.class_names for row in validation))
 
 
 def _history(bank: Bank, run: RunRow | None) -> list[TrainEvent]:

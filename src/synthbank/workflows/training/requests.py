@@ -87,6 +87,8 @@ class TrainReport:
     elapsed_sec: float
     guard_events: tuple[str, ...]
     run_dir: Path
+    chosen_by: str
+    """How the published snapshot is chosen, in words."""
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

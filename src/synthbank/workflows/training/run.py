@@ -15,15 +15,13 @@ from synthbank.config import TrainConfig
 from synthbank.errors import OptionError, StateError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.models import ModelSpec, load_feature_network, networks_inside
-from synthbank.records import JobStatus, LabelledImages, Split
+from synthbank.records import JobStatus, LabelledImages, SnapshotReference, Split
 from synthbank.storage import History, layout, write_atomic
 from synthbank.training import FitResult, Progress, TrainingLoop
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import DataSplit, load_split, require_dataset
 from synthbank.workflows.models.transfer import InitialWeights, initial_weights
 from synthbank.workflows.training.requests import TrainReport
-
-_LEAST_VALIDATION = 8  # fewer originals make KID noise
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,14 @@ class TrainingRun:
         return self.bank.runs_dir / self.id
 
     @property
-    def reference(self) -> LabelledImages:
-        """The images that snapshots are scored against.
+    def snapshot_reference(self) -> SnapshotReference:
+        """The originals that snapshots are scored against, in words and numbers."""
+        return SnapshotReference(len(self.validation))
 
-        With hardly any validation images the score would be noise. Training originals choose then, and the report says
-        so.
-        """
-        return self.validation if len(self.validation) >= _LEAST_VALIDATION else self.train.images
+    @property
+    def reference(self) -> LabelledImages:
+        """The images of these originals."""
+        return self.validation if self.snapshot_reference.split is Split.VALIDATION else self.train.images
 
     @property
     def originals(self) -> list[str]:
@@ -120,6 +119,7 @@ class TrainingRun:
             elapsed_sec=result.elapsed_sec,
             guard_events=tuple(f"step {e.step}: {e.values['message']}" for e in history if e.kind == "guard"),
             run_dir=self.folder,
+            chosen_by=self.snapshot_reference.sentence,
         )
 
 
