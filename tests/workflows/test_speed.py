@@ -71,7 +71,7 @@ def test_what_is_far_behind_is_not_tried_again(monkeypatch):
 
     monkeypatch.setattr(speed, "make_trainer", Trainer)
     monkeypatch.setattr(speed, "time", clock)
-    found = decide(open_config(layout="contiguous"))
+    found = decide(open_config(layout="contiguous", time_budget_sec=600.0))
     assert steps == {"32-true": 5, "bf16-mixed": 2}
     assert found.config.precision == "32-true"
     batch = found.config.batch_size
@@ -114,10 +114,10 @@ def test_training_tells_and_records_what_it_chose(trained):
     events = []
     config = open_config(seed=5, snapshot_every=1000)
     report = train(trained, TrainRequest(DATASET, config=config, device="cpu"), on_event=events.append)
-    told = [e for e in events if e.kind == "speed"]
-    assert [set(e.values) for e in told] == [ALL]
+    choices = [e for e in events if e.kind == "speed"]
+    assert [set(e.values) for e in choices] == [ALL]
     recorded = json.loads((report.run_dir / "config.json").read_text())
-    assert f"{recorded['precision']} {recorded['layout']}" == next(iter(told[0].values))
+    assert f"{recorded['precision']} {recorded['layout']}" == next(iter(choices[0].values))
     assert report.model.card["training"]["precision"] == recorded["precision"]
     events.clear()
     train(trained, TrainRequest(DATASET, config=config, device="cpu"), on_event=events.append)

@@ -150,6 +150,7 @@ class TrainingLine:
         self._config, self._shown = config, shown
         self._status = _stderr.status("training: building networks")
         self._first: TrainEvent | None = None
+        self._threads: int | None = None
 
     def __enter__(self) -> TrainingLine:
         if self._shown:
@@ -165,13 +166,21 @@ class TrainingLine:
             self._status.update(self._progress(event))
         elif event.kind == "speed":
             rates = [f"{name} {rate:.0f}" for name, rate in event.values.items()]
-            talk(f"  fastest here, in images/s: [bold]{rates[0]}[/] ({', '.join(rates[1:])})")
+            talk(f"  fastest when measured, in images/s: [bold]{rates[0]}[/] ({', '.join(rates[1:])})")
+        elif event.kind == "threads" and "step_sec" in event.values:
+            self._show_threads(event)
         elif event.kind == "snapshot":
             talk(f"  snapshot at step {event.step}: KID {event.values['kid']:.0f} (x1000, lower is better)")
         elif event.kind == "guard":
             talk(f"  [yellow]guard {event.values['name']}[/] at step {event.step}: {event.values['message']}")
         elif event.kind == "rollback":
             talk(f"  [yellow]rolled back[/] to step {event.step}, learning rates x {event.values['lr_scale']:g}")
+
+    def _show_threads(self, event: TrainEvent) -> None:
+        if event.values["threads"] != self._threads:
+            self._threads = event.values["threads"]
+            measured = ", ".join(f"{threads}: {1000 * sec:.0f}" for threads, sec in event.values["step_sec"].items())
+            talk(f"  threads from step {event.step}: [bold]{self._threads}[/] (ms a step by threads: {measured})")
 
     def _progress(self, event: TrainEvent) -> str:
         first = self._first = self._first or event

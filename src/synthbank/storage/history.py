@@ -36,9 +36,15 @@ class History:
     def truncate(self, *, after_step: int, only: str | None = None) -> None:
         """Drop every event later than `after_step`: a run that goes back writes them again.
 
+        Changes of the number of threads stay: the run repeats them, and does not write them again.
+
         Args:
             after_step: the last step whose events stay.
             only: kind of the events that are dropped; `None`: all kinds.
         """
-        kept = [json.dumps(asdict(e)) + "\n" for e in self if e.step <= after_step or only not in (None, e.kind)]
+        kept = [
+            json.dumps(asdict(e)) + "\n"
+            for e in self
+            if e.step <= after_step or only not in (None, e.kind) or e.kind == "threads"
+        ]
         write_atomic(self.path, "".join(kept).encode())

@@ -2,7 +2,7 @@
 
 from synthbank.training.adversarial import AdversarialTrainer
 from synthbank.training.denoising import DenoisingTrainer
-from synthbank.training.loop import FitResult, Hooks, Progress, TrainingLoop
+from synthbank.training.loop import FitResult, Hooks, Pace, Progress, TrainingLoop
 from synthbank.training.process_group import ProcessGroup, UnwrappedStrategy
 from synthbank.training.state import state_size
 from synthbank.training.trainer import BaseTrainer, Sampler, check_batch, make_trainer, trainers
@@ -13,6 +13,7 @@ __all__ = [
     "DenoisingTrainer",
     "FitResult",
     "Hooks",
+    "Pace",
     "ProcessGroup",
     "Progress",
     "Sampler",

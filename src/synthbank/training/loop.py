@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -40,6 +41,16 @@ def _never() -> bool:
     return False
 
 
+class Pace(Protocol):
+    """Chooses how many threads compute each step."""
+
+    def before_step(self, step: int) -> Mapping[str, Any] | None:
+        """Set the threads of step number `step`; the values of a "threads" event to record, `None`: none."""
+
+    def after_step(self, seconds: float) -> None:
+        """Take the time of the step."""
+
+
 @dataclass(frozen=True)
 class Hooks:
     """The loop's connections to the outside: scores, events, images, and the request to stop."""
@@ -53,6 +64,8 @@ class Hooks:
     """Gets the fixed-noise images whenever a snapshot is due, in class order."""
     should_stop: Callable[[], bool] = _never
     """Called before every step; `True` saves the state and returns."""
+    pace: Pace | None = None
+    """Of a run that ends by time; `None`: the number of threads stays as it is."""
 
 
 @dataclass
@@ -188,9 +201,15 @@ class TrainingLoop:
         return polled
 
     def _train_step(self, done: float) -> None:
-        p = self.progress
+        p, pace = self.progress, self.hooks.pace
+        change = None if pace is None else pace.before_step(p.step)
+        if change is not None:
+            self._record(self._event("threads", **change))
+        began = time.perf_counter()
         # metrics stay on the device until the next look, so that a step does not wait for the one before
         self._pending.append(self.trainer.step(p.step, progress=done))
+        if pace is not None:
+            pace.after_step(time.perf_counter() - began)
         p.step += 1
         p.images_seen += self.config.batch_size
 
@@ -368,7 +387,7 @@ class TrainingLoop:
     def _resume_clock(self) -> None:
         self._started = time.monotonic()
 
-    def _event(self, kind: str, **values: float | str) -> TrainEvent:
+    def _event(self, kind: str, **values: Any) -> TrainEvent:
         p = self.progress
         return TrainEvent(kind, p.step, p.images_seen, self._elapsed(), dict(values))
 

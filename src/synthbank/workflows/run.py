@@ -34,7 +34,7 @@ from synthbank.workflows.training.configure import Resolved, configure
 from synthbank.workflows.training.launch import processes
 from synthbank.workflows.training.requests import TrainReport, TrainRequest
 from synthbank.workflows.training.run import spec_of
-from synthbank.workflows.training.speed import fastest, images_per_sec
+from synthbank.workflows.training.speed import fastest, run_images_per_sec
 from synthbank.workflows.training.train import train
 
 TrainingLine = AbstractContextManager[Callable[[TrainEvent], None]]
@@ -174,10 +174,7 @@ def plan(request: RunRequest) -> Plan:
         wanted = processes(request.training.device)
         speed = fastest(config, spec=spec, images=train_images, wanted=wanted)
         config = speed.config
-        measured = speed.images_per_sec.values() or images_per_sec(
-            [config], spec=spec, images=train_images, wanted=wanted
-        )
-        rate = next(iter(measured))  # the chosen one comes first
+        rate, threads = run_images_per_sec(config, spec=spec, images=train_images, wanted=wanted)
         with torch.random.fork_rng(devices=[]):
             generator = architectures.get(config.architecture).generator(spec)
     images = request.n * len(ingested.dataset.class_names)
@@ -187,7 +184,7 @@ def plan(request: RunRequest) -> Plan:
         ingested,
         config,
         {
-            "training speed": f"{rate:.0f} images/s",
+            "training speed": f"{rate:.0f} images/s on {threads} threads",
             "training time": f"{seconds / 60:.1f} minutes, {seconds * rate:.0f} images seen",
             "synthetic images": f"{images} accepted",
             "disk": f"{raw_mb * 0.9 + count_parameters(generator) * 4 * 22 / 2**20:.0f} MB",

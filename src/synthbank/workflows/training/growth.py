@@ -19,10 +19,11 @@ from synthbank.metrics import KID_SCALE, kernel_distance, pairwise_diversity
 from synthbank.models import SCORING_NETWORK, ModelSpec, fused_state, scoring_size
 from synthbank.records import LabelledImages, TrainEvent, UInt8Images
 from synthbank.reports import labelled_grid
-from synthbank.storage import write_atomic
+from synthbank.storage import History, write_atomic
 from synthbank.training import Hooks, ProcessGroup, Progress, TrainingLoop, make_trainer, state_size
 from synthbank.workflows.data.expand import load_expansion
 from synthbank.workflows.features import embed_images
+from synthbank.workflows.training.pace import ThreadPace
 from synthbank.workflows.training.run import TrainingRun
 
 _LEAST = 32
@@ -125,6 +126,8 @@ class StageLoops:
         fabric: launched; device, precision and processes.
         on_event: as of `train`.
         should_stop: as of `train`.
+        threads: most threads of a step, which are then chosen by measuring; `None`: they stay as they are.
+        spent_sec: time of the budget that is gone before the first step.
     """
 
     def __init__(
@@ -134,36 +137,39 @@ class StageLoops:
         *,
         on_event: Callable[[TrainEvent], None],
         should_stop: Callable[[], bool],
+        threads: int | None = None,
+        spent_sec: float = 0.0,
     ) -> None:
         self._run, self._fabric, self._on_event, self._should_stop = run, fabric, on_event, should_stop
-        self._images = run.train.images
-        if run.config.offline_expansion:
-            self._images = load_expansion(run.bank, run.dataset, run.train)
+        self._threads, self._spent_sec = threads, spent_sec
 
     def __iter__(self) -> Iterator[TrainingLoop]:
         """The loop of each stage that is left. Run each to its end before asking for the next, which begins there."""
         run, group = self._run, ProcessGroup(self._fabric)
+        images = run.train.images
+        if run.config.offline_expansion:
+            images = load_expansion(run.bank, run.dataset, run.train)
         # A resumed run has one state file, of the stage that it was stopped in. Smaller stages are behind it: their
         # weights went into that state, so they need not be run again. The main process alone sees the folder.
         reached = group.broadcast(state_size(run.folder) if group.is_main else None)
-        start = StageStart()
+        start = StageStart(progress=Progress(elapsed_sec=self._spent_sec))
         if run.start is not None:
-            start = StageStart(run.start.networks, run.start.spec.class_names)
+            start = dataclasses.replace(start, networks=run.start.networks, class_names=run.start.spec.class_names)
         start_size = None if run.start is None else run.start.spec.size
         for stage in growth_stages(run.config, run.spec.size, start_size=start_size):
             if reached is not None and stage.size < reached:
                 continue
-            loop = self._build_loop(stage, start)
+            loop = self._build_loop(stage, images, start)
             if stage.last and start.progress.step:
                 # Only the main process holds the clock; the others must refuse, or go on, together with it.
                 _check_time_left(run.config, group.broadcast(loop.progress))
             yield loop
             start = _start_after(loop)
 
-    def _build_loop(self, stage: GrowthStage, start: StageStart) -> TrainingLoop:
+    def _build_loop(self, stage: GrowthStage, images: LabelledImages, start: StageStart) -> TrainingLoop:
         run, config = self._run, stage.config
         spec = dataclasses.replace(run.spec, size=stage.size)
-        images = downscale(self._images, stage.size)
+        images = downscale(images, stage.size)
         sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
         trainer = make_trainer(spec, config, train=images, sampler=sampler, fabric=self._fabric)
         progress = start.progress
@@ -191,7 +197,11 @@ class StageLoops:
             return Hooks(score=None)
         recorder = _Recorder(self._run.folder, self._run.spec, self._on_event)
         score = snapshot_scorer(self._run.reference) if stage.last else None
-        return Hooks(score=score, on_event=recorder.event, on_grid=recorder.grid, should_stop=self._should_stop)
+        pace = None
+        if self._threads is not None:
+            history = History(self._run.folder)
+            pace = ThreadPace(self._threads, [(e.step, e.values["threads"]) for e in history if e.kind == "threads"])
+        return Hooks(score, recorder.event, recorder.grid, self._should_stop, pace)
 
 
 def _check_time_left(config: TrainConfig, progress: Progress) -> None:

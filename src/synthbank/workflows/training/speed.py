@@ -1,9 +1,10 @@
-"""Which precision and memory layout train fastest on this machine: measured with real steps, not guessed."""
+"""The precision and memory layout that train fastest on this machine: measured with real steps, not guessed."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +12,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from synthbank.config import LAYOUTS, PRECISIONS, TrainConfig
 from synthbank.data import EpochSampler
 from synthbank.models import ModelSpec
 from synthbank.records import LabelledImages
-from synthbank.training import make_trainer
+from synthbank.training import BaseTrainer, make_trainer
 from synthbank.workflows.training.launch import Processes
+from synthbank.workflows.training.pace import ThreadTrial, measures_threads, threads
 
 _CHOICES = {"precision": PRECISIONS, "layout": LAYOUTS}
 _ROUNDS = 4
-_PATIENCE_SEC = 15.0
+_PATIENCE_SEC, _PATIENCE_SHARE = 15.0, 0.05  # of the run's time budget
 _HOPELESS = 2.0  # what takes this many times the quickest one's step is not tried again
 _MARGIN = 1.05  # what is not faster than the first choice by this much is not worth leaving it
 
@@ -31,7 +35,10 @@ class Fastest:
 
     config: TrainConfig
     images_per_sec: Mapping[str, float]
-    """By precision and layout, the chosen one first; empty: nothing was open, or it had been decided before."""
+    """By precision and layout, on one thread, the chosen one first; empty: nothing was open, or it had been decided
+    before."""
+    seconds: float = 0.0
+    """Time that measuring took; it counts in the run's budget."""
 
 
 def fastest(
@@ -39,9 +46,9 @@ def fastest(
 ) -> Fastest:
     """Decide what the configuration leaves to the machine.
 
-    A run that goes on keeps what it began with, wherever it goes on. Several processes do not measure, nor does a run
-    of a fixed number of steps, which is meant to come out the same each time, nor one with too few images to train on:
-    they take the first choices.
+    A resumed run keeps what it began with, wherever it resumes. Several processes do not measure, nor does a run of a
+    fixed number of steps, which is meant to come out the same each time, nor one with too few images to train on: they
+    take the first choices. On a CPU one thread measures: beside a busy core, more of them would time the other program.
 
     Args:
         config: `precision` and `layout` may be "auto".
@@ -63,12 +70,15 @@ def fastest(
         candidates.append(dataclasses.replace(config, **decision))
     if wanted.count > 1 or config.steps is not None or len(images) < 2:
         return Fastest(candidates[0], {})
-    rates = images_per_sec(candidates, spec=spec, images=images, wanted=wanted)
+    began = time.perf_counter()
+    with threads(1 if measures_threads(config, wanted) else None):
+        rates = images_per_sec(candidates, spec=spec, images=images, wanted=wanted)
+    seconds = time.perf_counter() - began
     best = max(range(len(rates)), key=lambda i: rates[i])
     chosen = best if rates[best] > _MARGIN * rates[0] else 0
     by_name = {f"{c.precision} {c.layout}": rate for c, rate in zip(candidates, rates, strict=True)}
     name = f"{candidates[chosen].precision} {candidates[chosen].layout}"
-    return Fastest(candidates[chosen], {name: by_name.pop(name), **by_name})
+    return Fastest(candidates[chosen], {name: by_name.pop(name), **by_name}, seconds)
 
 
 def images_per_sec(
@@ -79,24 +89,49 @@ def images_per_sec(
     They take turns, and the quickest step of each counts, so that a busy moment does not decide. What is far behind
     after a step drops out: bf16 takes many times as long on a processor that has no instructions for it.
     """
-    trainers = []
-    for config in configs:
-        sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=0, balanced=config.balanced)
-        fabric = wanted.launch(config.precision)
-        trainers.append(make_trainer(spec, config, train=images, sampler=sampler, fabric=fabric))
+    trainers = [_trainer(config, spec, images, wanted) for config in configs]
+    budget_sec = configs[0].time_budget_sec or math.inf
+    patience_sec = min(_PATIENCE_SEC, _PATIENCE_SHARE * budget_sec)
     begin = time.perf_counter()
     seconds: list[list[float]] = [[] for _ in trainers]
     racing = list(zip(trainers, seconds, strict=True))
     for step in range(1 + _ROUNDS):
         for trainer, durations in racing:
-            start = time.perf_counter()
-            told = trainer.step(step, progress=0.0)
-            float(next(iter(told.values())))  # waits for the device
-            durations.append(time.perf_counter() - start)
+            durations.append(_step_sec(trainer, step))
         if step == 0:
             continue  # warms up
         quickest = min(min(d[1:]) for d in seconds)
         racing = [(trainer, d) for trainer, d in racing if min(d[1:]) < _HOPELESS * quickest]
-        if time.perf_counter() - begin > _PATIENCE_SEC:
+        if time.perf_counter() - begin > patience_sec:
             break
     return [c.batch_size / min(d[1:]) for c, d in zip(configs, seconds, strict=True)]
+
+
+def run_images_per_sec(
+    config: TrainConfig, *, spec: ModelSpec, images: LabelledImages, wanted: Processes
+) -> tuple[float, int]:
+    """Training speed that a run of this configuration will have here, and the threads that it will have it with."""
+    if not measures_threads(config, wanted):
+        (rate,) = images_per_sec([config], spec=spec, images=images, wanted=wanted)
+        return rate, torch.get_num_threads()
+    with threads() as limit:
+        trial, step = ThreadTrial(limit), 0
+        torch.set_num_threads(1)
+        trainer = _trainer(config, spec, images, wanted)
+        while trial.threads is not None:
+            torch.set_num_threads(trial.threads)
+            trial.add(_step_sec(trainer, step))
+            step += 1
+    return config.batch_size / trial.step_sec[trial.best], trial.best
+
+
+def _trainer(config: TrainConfig, spec: ModelSpec, images: LabelledImages, wanted: Processes) -> BaseTrainer:
+    sampler = EpochSampler(images.labels, batch_size=config.batch_size, seed=0, balanced=config.balanced)
+    return make_trainer(spec, config, train=images, sampler=sampler, fabric=wanted.launch(config.precision))
+
+
+def _step_sec(trainer: BaseTrainer, step: int) -> float:
+    start = time.perf_counter()
+    metrics = trainer.step(step, progress=0.0)
+    float(next(iter(metrics.values())))  # waits for the device
+    return time.perf_counter() - start

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from lightning_fabric import Fabric
-
 from synthbank.records import JobStatus, TrainEvent
 from synthbank.storage import layout
 from synthbank.training import ProcessGroup, TrainingLoop, check_batch
@@ -19,6 +17,7 @@ from synthbank.workflows.lease import held
 from synthbank.workflows.training.configure import configure
 from synthbank.workflows.training.growth import StageLoops
 from synthbank.workflows.training.launch import is_first, processes
+from synthbank.workflows.training.pace import measures_threads, threads
 from synthbank.workflows.training.publish import publish
 from synthbank.workflows.training.requests import TrainReport, TrainRequest
 from synthbank.workflows.training.run import TrainingRun, check_model_name, prepare_run
@@ -56,7 +55,9 @@ def train(
     run = prepare_run(bank, request.dataset, config, request.only_class)
     if request.model_name is not None:
         check_model_name(run, request.model_name)
-    with held(run.folder, "training run") if is_first() else nullcontext():
+    paced = measures_threads(config, wanted)
+    # One thread measures and builds; the first steps then show how many are fastest.
+    with held(run.folder, "training run") if is_first() else nullcontext(), threads(1 if paced else None) as limit:
         speed = fastest(config, spec=run.spec, images=run.train.images, wanted=wanted, run_dir=run.folder)
         run = dataclasses.replace(run, config=speed.config)
         fabric = wanted.launch(speed.config.precision)
@@ -67,8 +68,16 @@ def train(
             run.record_start(device_words(fabric.device, group.world_size))
         group.barrier()  # the others read the expansion that the main process has made
         if speed.images_per_sec:
-            on_event(TrainEvent("speed", 0, 0, 0.0, dict(speed.images_per_sec)))
-        return _train_stages(run, fabric, request.model_name, on_event=on_event, should_stop=should_stop)
+            on_event(TrainEvent("speed", 0, 0, speed.seconds, dict(speed.images_per_sec)))
+        loops = StageLoops(
+            run,
+            fabric,
+            on_event=on_event,
+            should_stop=should_stop,
+            threads=limit if paced else None,
+            spent_sec=speed.seconds,
+        )
+        return _train_stages(run, loops, request.model_name, is_main=group.is_main)
 
 
 def train_per_class(
@@ -88,16 +97,8 @@ def train_per_class(
     return reports
 
 
-def _train_stages(
-    run: TrainingRun,
-    fabric: Fabric,
-    model_name: str | None,
-    *,
-    on_event: Callable[[TrainEvent], None],
-    should_stop: Callable[[], bool],
-) -> TrainReport:
+def _train_stages(run: TrainingRun, loops: StageLoops, model_name: str | None, *, is_main: bool) -> TrainReport:
     """Run all stages that are left, and publish; however it ends, the catalogue says so."""
-    is_main = ProcessGroup(fabric).is_main
     loop: TrainingLoop | None = None
 
     def record_end(status: JobStatus, reason: str | None = None) -> None:
@@ -105,7 +106,7 @@ def _train_stages(
             run.record_end(loop, status, reason)
 
     try:
-        for loop in StageLoops(run, fabric, on_event=on_event, should_stop=should_stop):
+        for loop in loops:
             result = loop.fit()
             if not result.finished:
                 break
