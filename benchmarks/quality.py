@@ -30,6 +30,7 @@ from machine import write_json
 from PIL import Image, ImageDraw, ImageFont
 
 from synthbank.models import AdversarialArchitecture, ModelSpec, architectures, count_parameters
+from synthbank.records import ModelCard
 
 _TITLE = 30
 LEADING = (
@@ -109,7 +110,7 @@ def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[
         "train_sec": train_sec,
         "images_per_sec": trained["images_seen"] / trained["elapsed_sec"],
         "peak_mib": peak_mib,
-        "parameters": parameters(ModelSpec.from_json(trained["model"]["card"]["spec"])),
+        "parameters": parameters(ModelSpec.from_json(ModelCard.from_json(trained["model"]["card"]).spec)),
         "generated_per_sec": generated["n_new"] / generated["seconds"],
         "guard_events": trained["guard_events"],
         "rejected": generated["rejected"],

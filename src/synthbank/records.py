@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from synthbank.errors import IntegrityError
 
 UInt8Images = NDArray[np.uint8]
 """Images as they cross rooms: `[N, C, H, W]`, uint8, 0..255; C is 1 (grey), 3 (RGB) or more."""
@@ -316,6 +318,114 @@ class JobRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CardDataset:
+    """Data set behind a model, as the model's card names it."""
+
+    name: str
+    version: int
+    fingerprint: str
+    licence: str | None = None
+    source: str | None = None
+    training_originals: int | None = None
+    other: Mapping[str, Any] = field(default_factory=dict)
+    """Keys that this version does not know, kept as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardSnapshot:
+    """The snapshot that was published."""
+
+    step: int
+    images_seen: int
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CardStart:
+    """The initial weights of a training; in JSON, `source` is called "from"."""
+
+    source: str
+    """As `--init` named it."""
+    weights_sha256: str
+    dataset: CardDataset | None = None
+    data: str | None = None
+    licence: str | None = None
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """The content of `model.json`, which is also the `card` column of a model.
+
+    This class alone reads and writes that JSON. What a card does not record is `None` or empty here, and has no key
+    there; keys that this version does not know are kept.
+    """
+
+    name: str
+    """Of the model where it was published."""
+    spec: Mapping[str, Any]
+    """How to build the network; read by `ModelSpec.from_json`."""
+    weights_sha256: str
+    screen_sha256: str | None = None
+    discriminator_sha256: str | None = None
+    dataset: CardDataset | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """As it was stored, under the names of its version; read by `read_train_config`."""
+    snapshot: CardSnapshot | None = None
+    software: Mapping[str, str] = field(default_factory=dict)
+    """Versions in training, by package."""
+    not_for: str | None = None
+    start: CardStart | None = None
+    """`None`: from scratch."""
+    data: str | None = None
+    """Where the images of a packaged model come from, in words."""
+    licence: str | None = None
+    originals: tuple[str, ...] = ()
+    """Pixel hashes of originals that shaped a travelling model and that its gate does not know."""
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tells_origin(self) -> bool:
+        """The card says what the model was made from, which of its snapshots it is, and what it is not for."""
+        return None not in (self.dataset, self.snapshot, self.not_for) and bool(self.training and self.software)
+
+    @classmethod
+    def from_json(cls, stored: Any) -> ModelCard:
+        """The card of a model of this version or an earlier one.
+
+        Raises:
+            IntegrityError: the value is not the card of a model.
+        """
+        try:
+            values = _known_fields(cls, stored)
+            if not {"architecture", "size", "channels", "class_names"} <= set(values["spec"]):
+                raise KeyError("spec")
+            for name, record in (("dataset", CardDataset), ("snapshot", CardSnapshot)):
+                if values.get(name) is not None:
+                    values[name] = record(**_known_fields(record, values[name]))
+            if values.get("start") is not None:
+                values["start"] = _read_start(values["start"])
+            return cls(**values | {"originals": tuple(values.get("originals", ()))})
+        except (KeyError, TypeError, AttributeError) as error:
+            name = stored.get("name", "no name") if isinstance(stored, dict) else type(stored).__name__
+            raise IntegrityError(
+                "This is not the card of a model", got=name, next_step="publish the model again"
+            ) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the inverse of `from_json`."""
+        known = _plain_fields(replace(self, other={}))
+        stored = {name: value for name, value in known.items() if value not in (None, {}, ())}
+        if self.originals:
+            stored["originals"] = list(self.originals)
+        if self.start is not None:
+            start = _plain_fields(self.start)
+            stored["start"] = {"from": start.pop("source"), **start}
+        return {**stored, **self.other}
+
+
+@dataclass(frozen=True, slots=True)
 class TrainEvent:
     """One line of a run's history: a status, a sample, a score, a snapshot or a guard event."""
 
@@ -324,3 +434,27 @@ class TrainEvent:
     images_seen: int
     elapsed_sec: float
     values: dict[str, Any] = field(default_factory=dict)
+
+
+def _known_fields(record: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for the fields of a record; the keys that it does not know go into `other`."""
+    known = {f.name for f in fields(record)} - {"other"}
+    values = {name: value for name, value in stored.items() if name in known}
+    return values | {"other": {name: value for name, value in stored.items() if name not in known}}
+
+
+def _plain_fields(record: Any) -> dict[str, Any]:
+    """Fields by name, records among them as plain values, and the keys of `other` behind them."""
+    values = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "other"}
+    plain = {name: _plain_fields(v) if isinstance(v, _CARD_PARTS) else v for name, v in values.items()}
+    return plain | dict(record.other)
+
+
+def _read_start(stored: Mapping[str, Any]) -> CardStart:
+    values = _known_fields(CardStart, {"source" if name == "from" else name: v for name, v in stored.items()})
+    if values.get("dataset") is not None:
+        values["dataset"] = CardDataset(**_known_fields(CardDataset, values["dataset"]))
+    return CardStart(**values)
+
+
+_CARD_PARTS = (CardDataset, CardSnapshot, CardStart)

@@ -4,7 +4,7 @@ import pytest
 
 from synthbank.catalogue import queries
 from synthbank.export import ExportRequest, export_images, model_card_markdown
-from synthbank.records import Score
+from synthbank.records import ModelCard, Score
 
 CARD = {
     "name": "m1",
@@ -29,8 +29,12 @@ def export_set(*, catalogue, store, **options):
     return export_images(ExportRequest(**options), catalogue=catalogue, store=store)
 
 
+def card_text(card, **more):
+    return model_card_markdown(ModelCard.from_json(card), **more)
+
+
 def test_a_model_card_says_what_it_is_and_is_not_for():
-    text = model_card_markdown(CARD)
+    text = card_text(CARD)
     for phrase in ("# Model card: m1", "a\\|b, c", "130", "check before sharing", "Not for diagnosis", "step 90"):
         assert phrase in text
     assert "Not evaluated yet" in text
@@ -40,13 +44,13 @@ def test_a_model_card_says_what_it_is_and_is_not_for():
 
 def test_a_model_card_names_the_start_weights_and_what_they_were_trained_on():
     lent = {"from": "zoo:x", "weights_sha256": "ef" * 32, "dataset": CARD["dataset"], "data": None, "licence": None}
-    text = model_card_markdown(CARD | {"start": lent})
+    text = card_text(CARD | {"start": lent})
     for phrase in ("zoo:x, SHA-256 efef", "They were trained on: a folder", "cdcd", "Licence: not recorded"):
         assert phrase in text.split("## Start")[1]
-    known = model_card_markdown(CARD | {"start": lent | {"data": "Blood cells", "licence": "MIT"}})
+    known = card_text(CARD | {"start": lent | {"data": "Blood cells", "licence": "MIT"}})
     assert "They were trained on: Blood cells" in known
     assert "Licence: MIT" in known
-    assert "## Start" not in model_card_markdown(CARD)
+    assert "## Start" not in card_text(CARD)
 
 
 def test_a_model_card_holds_scores_by_kind_and_the_scorecard():
@@ -56,7 +60,7 @@ def test_a_model_card_holds_scores_by_kind_and_the_scorecard():
         Score("group-coverage-lite1-64", 0.9, group_name="slide 7", higher_is_better=True),
     ]
     card = {"job": "j1", "criteria": [{"name": "Congruence", "met": "met", "not_measured": ["x | y"]}]}
-    text = model_card_markdown(CARD, scores=scores, scorecard=card)
+    text = card_text(CARD, scores=scores, scorecard=card)
     places = [
         text.index(t) for t in ("## Scores", "## Use in a classifier", "## Rare kinds", "| Congruence | met | x \\|")
     ]

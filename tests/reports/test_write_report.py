@@ -219,7 +219,13 @@ def _publish(bank, dataset):
             fused_state(architectures.get("projected").generator(spec).eval()), header=spec.to_json()
         )
     gate = build_gate(load_split(bank, dataset, Split.TRAIN).images).to_bytes()
-    card = {"spec": spec.to_json(), "screen_sha256": bytes_sha256(gate), "training": config.to_json()}
+    card = {
+        "name": "m1",
+        "spec": spec.to_json(),
+        "weights_sha256": bytes_sha256(weights),
+        "screen_sha256": bytes_sha256(gate),
+        "training": config.to_json(),
+    }
     bank.store.put(layout.model_key("m1", "generator.safetensors"), weights)
     bank.store.put(layout.model_key("m1", "screen.safetensors"), gate)
     with bank.catalogue.session() as session:

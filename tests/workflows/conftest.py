@@ -87,7 +87,12 @@ def publish(trained):
                 spec=ImageSpec(32, 3),
                 key=layout.model_prefix(name),
                 sha256=bytes_sha256(weights),
-                card={"spec": spec.to_json(), "screen_sha256": bytes_sha256(gate)},
+                card={
+                    "name": name,
+                    "spec": spec.to_json(),
+                    "weights_sha256": bytes_sha256(weights),
+                    "screen_sha256": bytes_sha256(gate),
+                },
                 originals=[],
                 session=session,
             )

@@ -140,11 +140,11 @@ def test_training_starts_from_a_model_of_the_bank_a_folder_or_the_zoo(trained, p
     assert warm.model.sha256 != cold.model.sha256
     assert warm.model.sha256 == same.model.sha256
     assert warm.model.card["training"]["init"] == MODEL
-    lender = json.loads((pushed / "model.json").read_text())
+    source = json.loads((pushed / "model.json").read_text())
     assert same.model.card["start"] == {
         "from": str(pushed),
-        "weights_sha256": lender["weights_sha256"],
-        "dataset": lender["dataset"],
+        "weights_sha256": source["weights_sha256"],
+        "dataset": source["dataset"],
         "data": None,
         "licence": None,
     }
@@ -192,8 +192,8 @@ def test_every_packaged_model_is_whole_small_and_has_a_card(name, trained):
     package = read_package(f"zoo:{name}")
     assert all(len(data) < 16 * 2**20 for data in package.files.values())
     for key in ("licence", "data", "not_for", "trained", "scores"):
-        assert package.card[key], key
-    assert json.dumps(package.card)
+        assert package.card.to_json()[key], key
+    assert json.dumps(package.card.to_json())
     row = import_model(trained, f"zoo:{name}")
     report = generate(trained, GenerateRequest(row.id, 2, screen=False))
     assert set(report.accepted.values()) == {2}

@@ -56,11 +56,11 @@ def _show_zoo(json: bool) -> None:
     if missing:
         talk(f"The package {ZOO_PACKAGE} is not installed; it adds {', '.join(missing)}: {HOW_TO_INSTALL}")
     if json:
-        say_json(cards)
+        say_json({name: card.to_json() for name, card in cards.items()})
         return
     rows = [
-        (f"zoo:{name}", c["spec"]["architecture"], c["spec"]["size"], ", ".join(c["spec"]["class_names"]), c["licence"])
-        for name, c in cards.items()
+        (f"zoo:{n}", c.spec["architecture"], c.spec["size"], ", ".join(c.spec["class_names"]), c.licence)
+        for n, c in cards.items()
     ]
     say_table("models that come with SynthBank", ("name", "architecture", "size", "classes", "licence"), rows)
 
@@ -76,7 +76,7 @@ def models_show(
     from synthbank.workflows.models.zoo import ZOO
 
     if name.startswith(ZOO):
-        card = read_package(name).card
+        card = read_package(name).card.to_json()
         say_json(card) if json else say(_as_yaml(card))
         return
     with opened(bank_path, create=False) as bank, bank.catalogue.session() as session:

@@ -1,30 +1,35 @@
-"""The model card in Markdown, beside its JSON: what it is, what it was made from, how it did, what it is not for."""
+"""The model card in Markdown, beside its JSON: what the model is, what it was made from, how it scored, and limits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synthbank.errors import StateError
 from synthbank.export.card import cell, score_sections
-from synthbank.records import Score
+from synthbank.records import CardStart, ModelCard, Score
 
 
 def model_card_markdown(
-    card: Mapping[str, Any], *, scores: Sequence[Score] = (), scorecard: Mapping[str, Any] | None = None
+    card: ModelCard, *, scores: Sequence[Score] = (), scorecard: Mapping[str, Any] | None = None
 ) -> str:
     """Markdown of a published model's card.
 
     Args:
-        card: what `model.json` holds.
+        card: of the model; it must say what the model was made from.
         scores: of a job of this model; empty: not evaluated yet.
         scorecard: the seven criteria of that job in plain values; `None`: not filled yet.
 
+    Raises:
+        StateError: the card names no data set, or no snapshot.
+
     Source: Mitchell et al. 2019, "Model cards for model reporting", arXiv 1810.03993 (the order of sections).
     """
-    dataset, training, snapshot = card["dataset"], card["training"], card["snapshot"]
-    spec = card["spec"]
+    dataset, snapshot, spec = card.dataset, card.snapshot, card.spec
+    if dataset is None or snapshot is None:
+        raise StateError("The card does not say what its model was made from", got=card.name)
     sections = [
-        f"# Model card: {card['name']}",
+        f"# Model card: {card.name}",
         "A generator of synthetic biomedical images. **Its images are not observations.**",
         _facts(
             "Model",
@@ -32,30 +37,30 @@ def model_card_markdown(
                 "Architecture": spec["architecture"],
                 "Images": f"{spec['size']} x {spec['size']} pixels, {spec['channels']} channels",
                 "Classes": ", ".join(spec["class_names"]),
-                "Weights, SHA-256": card["weights_sha256"],
-                "Made with": ", ".join(f"{name} {version}" for name, version in card["software"].items()),
+                "Weights, SHA-256": card.weights_sha256,
+                "Made with": ", ".join(f"{name} {version}" for name, version in card.software.items()),
             },
         ),
         "## Intended use\n\nMore training images for a classifier whose originals are scarce, and method studies. "
-        f"Not for {card['not_for']}.",
+        f"Not for {card.not_for}.",
         _facts(
             "Originals",
             {
-                "Data set": f"{dataset['name']} version {dataset['version']}, fingerprint {dataset['fingerprint']}",
-                "Training originals": dataset["training_originals"],
-                "Source": dataset["source"] or "not recorded",
-                "Licence": dataset["licence"] or "not recorded: check before sharing",
+                "Data set": f"{dataset.name} version {dataset.version}, fingerprint {dataset.fingerprint}",
+                "Training originals": dataset.training_originals,
+                "Source": dataset.source or "not recorded",
+                "Licence": dataset.licence or "not recorded: check before sharing",
             },
         ),
         _facts(
             "Training",
             {
-                "Published snapshot": f"step {snapshot['step']}, {snapshot['images_seen']} images seen; "
+                "Published snapshot": f"step {snapshot.step}, {snapshot.images_seen} images seen; "
                 "chosen by kernel distance to validation originals",
-                **{name: value for name, value in sorted(training.items()) if value not in (None, {}, [])},
+                **{name: value for name, value in sorted(card.training.items()) if value not in (None, {}, [])},
             },
         ),
-        *([_start(card["start"])] if "start" in card else []),
+        *([] if card.start is None else [_start(card.start)]),
         score_sections(scores, none="Not evaluated yet: `synthbank evaluate`."),
         _scorecard(scorecard),
         "## Limits\n\n- It repeats what its originals show, with their bias: staining, scanner, hospital, choice of "
@@ -69,12 +74,13 @@ def _facts(title: str, facts: Mapping[str, Any]) -> str:
     return "\n".join([f"## {title}", "", *(f"- {name}: {cell(str(value))}" for name, value in facts.items())])
 
 
-def _start(start: Mapping[str, Any]) -> str:
+def _start(start: CardStart) -> str:
+    dataset = start.dataset
     facts = {
-        "Start weights": f"{start['from']}, SHA-256 {start['weights_sha256']}",
-        "They were trained on": start["data"] or start["dataset"]["source"] or start["dataset"]["name"],
-        "Fingerprint of that data set": start["dataset"]["fingerprint"],
-        "Licence": start["licence"] or start["dataset"].get("licence") or "not recorded: check before sharing",
+        "Initial weights": f"{start.source}, SHA-256 {start.weights_sha256}",
+        "They were trained on": start.data or (dataset and (dataset.source or dataset.name)) or "not recorded",
+        "Fingerprint of that data set": "not recorded" if dataset is None else dataset.fingerprint,
+        "Licence": start.licence or (dataset and dataset.licence) or "not recorded: check before sharing",
     }
     return _facts("Start", facts)
 

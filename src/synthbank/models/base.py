@@ -57,7 +57,7 @@ class ModelSpec:
         return {**asdict(self), "class_names": list(self.class_names)}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> ModelSpec:
+    def from_json(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The inverse of `to_json`; options that no version checked are read as those versions read them."""
         declared = _declared(values["architecture"])
         options = {k: type(declared[k])(v) for k, v in values.get("options", {}).items() if k in declared}

@@ -9,7 +9,7 @@ from typing import Any
 
 from synthbank.catalogue import DatasetRow, JobRow, ModelRow
 from synthbank.config import load_preset, option_defaults, presets, rename_old_options
-from synthbank.records import JobRequest
+from synthbank.records import JobRequest, ModelCard
 
 _SEPARATE = ("architecture", "preset", "steps", "time_budget_sec", "seed")
 
@@ -59,7 +59,7 @@ def _ingest(dataset: DatasetRow) -> str:
 
 
 def _train(dataset: DatasetRow, model: ModelRow) -> str:
-    config: Mapping[str, Any] = model.card.get("training") or {}
+    config = ModelCard.from_json(model.card).training
     words = ["synthbank", "train", dataset.name, "--model", model.architecture]
     preset = str(config.get("preset", ""))
     known = preset in presets()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthbank.catalogue import DatasetRow, ExpansionRow, JobRow, ModelRow, OriginalRow, RunRow, SnapshotRow
-from synthbank.records import Finding, JobRequest, Severity, SnapshotReference, Split, TrainEvent, Verdict
+from synthbank.records import Finding, JobRequest, ModelCard, Severity, SnapshotReference, Split, TrainEvent, Verdict
 from synthbank.reports.content import (
     ClassCounts,
     Curve,
@@ -103,7 +103,7 @@ def training_part(
         parameters: of the generator; `None`: not known.
         reference: originals that the snapshots were scored against.
     """
-    config = run.config if run is not None else model.card.get("training", {})
+    config = run.config if run is not None else ModelCard.from_json(model.card).training
     return TrainingPart(
         model=model.id,
         architecture=model.architecture,

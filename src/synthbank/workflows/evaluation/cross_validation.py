@@ -20,7 +20,7 @@ from synthbank.data import assign_splits
 from synthbank.errors import OptionError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.metrics.utility import Fold, UtilityConclusion, UtilityPlan, leave_one_group_out, split_folds
-from synthbank.records import ImageSpec, Score, Split
+from synthbank.records import ImageSpec, ModelCard, Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import require_dataset
 from synthbank.workflows.evaluation.folds import UtilityLimits, control_draws, load_fold, score_folds
@@ -133,7 +133,7 @@ def cross_utility_of_job(
     """
     job, model, dataset = origin_of(bank, job_id)
     per_class = max(job.n_requested // max(len(model.class_names), 1), 1)
-    config = read_train_config(model.card["training"])
+    config = read_train_config(ModelCard.from_json(model.card).training)
     if generator_sec is not None:
         config = replace(config, steps=None, time_budget_sec=generator_sec)
     make = trained_job(bank, config, n=per_class, seed=job.seed)

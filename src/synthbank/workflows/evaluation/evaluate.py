@@ -22,7 +22,7 @@ from synthbank.models import (
     networks_inside,
     scoring_size,
 )
-from synthbank.records import LabelledImages, Score, Split
+from synthbank.records import LabelledImages, ModelCard, Score, Split
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.evaluation.feature_map import store_map
@@ -147,7 +147,7 @@ def _score_space(
 
 def _spaces(model: ModelRow, encoder: Path | None) -> list[tuple[FeatureNetwork, bool]]:
     """Feature spaces, the leading one first, and whether the model's discriminator looked through each."""
-    inside = networks_inside(ModelSpec.from_json(model.card["spec"]))
+    inside = networks_inside(ModelSpec.from_json(ModelCard.from_json(model.card).spec))
     names = sorted(feature_networks, key=lambda name: (name in inside, name != SCORING_NETWORK, name))
     spaces = [(load_feature_network(name), name in inside) for name in names]
     if encoder is not None:

@@ -126,7 +126,7 @@ def control_draws(model: ModelRow) -> AffineDraws:
     So the control regime knows as much about the images as the generator did.
     """
     ranges = AffineRanges()
-    symmetry = str(model.card.get("training", {}).get("augment_real", "none"))
+    symmetry = str(ModelCard.from_json(model.card).training.get("augment_real", "none"))
     return AffineDraws(ranges.scale, ranges.rotation_deg, ranges.shift, ranges.probability, symmetry)
 
 

@@ -21,7 +21,7 @@ from synthbank.models import (
     count_parameters,
     read_header,
 )
-from synthbank.records import Score, SnapshotReference, Split, TrainEvent, Verdict
+from synthbank.records import ModelCard, Score, SnapshotReference, Split, TrainEvent, Verdict
 from synthbank.reports import (
     ReportData,
     Scorecard,
@@ -90,9 +90,9 @@ def write_report(bank: Bank, request: ReportRequest) -> Path:
 def _refresh_model_card(bank: Bank, data: ReportData, card: Mapping[str, Any]) -> None:
     """The model's Markdown card with this job's scores; a model from elsewhere keeps the card it came with."""
     with bank.catalogue.session(read_only=True) as session:
-        facts = queries.get_model(data.training.model, session=session).card
-    if {"dataset", "training", "snapshot", "software", "not_for"} <= set(facts):
-        text = model_card_markdown(facts, scores=(*data.scores, *data.evidence), scorecard=card)
+        model_card = ModelCard.from_json(queries.get_model(data.training.model, session=session).card)
+    if model_card.tells_origin:
+        text = model_card_markdown(model_card, scores=(*data.scores, *data.evidence), scorecard=card)
         bank.store.put(layout.model_key(data.training.model, "card.md"), text.encode())
 
 
@@ -116,7 +116,7 @@ def gather(bank: Bank, job_id: str, *, stage_seconds: Mapping[str, float] | None
         copies = queries.list_expansions(rows.dataset.id, session=session) if rows.dataset else []
         ids = {row.id for row in (*accepted, *rejected)}
         answers = sum(a.image_id in ids for a in queries.reader_answers(session=session))
-    config = rows.model.card.get("training", {})
+    config = ModelCard.from_json(rows.model.card).training
     n_train = part.in_split("train") if part else 0
     scores = _scores(rows)
     return ReportData(
@@ -213,20 +213,17 @@ def _thresholds(bank: Bank, model: ModelRow) -> dict[str, float]:
 
 
 def _parameters(model: ModelRow) -> int | None:
-    """Parameters of the generator; `None` for a card or architecture that this version does not know."""
-    if "spec" not in model.card:
-        return None
+    """Parameters of the generator; `None` for an architecture that this version does not know."""
+    spec = ModelCard.from_json(model.card).spec
     try:
         with torch.random.fork_rng(devices=[]):
-            return count_parameters(
-                architectures.get(model.architecture).generator(ModelSpec.from_json(model.card["spec"]))
-            )
+            return count_parameters(architectures.get(model.architecture).generator(ModelSpec.from_json(spec)))
     except UnknownNameError:
         return None
 
 
 def _versions(rows: _Rows) -> tuple[tuple[str, str], ...]:
-    trained = {f"{name}, in training": str(v) for name, v in rows.model.card.get("software", {}).items()}
+    trained = {f"{name}, in training": str(v) for name, v in ModelCard.from_json(rows.model.card).software.items()}
     return (*trained.items(), ("synthbank, this report", __version__), ("torch, this report", str(torch.__version__)))
 
 

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 from synthbank.catalogue import ImageRow, ModelRow, queries
 from synthbank.errors import IntegrityError
 from synthbank.fingerprint import bytes_sha256, pixel_sha256
-from synthbank.records import JobRequest, UInt8Images
+from synthbank.records import JobRequest, ModelCard, UInt8Images
 from synthbank.storage import decode_png, encode_png, layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.generation.generate import redraw
 from synthbank.workflows.generation.producer import recipe_of
 from synthbank.workflows.models.load import load_model
-from synthbank.workflows.models.record import DISCRIMINATOR, GENERATOR, SCREEN
+from synthbank.workflows.models.record import DISCRIMINATOR, GENERATOR, recorded_hashes
 
 _SHOWN = 20
 
@@ -112,14 +112,10 @@ def _recorded(session: Session) -> Iterator[_Recorded]:
 
 
 def _files_of(model: ModelRow) -> Iterator[_Recorded]:
-    hashes = {
-        GENERATOR: model.sha256,
-        SCREEN: model.card.get("screen_sha256"),
-        DISCRIMINATOR: model.card.get("discriminator_sha256"),
-    }
+    hashes = recorded_hashes(ModelCard.from_json(model.card)) | {GENERATOR: model.sha256}
     for name, sha256 in hashes.items():
-        if sha256 is not None:  # a bank of an earlier version may lack a discriminator that the card names
-            yield _Recorded(model.id, layout.model_key(model.id, name), sha256, needed=name != DISCRIMINATOR)
+        # a bank of an earlier version may lack a discriminator that the card names
+        yield _Recorded(model.id, layout.model_key(model.id, name), sha256, needed=name != DISCRIMINATOR)
 
 
 def _hash_of_pixels(data: bytes) -> str:

@@ -8,6 +8,7 @@ from synthbank.catalogue import DatasetRow, JobRow, ModelRow, queries
 from synthbank.errors import StateError
 from synthbank.generation import Gate, Sampler, load_gate
 from synthbank.models import ModelSpec, load_fused, load_tensors
+from synthbank.records import ModelCard
 from synthbank.storage import ObjectStore, layout
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.devices import one_device
@@ -40,9 +41,10 @@ def load_model(bank: Bank, name: str, *, device: str = "cpu") -> LoadedModel:
 
 def read_model(store: ObjectStore, row: ModelRow, *, device: str = "cpu") -> LoadedModel:
     """A model from its row and its files, without the catalogue; raises as `load_model`."""
-    spec = ModelSpec.from_json(row.card["spec"])
+    card = ModelCard.from_json(row.card)
+    spec = ModelSpec.from_json(card.spec)
     weights = load_tensors(store.get(layout.model_key(row.id, GENERATOR)), sha256=row.sha256)
-    gate = load_gate(store.get(layout.model_key(row.id, SCREEN)), sha256=row.card["screen_sha256"])
+    gate = load_gate(store.get(layout.model_key(row.id, SCREEN)), sha256=card.screen_sha256)
     return LoadedModel(row, Sampler(load_fused(spec, weights), device=one_device(device)), gate)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from synthbank.catalogue import ModelRow, queries
-from synthbank.records import ImageSpec
+from synthbank.records import ImageSpec, ModelCard
 from synthbank.storage import layout
 from synthbank.workflows.bank import Bank
 
@@ -19,10 +18,16 @@ GENERATOR, DISCRIMINATOR, SCREEN, CARD = (
 )
 
 
+def recorded_hashes(card: ModelCard) -> dict[str, str]:
+    """The hash of each file that a model has by its card; a file without a hash is no part of the model."""
+    hashes = {GENERATOR: card.weights_sha256, DISCRIMINATOR: card.discriminator_sha256, SCREEN: card.screen_sha256}
+    return {name: sha256 for name, sha256 in hashes.items() if sha256 is not None}
+
+
 def record_model(
     bank: Bank,
     name: str,
-    card: Mapping[str, Any],
+    card: ModelCard,
     files: Mapping[str, bytes],
     *,
     originals: Iterable[str],
@@ -40,7 +45,7 @@ def record_model(
     Args:
         bank: where it goes.
         name: of the model.
-        card: content of `model.json`.
+        card: written as `model.json` and into the row.
         files: by name, without the card.
         originals: pixel hashes of all that shaped it.
         run_id: its training run; `None`, here and below: not of this bank, or not known.
@@ -54,11 +59,11 @@ def record_model(
         StateError: the name belongs to other weights, the model was withdrawn, or one of its originals was.
     """
     layout.check_name(name, "model name")
-    sha256, spec = card["weights_sha256"], card["spec"]
+    spec, stored = card.spec, card.to_json()
     with bank.catalogue.session() as session:
-        known = queries.published_before(name, sha256, session=session)
+        known = queries.published_before(name, card.weights_sha256, session=session)
     if known is None:
-        for filename, data in {**files, CARD: json.dumps(card, indent=2).encode()}.items():
+        for filename, data in {**files, CARD: json.dumps(stored, indent=2).encode()}.items():
             bank.store.put(layout.model_key(name, filename), data)
     with bank.catalogue.session() as session:
         return queries.publish_model(
@@ -70,8 +75,8 @@ def record_model(
             class_names=spec["class_names"],
             spec=ImageSpec(spec["size"], spec["channels"], microns_per_pixel),
             key=layout.model_prefix(name),
-            sha256=sha256,
-            card=card,
+            sha256=card.weights_sha256,
+            card=stored,
             originals=originals,
             source=source,
             session=session,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -17,36 +16,41 @@ from synthbank.catalogue import ModelRow, queries
 from synthbank.errors import IntegrityError, NotFoundError, SourceError
 from synthbank.generation import Gate, load_gate
 from synthbank.models import ModelSpec, load_tensors
+from synthbank.records import CardStart, ModelCard
 from synthbank.storage import ObjectStore, layout
 from synthbank.workflows.bank import Bank
-from synthbank.workflows.models.record import CARD, DISCRIMINATOR, GENERATOR, SCREEN, record_model
+from synthbank.workflows.models.record import (
+    CARD,
+    DISCRIMINATOR,
+    GENERATOR,
+    SCREEN,
+    record_model,
+    recorded_hashes,
+)
 from synthbank.workflows.models.zoo import ZOO, zoo_folders
-
-ORIGINALS = "originals"
-"""Key of a travelling card: pixel hashes of originals that shaped the model and that its gate does not know."""
 
 
 @dataclass(frozen=True)
 class Package:
     """The files of a travelling model, checked against the hashes of its card."""
 
-    card: dict[str, Any]
+    card: ModelCard
     files: Mapping[str, bytes]
 
     @property
     def spec(self) -> ModelSpec:
         """How to build its networks."""
-        return ModelSpec.from_json(self.card["spec"])
+        return ModelSpec.from_json(self.card.spec)
 
     @property
     def gate(self) -> Gate:
         """The screen of its images; it knows the originals that the model was trained on."""
-        return load_gate(self.files[SCREEN], sha256=self.card["screen_sha256"])
+        return load_gate(self.files[SCREEN], sha256=self.card.screen_sha256)
 
     @property
     def originals(self) -> tuple[str, ...]:
         """Pixel hashes of all originals that shaped it, sorted: those of its gate and those that its card names."""
-        return tuple(sorted({*self.gate.hashes, *self.card.get(ORIGINALS, ())}))
+        return tuple(sorted({*self.gate.hashes, *self.card.originals}))
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class InitialWeights:
     """What training can start from."""
 
     source: str
-    card: Mapping[str, Any]
+    card: ModelCard
     """Of the model that lends them."""
     networks: Mapping[str, Mapping[str, Tensor]]
     """Tensors of "generator" and, where it travels, of "discriminator"."""
@@ -64,17 +68,12 @@ class InitialWeights:
     @property
     def spec(self) -> ModelSpec:
         """Of the model that lends them."""
-        return ModelSpec.from_json(self.card["spec"])
+        return ModelSpec.from_json(self.card.spec)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> CardStart:
         """What the card of a model that starts from them says of them."""
-        return {
-            "from": self.source,
-            "weights_sha256": self.card["weights_sha256"],
-            "dataset": self.card["dataset"],
-            "data": self.card.get("data"),
-            "licence": self.card.get("licence"),
-        }
+        card = self.card
+        return CardStart(self.source, card.weights_sha256, card.dataset, card.data, card.licence)
 
 
 def read_package(source: str) -> Package:
@@ -92,9 +91,11 @@ def read_package(source: str) -> Package:
     stores = _stores(source)
     try:
         card = _card(_get(stores, CARD), source)
-        recorded = _recorded(card)
+        recorded = recorded_hashes(card)
+        if SCREEN not in recorded:
+            raise NotFoundError("The card records no gate", got=card.name)
         files = {name: _get(stores, name) for name in recorded}
-    except (NotFoundError, KeyError) as error:
+    except NotFoundError as error:
         raise SourceError(
             "This folder holds no whole model",
             got=source,
@@ -125,13 +126,13 @@ def import_model(bank: Bank, source: str, *, name: str | None = None) -> ModelRo
         StateError: the name belongs to other weights here, or one of the model's originals was withdrawn.
     """
     package = read_package(source)
-    card = {key: value for key, value in package.card.items() if key != ORIGINALS}
-    trained_on = card.get("dataset", {}).get("fingerprint")
+    card = replace(package.card, originals=())  # they become rows of the catalogue
     with bank.catalogue.session() as session:
-        known = [d.id for d in queries.list_datasets(session=session) if d.fingerprint == trained_on]
+        datasets = queries.list_datasets(session=session)
+    known = [d.id for d in datasets if card.dataset is not None and d.fingerprint == card.dataset.fingerprint]
     return record_model(
         bank,
-        name or card["name"],
+        name or card.name,
         card,
         package.files,
         originals=package.originals,
@@ -153,12 +154,13 @@ def push(bank: Bank, name: str, target: str) -> list[str]:
         row = queries.get_model(name, session=session)
         originals = queries.model_originals(name, session=session)
     store = ObjectStore(target)
-    files = {filename: bank.store.get(layout.model_key(name, filename)) for filename in _recorded(row.card)}
+    card = ModelCard.from_json(row.card)
+    files = {filename: bank.store.get(layout.model_key(name, filename)) for filename in recorded_hashes(card)}
     for filename, data in files.items():
         store.put(filename, data)
     screened = load_gate(files[SCREEN]).hashes
-    card = row.card | {ORIGINALS: sorted(set(originals) - set(screened))}
-    store.put(CARD, json.dumps(card, indent=2).encode())  # last: a folder with a card is whole
+    card = replace(card, originals=tuple(sorted(set(originals) - set(screened))))
+    store.put(CARD, json.dumps(card.to_json(), indent=2).encode())  # last: a folder with a card is whole
     return [*files, CARD]
 
 
@@ -202,18 +204,8 @@ def _get(stores: Sequence[ObjectStore], name: str) -> bytes:
     return next((store for store in stores if store.exists(name)), stores[-1]).get(name)
 
 
-def _card(data: bytes, source: str) -> dict[str, Any]:
+def _card(data: bytes, source: str) -> ModelCard:
     try:
-        card: dict[str, Any] = json.loads(data)
-        needed = {"architecture", "class_names", "size", "channels"}
-        if {"name", "spec", "weights_sha256"} <= set(card) and needed <= set(card["spec"]):
-            return card
-    except (ValueError, TypeError):
-        pass
-    raise IntegrityError("This is not a model of SynthBank", got=f"{source}: {CARD}", next_step="publish it again")
-
-
-def _recorded(card: Mapping[str, Any]) -> dict[str, str]:
-    """The hash of each file that the model has; `KeyError`: the card records no generator, or no gate."""
-    keys = {GENERATOR: "weights_sha256", DISCRIMINATOR: "discriminator_sha256", SCREEN: "screen_sha256"}
-    return {name: card[key] for name, key in keys.items() if name != DISCRIMINATOR or card.get(key) is not None}
+        return ModelCard.from_json(json.loads(data))
+    except ValueError as error:
+        raise IntegrityError("This is not the card of a model", got=f"{source}: {CARD}") from error

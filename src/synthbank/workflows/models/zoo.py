@@ -10,9 +10,9 @@ import json
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from synthbank.errors import SetupError, UnknownNameError
+from synthbank.records import ModelCard
 from synthbank.workflows.models.record import CARD
 
 ZOO = "zoo:"
@@ -32,9 +32,9 @@ def missing_zoo_names() -> list[str]:
     return sorted(set(_OF_ZOO_PACKAGE).difference(zoo_names()))
 
 
-def zoo_cards() -> dict[str, dict[str, Any]]:
+def zoo_cards() -> dict[str, ModelCard]:
     """The card of every packaged model that is installed."""
-    return {name: json.loads((zoo_folders(name)[0] / CARD).read_text()) for name in zoo_names()}
+    return {name: ModelCard.from_json(json.loads((zoo_folders(name)[0] / CARD).read_text())) for name in zoo_names()}
 
 
 def zoo_folders(name: str) -> list[Path]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 
@@ -13,6 +11,7 @@ from synthbank.export import model_card_markdown
 from synthbank.fingerprint import bytes_sha256
 from synthbank.generation import build_gate
 from synthbank.models import save_tensors
+from synthbank.records import CardDataset, CardSnapshot, ModelCard
 from synthbank.storage import layout
 from synthbank.training import TrainingLoop
 from synthbank.workflows.models.record import DISCRIMINATOR, GENERATOR, SCREEN, record_model
@@ -35,12 +34,7 @@ def publish(run: TrainingRun, loop: TrainingLoop, model_name: str | None) -> tup
     name = model_name or _own_name(run, chosen)
     gate = build_gate(run.train.images).to_bytes()
     discriminator = save_tensors(loop.trainer.discriminator_state())
-    hashes = {
-        "weights_sha256": chosen.sha256,
-        "screen_sha256": bytes_sha256(gate),
-        "discriminator_sha256": bytes_sha256(discriminator),
-    }
-    card = _model_card(run, name, chosen, hashes)
+    card = _model_card(run, name, chosen, gate=gate, discriminator=discriminator)
     files = {
         GENERATOR: run.bank.store.get(chosen.key),
         DISCRIMINATOR: discriminator,
@@ -90,24 +84,26 @@ def _own_name(run: TrainingRun, chosen: SnapshotRow) -> str:
     return run.id if known is None or known.sha256 == chosen.sha256 else f"{run.id}-step{chosen.step}"
 
 
-def _model_card(run: TrainingRun, name: str, chosen: SnapshotRow, hashes: Mapping[str, str]) -> dict[str, object]:
-    """The content of `model.json`: how to build the network, what it was made from, and how it scored."""
+def _model_card(run: TrainingRun, name: str, chosen: SnapshotRow, *, gate: bytes, discriminator: bytes) -> ModelCard:
+    """How to build the network, what it was made from, and how it scored."""
     dataset = run.dataset
-    card: dict[str, object] = {
-        "name": name,
-        "spec": run.spec.to_json(),
-        **hashes,
-        "dataset": {
-            "name": dataset.name,
-            "version": dataset.version,
-            "fingerprint": dataset.fingerprint,
-            "licence": dataset.licence,
-            "source": dataset.source,
-            "training_originals": len(run.train.rows),
-        },
-        "training": run.config.to_json(),
-        "snapshot": {"step": chosen.step, "images_seen": chosen.images_seen, "scores": chosen.scores},
-        "software": {"synthbank": __version__, "torch": torch.__version__, "numpy": np.__version__},
-        "not_for": "diagnosis, or any claim about a patient; synthetic images are not observations",
-    }
-    return card if run.start is None else card | {"start": run.start.provenance()}
+    return ModelCard(
+        name=name,
+        spec=run.spec.to_json(),
+        weights_sha256=chosen.sha256,
+        screen_sha256=bytes_sha256(gate),
+        discriminator_sha256=bytes_sha256(discriminator),
+        dataset=CardDataset(
+            name=dataset.name,
+            version=dataset.version,
+            fingerprint=dataset.fingerprint,
+            licence=dataset.licence,
+            source=dataset.source,
+            training_originals=len(run.train.rows),
+        ),
+        training=run.config.to_json(),
+        snapshot=CardSnapshot(chosen.step, chosen.images_seen, chosen.scores),
+        software={"synthbank": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        not_for="diagnosis, or any claim about a patient; synthetic images are not observations",
+        start=None if run.start is None else run.start.provenance(),
+    )
