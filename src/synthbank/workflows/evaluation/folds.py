@@ -24,7 +24,7 @@ from synthbank.metrics.utility import (
     run_trials,
     utility_scores,
 )
-from synthbank.records import MAX_IMAGES, Score, Split
+from synthbank.records import MAX_IMAGES, ModelCard, Score, Split
 from synthbank.storage import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
