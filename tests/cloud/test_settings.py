@@ -22,7 +22,7 @@ def test_a_file_is_read_back_as_it_was_written_and_the_environment_wins(tmp_path
     path.write_text(dump_settings(settings))
     assert load_settings(path, {}) == settings
     assert load_settings(path, {"SYNTHBANK_CLOUD_REGION": "us-central1"}).region == "us-central1"
-    assert settings.labelled("train", "IHC.v2") == {
+    assert settings.labels_of("train", "IHC.v2") == {
         "team": "lab-7",
         "synthbank": "bank",
         "synthbank-kind": "train",

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from synthbank import __version__
-from synthbank.cli import bank, cloud, data, doctor, evaluate, images, models, reader, run, service, train
+from synthbank.cli import catalogue, cloud, data, doctor, evaluate, images, models, reader, run, service, train
 from synthbank.cli.output import at_bank, escaped, talk
 from synthbank.errors import (
     AccessError,
@@ -67,7 +67,7 @@ def _root(
         check_system()
 
 
-for module in (run, data, train, models, images, evaluate, reader, bank, service, cloud, doctor):
+for module in (run, data, train, models, images, evaluate, reader, catalogue, service, cloud, doctor):
     module.register(app)
 
 

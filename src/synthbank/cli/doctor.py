@@ -1,4 +1,4 @@
-"""`doctor`: does this machine have what SynthBank needs?"""
+"""`doctor`: check the machine and the bank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Google Cloud: settings, requests as plain values, what sends them, a price table, and the files of `init`."""
+"""Google Cloud: settings, requests as plain values, a sender, a price table, and the files of `init`."""
 
 from synthbank.cloud.building import build_requests, pack
 from synthbank.cloud.jobs import JobOptions, Machine, generate_request, train_request

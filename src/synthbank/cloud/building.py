@@ -19,7 +19,7 @@ def build_requests(settings: CloudSettings, source: bytes, arguments: Mapping[st
     """Upload of the source to the bucket, and a build from there.
 
     Args:
-        settings: where; `image` names what is built.
+        settings: of the project; `image` is the name of the built image.
         source: a gzipped tar of the checkout, from `pack`.
         arguments: build arguments of the Dockerfile.
     """
@@ -57,7 +57,7 @@ def source_prefix(settings: CloudSettings) -> str:
 
 
 def pack(folder: Path) -> bytes:
-    """What git tracks in a checkout, as a gzipped tar; the same files give the same bytes.
+    """The files that git tracks in a checkout, as a gzipped tar; the same files give the same bytes.
 
     Raises:
         InputError: the folder is no checkout, or has no Dockerfile.
@@ -74,11 +74,11 @@ def pack(folder: Path) -> bytes:
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
         for name in names:
-            tar.add(folder / name, name, recursive=False, filter=_plain)
+            tar.add(folder / name, name, recursive=False, filter=_reproducible)
     return packed.getvalue()
 
 
-def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+def _reproducible(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.mtime = entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     return entry

@@ -15,7 +15,7 @@ _HOME = "/tmp/synthbank"
 
 @dataclass(frozen=True)
 class Machine:
-    """What a job or an endpoint runs on."""
+    """The machine of a job or an endpoint."""
 
     type: str = "g2-standard-8"
     accelerator: str | None = "NVIDIA_L4"
@@ -24,7 +24,7 @@ class Machine:
 
     @property
     def device(self) -> str:
-        """What `--device` is called there."""
+        """The value of `--device` on this machine."""
         return "cpu" if self.accelerator is None else "cuda"
 
     def to_json(self) -> dict[str, Any]:
@@ -37,11 +37,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class JobOptions:
-    """How a job runs, whatever it computes."""
+    """Machine, price and end of a job."""
 
     machine: Machine = Machine()
     spot: bool = True
-    """Cheaper, and may be taken away at any time; the job is then started again and goes on from its last state."""
+    """A spot machine: cheaper, and may be preempted at any time. The job is then started again and resumes."""
     max_hours: float = 24.0
     """Vertex AI ends the job after so long."""
 
@@ -54,7 +54,7 @@ def train_request(settings: CloudSettings, dataset: str, words: Sequence[str], o
     """A custom job that trains on a data set of the bank.
 
     Args:
-        settings: where.
+        settings: of the project.
         dataset: its name in the bank.
         words: options of `synthbank train`, as on its command line.
         options: machine, price and end.
@@ -68,7 +68,7 @@ def generate_request(settings: CloudSettings, model: str, words: Sequence[str], 
 
 
 def container_env(settings: CloudSettings) -> list[dict[str, str]]:
-    """Where the container finds the bank; nothing that must be kept stays on its disk."""
+    """The environment in which a container finds the bank; its own disk keeps nothing."""
     values = {
         "SYNTHBANK_HOME": _HOME,
         "SYNTHBANK_STORAGE_URL": settings.storage_url,
@@ -99,11 +99,11 @@ def _job_request(settings: CloudSettings, kind: str, name: str, args: Sequence[s
             },
             "serviceAccount": settings.account_email,
         },
-        "labels": settings.labelled(kind, name),
+        "labels": settings.labels_of(kind, name),
     }
     return Request("POST", vertex_url(settings, "customJobs"), body, "CustomJob")
 
 
 def _runs(settings: CloudSettings) -> str:
-    """Work folder of runs: the bucket as Vertex AI mounts it, beside the bank: the state outlives the machine."""
+    """Work folder of runs: in the bucket, as Vertex AI mounts it, so that the state outlives the machine."""
     return f"/gcs/{settings.bucket}/{settings.prefix}-work"

@@ -1,4 +1,4 @@
-"""What things cost: a small table that the user keeps, and estimates from it."""
+"""Prices: a small table that the user maintains, and estimates from it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Prices(BaseModel):
-    """A price table, in one currency; see the comments of `prices.yaml`."""
+    """A price table, in one currency; the comments of `prices.yaml` explain its fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     checked: datetime.date
     by: str
-    """Who looked the prices up; "example" says that nobody did."""
+    """Name of the person who looked the prices up; "example": nobody did."""
     currency: str
     machines: dict[str, _Price]
     accelerators: dict[str, _Price]
@@ -40,7 +40,7 @@ class Prices(BaseModel):
 
     @property
     def origin(self) -> str:
-        """One line that says what an estimate is worth."""
+        """One line that names the source and date of the prices."""
         if self.by == "example":
             return f"example prices of {self.checked}: check and edit {FILE}"
         return f"prices of {self.checked}, looked up by {self.by}"
@@ -58,10 +58,10 @@ class Cost:
 
 
 def hour(prices: Prices, machine: Machine, *, spot: bool = False) -> float:
-    """An hour of a machine with its accelerators.
+    """Price of an hour of a machine with its accelerators.
 
     Raises:
-        UnknownNameError: the table does not know it.
+        UnknownNameError: the table has no price for it.
     """
     price = _price("machine", machine.type, prices.machines)
     if machine.accelerator is not None:
@@ -70,7 +70,7 @@ def hour(prices: Prices, machine: Machine, *, spot: bool = False) -> float:
 
 
 def job_cost(prices: Prices, options: JobOptions, hours: float | None = None) -> Cost:
-    """A custom job of so many hours; `None`: until Vertex AI ends it, the most that it can cost."""
+    """Cost of a custom job of so many hours; `None`: the most that it can cost, until Vertex AI ends it."""
     length = options.max_hours if hours is None else hours
     how = "spot" if options.spot else "on demand"
     what = f"{length:g} h of {options.machine.type} with {options.machine.accelerator or 'no accelerator'}, {how}"
@@ -78,18 +78,18 @@ def job_cost(prices: Prices, options: JobOptions, hours: float | None = None) ->
 
 
 def endpoint_cost(prices: Prices, machine: Machine, replicas: int) -> Cost:
-    """An endpoint that stays: it is paid by the hour whether anybody asks or not."""
+    """Monthly cost of an endpoint, which costs by the hour, used or not."""
     what = f"endpoint, {replicas} x {machine.type} with {machine.accelerator or 'no accelerator'}, always on"
     return Cost(what, replicas * HOURS_A_MONTH * hour(prices, machine), "month")
 
 
 def build_cost(prices: Prices, minutes: float) -> Cost:
-    """A build of the image."""
+    """Cost of a build of the image."""
     return Cost(f"build of {minutes:g} minutes", minutes * prices.build_minute, "once")
 
 
 def standing_costs(prices: Prices, *, stored_gb: float, database_gb: float, image_gb: float) -> list[Cost]:
-    """What is paid each month for what `init` sets up, whether it is used or not."""
+    """Monthly costs of the resources that `init` sets up, used or not."""
     database = HOURS_A_MONTH * prices.database_hour + database_gb * prices.database_gb_month
     return [
         Cost(f"Cloud SQL with {database_gb:g} GB, always on", database, "month"),
@@ -99,10 +99,10 @@ def standing_costs(prices: Prices, *, stored_gb: float, database_gb: float, imag
 
 
 def load_prices(path: Path) -> Prices:
-    """The user's table, or where there is none the example that comes with the package.
+    """The user's table; where there is none, the example that comes with the package.
 
     Raises:
-        OptionError: the table is broken.
+        OptionError: the table is not YAML, or a field is missing or not allowed.
     """
     text = path.read_text() if path.exists() else example_prices()
     try:

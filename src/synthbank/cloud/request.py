@@ -1,4 +1,4 @@
-"""A request as a value: what a dry run prints is what would be sent."""
+"""Requests as values: a dry run prints exactly the request that would be sent."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Request:
         body: sent as JSON; `None`: no body.
         message: name of the client library's type that the body must fit; `None`: it is not checked.
         query: parameters of the address.
-        data: bytes sent as they are, in place of `body`.
-        waits: the answer is a long-running operation, which is followed to its end.
-        repeatable: "exists" or "missing": the status that says that this was done before, and is no error.
+        data: bytes to send in place of `body`.
+        waits: the answer is a long-running operation, whose end is waited for.
+        repeatable: "exists" or "missing": the effect is there already if the status says so, which is no error.
     """
 
     method: str
@@ -41,7 +41,7 @@ class Request:
     repeatable: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What a dry run prints."""
+        """The request as a dry run prints it."""
         shown: dict[str, Any] = {"method": self.method, "url": self.address}
         if self.body is not None:
             shown["body"] = self.body
@@ -61,16 +61,16 @@ def vertex_url(settings: CloudSettings, path: str) -> str:
 
 
 def host_of(settings: CloudSettings, service: str) -> str:
-    """Where a service of Google answers, or what stands in for all of them."""
+    """Address of a service of Google, or of the stand-in for all of them."""
     return settings.api.rstrip("/") if settings.api else f"https://{service}.googleapis.com"
 
 
 def check(request: Request) -> Request:
-    """The same request, once the client library's own type has read its body.
+    """Check the body of a request against the type of the client library, and return the request.
 
     Raises:
         SetupError: the client library is not installed.
-        OptionError: a field is unknown or of another type.
+        OptionError: a field is unknown or of a wrong type.
     """
     if request.message is not None:
         read_message(request.message, request.body or {})

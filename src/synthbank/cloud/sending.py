@@ -1,4 +1,4 @@
-"""What carries requests: credentials, retries, and long-running operations followed to their end."""
+"""Sending requests: credentials, retries, and long-running operations until their end."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Sender:
     """Sends requests one after another.
 
     Args:
-        http: the client, with whatever authorises it.
-        settings: where operations are followed.
-        poll_sec: between two looks at an operation, and before the first retry.
-        patience_sec: how long an operation is followed.
+        http: the client, with its authorisation.
+        settings: of the project in which operations run.
+        poll_sec: seconds between two requests for the state of an operation.
+        patience_sec: seconds after which an operation is no longer waited for.
     """
 
     def __init__(
@@ -38,24 +38,27 @@ class Sender:
         self._patience_sec = patience_sec
 
     def send(self, request: Request) -> dict[str, Any]:
-        """The answer; of a request that `waits`, the end of its operation. What was done before answers `{}`.
+        """Send a request and return its answer, as JSON.
+
+        A request that `waits` returns the result of its operation. One whose effect is there already (`repeatable`)
+        returns `{}`.
 
         Raises:
             SynthBankError: the answer is an error, or the operation ended with one.
         """
         check(request)
-        response = self._tried(request)
+        response = self._send_with_retries(request)
         if request.repeatable and response.status_code == _DONE_BEFORE[request.repeatable]:
             return {}
         answer = _read(request, response)
-        return self._followed(request, answer) if request.waits else answer
+        return self._result_of(request, answer) if request.waits else answer
 
     def get(self, url: str) -> dict[str, Any]:
-        """The answer of a plain read."""
+        """The answer of a GET request."""
         return self.send(Request("GET", url))
 
     def pages(self, request: Request, key: str) -> Iterator[dict[str, Any]]:
-        """Every element of a list, page after page."""
+        """Every element of a list, fetched page by page."""
         token = ""
         while True:
             query = request.query | ({"pageToken": token} if token else {})
@@ -66,7 +69,7 @@ class Sender:
                 return
 
     def wait(self, look: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Look again and again until it is done.
+        """Call `look` every `poll_sec` seconds until `done` says so of its answer, and return that answer.
 
         Raises:
             BusyError: it takes longer than the patience.
@@ -75,7 +78,7 @@ class Sender:
         while not done(answer := look()):
             if time.monotonic() > end:
                 raise BusyError(
-                    "It takes longer than was waited for; it goes on by itself",
+                    "The operation takes longer than expected, and is still running",
                     got=answer.get("name"),
                     next_step="synthbank cloud status",
                     retry_after_sec=self._poll_sec,
@@ -83,7 +86,7 @@ class Sender:
             time.sleep(self._poll_sec)
         return answer
 
-    def _followed(self, request: Request, answer: dict[str, Any]) -> dict[str, Any]:
+    def _result_of(self, request: Request, answer: dict[str, Any]) -> dict[str, Any]:
         url = request.url.partition("/v1/")[0] + "/v1/" + answer["name"]
         ended = answer if answer.get("done") else self.wait(lambda: self.get(url), lambda seen: seen.get("done", False))
         if "error" in ended:
@@ -91,10 +94,10 @@ class Sender:
         response: dict[str, Any] = ended.get("response", {})
         return response
 
-    def _tried(self, request: Request) -> httpx.Response:
-        """Again where the request was surely not carried out (429), or may be repeated without harm."""
+    def _send_with_retries(self, request: Request) -> httpx.Response:
+        """The response, after retries where they do no harm: after 429 (not carried out), and 5xx of a GET."""
         for number in range(_TRIES):
-            response = self._once(request)
+            response = self._send_once(request)
             harmless = response.status_code == HTTPStatus.TOO_MANY_REQUESTS or (
                 response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and request.method == "GET"
             )
@@ -103,7 +106,7 @@ class Sender:
             time.sleep(self._poll_sec * 2**number / 4)
         return response
 
-    def _once(self, request: Request) -> httpx.Response:
+    def _send_once(self, request: Request) -> httpx.Response:
         try:
             return self._http.request(
                 request.method,
@@ -120,14 +123,14 @@ class Sender:
 
 @contextmanager
 def sender(settings: CloudSettings, *, poll_sec: float = 10.0) -> Iterator[Sender]:
-    """A sender with the credentials of this machine; none are sent to what stands in for Google."""
+    """A sender with the credentials of this machine; a stand-in for Google (`settings.api`) gets none."""
     auth = None if settings.api else _Token()
     with httpx.Client(auth=auth, timeout=httpx.Timeout(300.0, connect=30.0)) as http:
         yield Sender(http, settings, poll_sec=poll_sec)
 
 
 class _Token(httpx.Auth):
-    """A fresh access token on each request, by the way that Google's library finds credentials."""
+    """A valid access token on each request, from the credentials that Google's library finds."""
 
     def __init__(self) -> None:
         try:
@@ -138,12 +141,12 @@ class _Token(httpx.Auth):
                 "Google's client library is not installed", got=error.name, next_step="pip install 'synthbank[vertex]'"
             ) from error
         try:
-            found: Any = google.auth.default(scopes=[_SCOPE])
-            self._credentials = found[0]
+            credentials, _ = google.auth.default(scopes=[_SCOPE])
+            self._credentials: Any = credentials
         except google.auth.exceptions.DefaultCredentialsError as error:
             raise SetupError(
                 "This machine has no credentials for Google Cloud",
-                next_step="gcloud auth application-default login, or --dry-run to look at the requests alone",
+                next_step="gcloud auth application-default login, or --dry-run to see the requests alone",
             ) from error
 
     def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""A model on an endpoint: upload, endpoint, deployment, predictions, and all of it taken away again.
+"""A model on an endpoint: upload, endpoint, deployment, predictions, and the deletion of all of it.
 
 Every resource has an id made of the model's name, so that each request can be written down before the first is sent.
 """
@@ -23,15 +23,18 @@ _LONGEST_ID = 63
 
 
 def resource_id(settings: CloudSettings, model: str) -> str:
-    """Id of the model and of its endpoint: letters, digits and hyphens; a name with others gets a mark of its own.
+    """Id of a model and of its endpoint: lower-case letters, digits and hyphens.
+
+    A name with other characters gets a short hash at its end.
 
     Raises:
-        OptionError: the name is too long for it.
+        OptionError: the name is too long.
     """
     whole = f"{settings.prefix}-{model}"
     plain = re.sub(r"[^a-z0-9-]", "-", whole)
-    told_apart = plain == whole and not whole.endswith("-") and "-" not in settings.prefix
-    mark = "" if told_apart else f"-{bytes_sha256(f'{settings.prefix}/{model}'.encode())[:6]}"
+    # a hash keeps two names apart that have become the same text by the replacement
+    is_unique = plain == whole and not whole.endswith("-") and "-" not in settings.prefix
+    mark = "" if is_unique else f"-{bytes_sha256(f'{settings.prefix}/{model}'.encode())[:6]}"
     text = f"sb-{plain}{mark}"
     if len(text) > _LONGEST_ID:
         raise OptionError(
@@ -49,11 +52,11 @@ def deploy_requests(
     """Upload of the model with its container, an endpoint, and the deployment on it.
 
     Args:
-        settings: where.
+        settings: of the project.
         model: a published model of the bank.
-        machine: what each replica runs on.
-        replicas: that always run; Vertex AI bills each of them by the hour, asked or not.
-        most_replicas: up to which Vertex AI adds more under load.
+        machine: of each replica.
+        replicas: number of machines that always run; Vertex AI bills each by the hour, used or not.
+        most_replicas: number of machines at most, under load.
     """
     if not 1 <= replicas <= most_replicas:
         raise OptionError(
@@ -61,7 +64,7 @@ def deploy_requests(
         )
     identity = resource_id(settings, model)
     upload = {"modelId": identity, "model": _model(settings, model, machine.device)}
-    endpoint = {"displayName": f"synthbank-{model}"[:128], "labels": settings.labelled("endpoint", model)}
+    endpoint = {"displayName": f"synthbank-{model}"[:128], "labels": settings.labels_of("endpoint", model)}
     deployment = {
         "deployedModel": {
             "id": _DEPLOYED,
@@ -113,7 +116,7 @@ def predict_request(
     seed: int | None,
     truncation: float | None,
 ) -> Request:
-    """One prediction; a bank holds several models, so the request names its own."""
+    """One prediction. A bank holds several models, so the request names its model."""
     instance = {"class": class_name, "count": count, "seed": seed, "truncation": truncation}
     body = {
         "instances": [{name: value for name, value in instance.items() if value is not None}],
@@ -125,7 +128,7 @@ def predict_request(
 
 
 def undeploy_requests(settings: CloudSettings, model: str) -> list[Request]:
-    """The deployment, the endpoint and the model of the registry; the bank keeps its own model and all images."""
+    """Deletion of the deployment, the endpoint and the model in the registry; the bank keeps its model and images."""
     identity = resource_id(settings, model)
     address = vertex_url(settings, f"endpoints/{identity}")
     return [
@@ -143,17 +146,17 @@ def undeploy_requests(settings: CloudSettings, model: str) -> list[Request]:
 
 
 def status_requests(settings: CloudSettings) -> dict[str, Request]:
-    """Lists of everything of this bank, by its label."""
+    """Lists of the jobs, models and endpoints of this bank, by its label."""
     query = {"filter": f'labels.synthbank="{settings.prefix}"', "pageSize": "100"}
     kinds = ("customJobs", "models", "endpoints")
     return {kind: Request("GET", vertex_url(settings, kind), query=query) for kind in kinds}
 
 
 def images_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The images of an answer.
+    """The images of a prediction.
 
     Raises:
-        OptionError: it does not come from a container of ours.
+        OptionError: the answer does not come from a SynthBank container.
     """
     try:
         return [image for prediction in answer["predictions"] for image in prediction["images"]]
@@ -177,5 +180,5 @@ def _model(settings: CloudSettings, model: str, device: str) -> dict[str, Any]:
             "predictRoute": PREDICT_ROUTE,
             "healthRoute": HEALTH_ROUTE,
         },
-        "labels": settings.labelled("model", model),
+        "labels": settings.labels_of("model", model),
     }

@@ -1,4 +1,4 @@
-"""Where things are in a Google Cloud project: `cloud.yaml` beside the bank, with `SYNTHBANK_CLOUD_*` over it."""
+"""Settings of a Google Cloud project: `cloud.yaml`, overridden by `SYNTHBANK_CLOUD_*`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LabelKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
 
 
 class CloudSettings(BaseModel):
-    """One bank in one project. Names are Google's own; `init` makes what they name."""
+    """One bank in one project. Names are Google's own; the Terraform of `init` creates the resources."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,22 +35,22 @@ class CloudSettings(BaseModel):
     region: _Region = "europe-west4"
     bucket: _Bucket
     prefix: _Path = "bank"
-    """Folder of the bank in the bucket; also the label by which its resources are found."""
+    """Folder of the bank in the bucket; also the label of its resources."""
     repository: _Name = "synthbank"
-    """Of Artifact Registry."""
+    """Repository of Artifact Registry."""
     service_account: _Account = "synthbank-runner"
-    """What jobs and endpoints run as; with `-build` appended, what builds the image."""
+    """Account of jobs and endpoints; with `-build` appended, the account that builds the image."""
     database_instance: _Name = "synthbank"
     database: _Database = "synthbank"
     image: str | None = None
     """The container; `None`: `synthbank:latest` of the repository."""
     labels: dict[_LabelKey, _Label] = Field(default_factory=dict)
-    """Yours, on everything that is created."""
+    """The user's labels, on every resource that is created."""
     api: str | None = None
     """An address that answers in place of Google's, for tests; no credentials are sent there. `None`: Google."""
 
     @model_validator(mode="after")
-    def _own_labels_stay_ours(self) -> Self:
+    def _reserve_labels(self) -> Self:
         taken = sorted(set(self.labels) & {"synthbank", "synthbank-kind", "synthbank-name"})
         if taken:
             raise ValueError(f"the labels {', '.join(taken)} are set by SynthBank")
@@ -84,11 +84,11 @@ class CloudSettings(BaseModel):
 
     @property
     def parent(self) -> str:
-        """What Vertex AI resources are made in."""
+        """The parent of every Vertex AI resource."""
         return f"projects/{self.project}/locations/{self.region}"
 
-    def labelled(self, kind: str, name: str) -> dict[str, str]:
-        """Labels of one resource: yours, the bank's, what it is and what for."""
+    def labels_of(self, kind: str, name: str) -> dict[str, str]:
+        """Labels of one resource: the user's, the bank, its kind and its name."""
         return self.labels | {"synthbank": self.prefix, "synthbank-kind": kind, "synthbank-name": as_label(name)}
 
 
@@ -102,7 +102,7 @@ def as_label(text: str) -> str:
 
 
 def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> CloudSettings:
-    """Settings of a file (which need not exist) with the environment over it.
+    """Settings of a file, which need not exist, overridden by the environment.
 
     Args:
         path: `cloud.yaml`.
@@ -124,7 +124,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Cl
 
 
 def make_settings(values: Mapping[str, Any], *, where: str) -> CloudSettings:
-    """Checked settings; `where` says in an error message whence the values come."""
+    """Checked settings; `where` names the source of the values in an error message."""
     try:
         return CloudSettings.model_validate(dict(values))
     except ValidationError as error:
@@ -141,7 +141,7 @@ def make_settings(values: Mapping[str, Any], *, where: str) -> CloudSettings:
 
 
 def dump_settings(settings: CloudSettings) -> str:
-    """The text of `cloud.yaml`: what differs from a default, and what one looks for there."""
+    """The text of `cloud.yaml`."""
     kept = settings.model_dump(exclude_none=True, exclude={"labels"} if not settings.labels else None)
     return yaml.safe_dump(kept, sort_keys=False)
 

@@ -1,4 +1,4 @@
-"""The files of `init`: settings, a price table, and Terraform for everything that the settings name."""
+"""The files of `init`: settings, a price table, and Terraform for the resources in the settings."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def setup_files(settings: CloudSettings, people: Sequence[str] = ()) -> dict[str
     """Text of each file, by its path below the folder of `init`.
 
     Args:
-        settings: what is named.
-        people: who may use the bank, such as `user:ada@example.org`.
+        settings: names of the resources.
+        people: users of the bank, such as `user:ada@example.org`.
     """
     values = {name: getattr(settings, name) for name in _SHARED}
     values |= {
@@ -38,10 +38,10 @@ def setup_files(settings: CloudSettings, people: Sequence[str] = ()) -> dict[str
 
 
 def write_files(folder: Path, files: dict[str, str], *, force: bool) -> list[Path]:
-    """Write them; what is there with the same text is left alone.
+    """Write the files; a file with the same text is left alone.
 
     Returns:
-        Paths of what was written.
+        Paths of the written files.
 
     Raises:
         StateError: a file is there with another text, and `force` is not given. Nothing is written then.

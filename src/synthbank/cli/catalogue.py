@@ -1,4 +1,4 @@
-"""`catalogue`: look into a bank, check it, make an image again, withdraw an original."""
+"""`catalogue`: list and search a bank, verify it, regenerate an image, withdraw an original."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from synthbank.cli.output import (
 
 def register(app: typer.Typer) -> None:
     """Add the group `catalogue`."""
-    catalogue = typer.Typer(help="Look into a bank and check it.", no_args_is_help=True)
+    catalogue = typer.Typer(help="List, search and check a bank.", no_args_is_help=True)
     commands: dict[str, Callable[..., None]] = {
         "ls": ls,
         "show": show,
@@ -59,7 +59,7 @@ def ls(bank_path: BankOption = None, json: JsonOption = False) -> None:
         "models", ("name", "architecture", "size", "status"), [(m.id, m.architecture, m.size, m.status) for m in models]
     )
     shown = [(j.id, j.model_id, j.status, j.n_accepted, j.n_rejected, j.started_at) for j in jobs]
-    say_table("jobs", ("id", "model", "status", "accepted", "kept out", "started"), shown)
+    say_table("jobs", ("id", "model", "status", "accepted", "rejected", "started"), shown)
     say_table("rows", ("table", "rows"), counts.items())
 
 
@@ -80,7 +80,7 @@ def show(
 
 def search(
     text: Annotated[str, typer.Argument(help="Part of a name or id.")],
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(help="Hits at most.")] = 20,
     bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -90,20 +90,20 @@ def search(
     with opened(bank_path, create=False) as bank, bank.catalogue.session(read_only=True) as session:
         hits = queries.search(text, limit=limit, session=session)
     say_json(hits) if json else say_table(
-        f"{len(hits)} found", ("kind", "id", "title"), [(h.kind, h.id, h.title) for h in hits]
+        f"{len(hits)} hits", ("kind", "id", "title"), [(h.kind, h.id, h.title) for h in hits]
     )
 
 
 def verify(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Do not read the files, only look whether they exist.")
+        bool, typer.Option("--quick", help="Only check that the files exist, without reading them.")
     ] = False,
     bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check that images, originals, models and snapshots are there with their recorded hashes, and images have rows.
+    """Check that the files of images, originals, models and snapshots have their recorded hashes, and images have rows.
 
-    Exit code 1 if not. Half-written files that killed processes left more than an hour ago are removed.
+    Exit code 1 if they do not. Half-written files that killed processes left more than an hour ago are removed.
     """
     from synthbank.workflows.maintenance.verify import verify
 
@@ -131,7 +131,7 @@ def regenerate(
     bank_path: BankOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make an image again from its row, and say whether it equals the stored one; exit code 1 if not."""
+    """Make an image again from its row and compare it with the stored one; exit code 1 if they differ."""
     from synthbank.workflows.maintenance.verify import regenerate
 
     with opened(bank_path, create=False) as bank, working("drawing"):
@@ -177,7 +177,7 @@ def migrate(bank_path: BankOption = None, json: JsonOption = False) -> None:
 
 
 def clear_cache(bank_path: BankOption = None, json: JsonOption = False) -> None:
-    """Forget the computed feature vectors; the next evaluation makes them again."""
+    """Delete the cached feature vectors; the next evaluation computes them again."""
     from synthbank.workflows.features import clear_features
 
     with opened(bank_path, create=False) as bank:
