@@ -101,7 +101,7 @@ def test_a_bank_in_a_bucket_answers_with_links(artifacts, s3_bucket, monkeypatch
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SYNTHBANK_STORAGE_URL", f"{s3_bucket}/bank")
     body = {"instances": [{"class": CLASSES[0], "count": 2, "seed": 6}], "parameters": {"format": "link"}}
-    with running(create_app(resolve(home=tmp_path / "empty", **FAST))) as client:
+    with running(create_app(resolve(home=tmp_path / "empty").model_copy(update=FAST))) as client:
         (prediction,) = client.post(ROUTES["AIP_PREDICT_ROUTE"], json=body).json()["predictions"]
     assert len(prediction["images"]) == 2
     for image in prediction["images"]:
