@@ -24,7 +24,7 @@ from machine import write_json
 
 from synthbank.data import IngestOptions, ingest_source
 from synthbank.generation import simulate_copies
-from synthbank.metrics import evaluate_features, evaluate_pixels
+from synthbank.metrics import LabelledFeatures, evaluate_features, evaluate_pixels
 from synthbank.models import FeatureNetwork, batched, load_feature_network, scoring_size
 from synthbank.models.features.base import to_input
 from synthbank.records import LabelledImages, UInt8Images
@@ -99,19 +99,11 @@ def whole(tiles: UInt8Images, n: int, side: int) -> dict[str, float]:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cache = ArrayCache(Path(folder) / "features.db")
-        features = [Embedder(network, cache=cache, input_size=side)(s.images) for s in (test, fake, train)]
+        embed = Embedder(network, cache=cache, input_size=side)
+        sets = [LabelledFeatures(embed(s.images), s.labels, CLASSES) for s in (test, fake, train)]
     embedded = time.perf_counter()
     scores = evaluate_features(
-        train=features[2],
-        test=features[0],
-        fake=features[1],
-        train_labels=train.labels,
-        test_labels=test.labels,
-        fake_labels=fake.labels,
-        class_names=CLASSES,
-        network="lite1",
-        input_size=side,
-        rng=np.random.default_rng(0),
+        train=sets[2], test=sets[0], fake=sets[1], protocol=f"lite1-{side}", rng=np.random.default_rng(0)
     )
     scored = time.perf_counter()
     scores += evaluate_pixels(train=train, test=test, fake=fake, rng=np.random.default_rng(0))

@@ -24,11 +24,10 @@ from pathlib import Path
 
 import numpy as np
 from machine import write_json
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from synthbank.data import IngestOptions, ingest_source
-from synthbank.metrics import evaluate_features, evaluate_pixels, metrics
+from synthbank.metrics import LabelledFeatures, evaluate_features, evaluate_pixels, metrics
 from synthbank.models import batched, load_feature_network, scoring_size
 from synthbank.records import LabelledImages, Score
 
@@ -86,28 +85,24 @@ def cases(train: LabelledImages, test: LabelledImages, fresh: LabelledImages, n:
     }
 
 
-def embed(images: LabelledImages) -> NDArray[np.float32]:
-    return load_feature_network("lite1").embed(batched(images.images), input_size=scoring_size(64))
+def embed(images: LabelledImages) -> LabelledFeatures:
+    features = load_feature_network("lite1").embed(batched(images.images), input_size=scoring_size(64))
+    return LabelledFeatures(features, images.labels, images.class_names)
 
 
 def score(
     train: LabelledImages,
     test: LabelledImages,
     fake: LabelledImages,
-    train_features: NDArray[np.float32],
-    test_features: NDArray[np.float32],
+    train_features: LabelledFeatures,
+    test_features: LabelledFeatures,
 ) -> list[Score]:
     """Every metric over all classes."""
     scores = evaluate_features(
         train=train_features,
         test=test_features,
         fake=embed(fake),
-        train_labels=train.labels,
-        test_labels=test.labels,
-        fake_labels=fake.labels,
-        class_names=train.class_names,
-        network="lite1",
-        input_size=scoring_size(64),
+        protocol=f"lite1-{scoring_size(64)}",
         rng=np.random.default_rng(0),
         n_resamples=4,
     )

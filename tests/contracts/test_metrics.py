@@ -8,7 +8,7 @@ import pytest
 
 import synthbank.metrics as room
 from synthbank.errors import OptionError
-from synthbank.metrics import evaluate_features, evaluate_pixels, metrics
+from synthbank.metrics import LabelledFeatures, evaluate_features, evaluate_pixels, metrics
 from synthbank.metrics._gram import gram_matrices, three_way_gram
 from synthbank.metrics._registry import ordered
 from synthbank.records import LabelledImages
@@ -45,18 +45,9 @@ def gaussians(n, m, seed=0, d=4):
 
 
 def scores_of(test, fake, train, seed=0):
+    train, test, fake = (LabelledFeatures(x, np.zeros(len(x), np.int64), ("all",)) for x in (train, test, fake))
     return evaluate_features(
-        train=train,
-        test=test,
-        fake=fake,
-        train_labels=np.zeros(len(train), np.int64),
-        test_labels=np.zeros(len(test), np.int64),
-        fake_labels=np.zeros(len(fake), np.int64),
-        class_names=("all",),
-        network="lite1",
-        input_size=32,
-        rng=np.random.default_rng(seed),
-        n_resamples=10,
+        train=train, test=test, fake=fake, protocol="lite1-32", rng=np.random.default_rng(seed), n_resamples=10
     )
 
 

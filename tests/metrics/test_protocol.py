@@ -1,11 +1,18 @@
 import tracemalloc
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from synthbank.errors import OptionError
-from synthbank.metrics import evaluate_features, frechet_distance, kernel_distance, metrics, protocol
+from synthbank.metrics import (
+    LabelledFeatures,
+    evaluate_features,
+    frechet_distance,
+    kernel_distance,
+    metrics,
+    protocol,
+)
 from synthbank.metrics._registry import metrics as registry
 from synthbank.metrics._registry import ordered
 from synthbank.records import INSIDE_DISCRIMINATOR
@@ -20,16 +27,12 @@ def gaussian_classes(n, rng, d=6, shift=0.0, spread=1.0):
 
 
 def run(test, fake, train, *, class_names=CLASSES, seed=0, n_resamples=40):
+    train, test, fake = (LabelledFeatures(*images, class_names) for images in (train, test, fake))
     scores = evaluate_features(
-        train=train[0],
-        test=test[0],
-        fake=fake[0],
-        train_labels=train[1],
-        test_labels=test[1],
-        fake_labels=fake[1],
-        class_names=class_names,
-        network="lite1",
-        input_size=64,
+        train=train,
+        test=test,
+        fake=fake,
+        protocol="lite1-64",
         rng=np.random.default_rng(seed),
         n_resamples=n_resamples,
     )
@@ -125,15 +128,10 @@ def test_three_sample_scores_note_the_number_of_test_originals_and_the_p_value(g
 
 def test_a_space_that_the_discriminator_saw_is_marked_in_every_score(sets):
     scores = evaluate_features(
-        train=sets["train"][0],
-        test=sets["test"][0],
-        fake=sets["good"][0],
-        train_labels=sets["train"][1],
-        test_labels=sets["test"][1],
-        fake_labels=sets["good"][1],
-        class_names=CLASSES,
-        network="lite0",
-        input_size=64,
+        train=LabelledFeatures(*sets["train"], CLASSES),
+        test=LabelledFeatures(*sets["test"], CLASSES),
+        fake=LabelledFeatures(*sets["good"], CLASSES),
+        protocol="lite0-64",
         rng=np.random.default_rng(0),
         n_resamples=2,
         inside_discriminator=True,
@@ -266,33 +264,26 @@ def test_a_metric_that_was_added_elsewhere_is_scored_with_no_edit(sets, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("name", "change", "words"),
     [
-        ({"test": np.full((60, 6), np.nan)}, "test features hold values that are not finite"),
-        ({"fake": np.zeros((120, 5))}, "different networks"),
-        ({"train": np.zeros((180, 6, 1))}, "wrong shape"),
-        ({"test_labels": np.zeros(59, np.int64)}, "test labels do not fit"),
-        ({"fake_labels": np.full(120, 2)}, "0 to 1 per image"),
-        ({"train_labels": np.full(180, -1)}, "0 to 1 per image"),
+        ("test", {"features": np.full((60, 6), np.nan)}, "test features hold values that are not finite"),
+        ("fake", {"features": np.zeros((120, 5))}, "different networks"),
+        ("train", {"features": np.zeros((180, 6, 1))}, "wrong shape"),
+        ("test", {"labels": np.zeros(59, np.int64)}, "test labels do not fit"),
+        ("fake", {"labels": np.full(120, 2)}, "0 to 1 per image"),
+        ("train", {"labels": np.full(180, -1)}, "0 to 1 per image"),
+        ("fake", {"class_names": ("positive", "negative")}, "different classes"),
     ],
 )
-def test_faulty_features_and_labels_raise_with_a_next_step(sets, change, words):
+def test_faulty_features_and_labels_raise_with_a_next_step(sets, name, change, words):
     arguments = {
-        "train": sets["train"][0],
-        "test": sets["test"][0],
-        "fake": sets["good"][0],
-        "train_labels": sets["train"][1],
-        "test_labels": sets["test"][1],
-        "fake_labels": sets["good"][1],
+        "train": LabelledFeatures(*sets["train"], CLASSES),
+        "test": LabelledFeatures(*sets["test"], CLASSES),
+        "fake": LabelledFeatures(*sets["good"], CLASSES),
     }
+    arguments[name] = replace(arguments[name], **change)
     with pytest.raises(OptionError, match=words) as caught:
-        evaluate_features(
-            **(arguments | change),
-            class_names=CLASSES,
-            network="lite1",
-            input_size=64,
-            rng=np.random.default_rng(0),
-        )
+        evaluate_features(**arguments, protocol="lite1-64", rng=np.random.default_rng(0))
     assert caught.value.next_step
 
 

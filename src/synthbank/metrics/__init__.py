@@ -18,7 +18,7 @@ from synthbank.metrics.privacy import (
     membership_inference,
     novelty,
 )
-from synthbank.metrics.protocol import evaluate_features
+from synthbank.metrics.protocol import LabelledFeatures, evaluate_features
 from synthbank.metrics.readers import Answer, ReaderScore, reader_scores
 from synthbank.metrics.resampling import Estimate, bootstrap_interval, real_floor, wilson_interval
 from synthbank.metrics.structural import multi_scale_similarity
@@ -28,6 +28,7 @@ __all__ = [
     "KID_SCALE",
     "Answer",
     "Estimate",
+    "LabelledFeatures",
     "MetricSpec",
     "ReaderScore",
     "authenticity",

@@ -31,38 +31,39 @@ _LEVEL = 0.95
 _BIASED_NOTE = f"biased below {FD_BIASED_BELOW} images; read KID first"
 
 
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """Features of a set of images with their classes."""
+
+    features: RawFeatures
+    """`[N, D]`, one row per image."""
+    labels: Labels
+    """`[N]`, int64, index into `class_names`."""
+    class_names: tuple[str, ...]
+
+
 def evaluate_features(
     *,
-    train: RawFeatures,
-    test: RawFeatures,
-    fake: RawFeatures,
-    train_labels: Labels,
-    test_labels: Labels,
-    fake_labels: Labels,
-    class_names: Sequence[str],
-    network: str,
-    input_size: int,
+    train: LabelledFeatures,
+    test: LabelledFeatures,
+    fake: LabelledFeatures,
+    protocol: str,
     rng: np.random.Generator,
     n_resamples: int = 200,
     inside_discriminator: bool = False,
 ) -> list[Score]:
     """Score a synthetic set by every metric of features, over all classes and then for each class; KID first.
 
-    The id of a score is `metric-network-size`, such as `kid-lite1-64`. KID is given times 1000. Intervals and floors
-    are those of `metrics.resampling`; the interval of a share is at least Wilson's. The copy rate compares with
-    `train`, and its floor is the rate of `test`. Metrics of three sets bring their own interval; their baseline is part
-    of the value, so they have no floor. A set of more than `MAX_IMAGES` images is thinned to that number.
+    The id of a score is `metric-protocol`, such as `kid-lite1-64`. KID is given times 1000. Intervals and floors are
+    those of `metrics.resampling`; the interval of a share is at least Wilson's. The copy rate compares with `train`,
+    and its floor is the rate of `test`. Metrics of three sets bring their own interval; their baseline is part of the
+    value, so they have no floor. A set of more than `MAX_IMAGES` images is thinned to that number.
 
     Args:
-        train: `[T, D]`, features of the training originals, which share no image with `test`.
-        test: `[N, D]`, of the test originals.
-        fake: `[M, D]`, of the synthetic images.
-        train_labels: `[T]`, int64, index into `class_names`; the next two alike.
-        test_labels: `[N]`.
-        fake_labels: `[M]`.
-        class_names: one score set for each.
-        network: name of the feature network, for the id.
-        input_size: image side in pixels, for the id.
+        train: features of the training originals, which share no image with `test`.
+        test: of the test originals; width and classes as of `train`.
+        fake: of the synthetic images, alike.
+        protocol: feature network and image side in pixels, such as "lite1-64".
         rng: draws resamples and baseline samples.
         n_resamples: for each interval.
         inside_discriminator: the model that made `fake` was trained against this very network; every score says so.
@@ -71,25 +72,20 @@ def evaluate_features(
         One score per metric and class; a metric without enough images has no value and a note that says so.
 
     Raises:
-        OptionError: features that are not finite, unlike widths, or labels that do not fit them.
+        OptionError: features that are not finite, unlike widths or classes, or labels that do not fit them.
     """
-    sets = (
-        _labelled("train", train, train_labels, len(class_names)),
-        _labelled("test", test, test_labels, len(class_names)),
-        _labelled("fake", fake, fake_labels, len(class_names)),
-    )
-    _check_widths([s[0] for s in sets])
+    sets = [_checked(name, images) for name, images in (("train", train), ("test", test), ("fake", fake))]
+    class_names = _class_names(train, test, fake)
+    _check_widths([features for features, _ in sets])
+    names = ordered("two-sample", "three-sample")
     scores: list[Score] = []
     for label in (None, *range(len(class_names))):
         # all images and those of the only class are the same: one scorer serves both
         if label is None or len(class_names) > 1:
-            of_class = [f if label is None else f[labels == label] for f, labels in sets]
+            of_class = [features if label is None else features[labels == label] for features, labels in sets]
             scorer = _ClassScorer(*of_class, rng=rng, n_resamples=n_resamples)
-        name = None if label is None else class_names[label]
-        scores += [
-            scorer.score(metric, f"{metric}-{network}-{input_size}", name)
-            for metric in ordered("two-sample", "three-sample")
-        ]
+        class_name = None if label is None else class_names[label]
+        scores += [scorer.score(metric, f"{metric}-{protocol}", class_name) for metric in names]
     return (
         [replace(s, note=join_notes(INSIDE_DISCRIMINATOR, s.note)) for s in scores] if inside_discriminator else scores
     )
@@ -296,17 +292,31 @@ def _thinned(features: Features, rng: np.random.Generator) -> Features:
     return features[random_subset(len(features), MAX_IMAGES, rng)] if len(features) > MAX_IMAGES else features
 
 
-def _labelled(name: str, features: RawFeatures, labels: Labels, n_classes: int) -> tuple[Features, Labels]:
-    array, label_array = check_features(features, minimum=0, name=name), np.asarray(labels)
-    fits = label_array.shape == (len(array),) and ((label_array >= 0) & (label_array < n_classes)).all()
+def _checked(name: str, images: LabelledFeatures) -> tuple[Features, Labels]:
+    """Features as float64, and labels that fit them."""
+    features, labels = check_features(images.features, minimum=0, name=name), np.asarray(images.labels)
+    n_classes = len(images.class_names)
+    fits = labels.shape == (len(features),) and ((labels >= 0) & (labels < n_classes)).all()
     if not fits:
         raise OptionError(
             f"The {name} labels do not fit the features",
-            got=f"labels of shape {label_array.shape} for {len(array)} images",
+            got=f"labels of shape {labels.shape} for {len(features)} images",
             allowed=f"one integer from 0 to {n_classes - 1} per image",
             next_step="number the classes in the order of class_names",
         )
-    return array, label_array
+    return features, labels
+
+
+def _class_names(*sets: LabelledFeatures) -> tuple[str, ...]:
+    """Class names that all sets share."""
+    if len({images.class_names for images in sets}) > 1:
+        raise OptionError(
+            "The feature sets have different classes",
+            got=[images.class_names for images in sets],
+            allowed="the same class names in the same order",
+            next_step="number the classes of all three sets alike",
+        )
+    return sets[0].class_names
 
 
 def _check_widths(sets: Sequence[Features]) -> None:

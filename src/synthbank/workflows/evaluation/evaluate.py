@@ -11,7 +11,7 @@ import numpy as np
 
 from synthbank.catalogue import DatasetRow, JobRow, ModelRow, queries
 from synthbank.fingerprint import stable_seed
-from synthbank.metrics import evaluate_features, evaluate_pixels, novelty
+from synthbank.metrics import LabelledFeatures, evaluate_features, evaluate_pixels, novelty
 from synthbank.models import (
     SCORING_NETWORK,
     FeatureNetwork,
@@ -130,15 +130,10 @@ def _score_space(
         images = {"train": sets.train, "test": sets.test, "synthetic": sets.fake}
         store_map(bank, request.job_id, network.name, features, images)
     return evaluate_features(
-        train=train,
-        test=test,
-        fake=fake,
-        train_labels=sets.train.labels,
-        test_labels=sets.test.labels,
-        fake_labels=sets.fake.labels,
-        class_names=sets.test.class_names,
-        network=network.name,
-        input_size=side,
+        train=LabelledFeatures(train, sets.train.labels, sets.train.class_names),
+        test=LabelledFeatures(test, sets.test.labels, sets.test.class_names),
+        fake=LabelledFeatures(fake, sets.fake.labels, sets.fake.class_names),
+        protocol=f"{network.name}-{side}",
         rng=np.random.default_rng(stable_seed(request.seed, network.name)),
         n_resamples=request.n_resamples,
         inside_discriminator=inside,
