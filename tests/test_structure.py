@@ -30,7 +30,11 @@ TABLE: list[tuple[tuple[str, ...], str, set[str]]] = [
         "error tree, registry, frozen records, resolved configuration, settings, hashes and seeds, memory allocator",
         set(),
     ),
-    (("storage",), "fsspec object store, atomic replace, PNG, feature cache; `layout.py` alone builds keys", set()),
+    (
+        ("storage",),
+        "object store, atomic replace, PNG, feature cache, history of a run; `layout.py` alone builds keys",
+        set(),
+    ),
     (("catalogue",), "tables, migrations, queries that return frozen rows; knows no torch and no files", set()),
     (("data",), "sources, decoding, quality checks, splits, affine expansion, sampler", set()),
     (("models",), "architectures (one file a paper), frozen feature networks, fused weights, weights files", set()),
@@ -204,6 +208,12 @@ def test_a_sub_room_of_workflows_imports_only_what_stands_below_or_left_of_it(pa
 def test_every_part_of_workflows_has_its_place():
     parts = {p.stem for p in (PACKAGE / "workflows").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert parts - {"__init__"} == {*SUB_ROOMS, *BELOW_SUB_ROOMS, "run"}
+
+
+@pytest.mark.parametrize("module", ["evaluation.requests", "generation.requests", "training.requests"])
+def test_a_request_is_built_without_torch(module):
+    code = f"import sys, synthbank.workflows.{module}\nprint('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_one_place_alone_runs_a_frozen_network():

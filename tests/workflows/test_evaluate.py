@@ -1,18 +1,14 @@
-import numpy as np
 import pytest
 import torch
 
 from synthbank.catalogue import queries
-from synthbank.errors import StateError
-from synthbank.models import FeatureNetwork, load_feature_network
+from synthbank.errors import OptionError, StateError
 from synthbank.records import INSIDE_DISCRIMINATOR, Split
 from synthbank.reports.measures import leading_network, measure_of, parts_of
-from synthbank.storage import ArrayCache
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.evaluation.evaluate import evaluate
-from synthbank.workflows.evaluation.requests import EvaluateRequest
+from synthbank.workflows.evaluation.requests import BiasRequest, EvaluateRequest, UtilityRequest
 from synthbank.workflows.evaluation.sets import load_synthetic
-from synthbank.workflows.features import Embedder, clear_features
 from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
 
 from .conftest import DATASET, MODEL
@@ -137,24 +133,16 @@ def test_a_users_encoder_is_one_more_space(trained, tmp_path):
     assert leading_network(report.scores) == "lite1"
 
 
-def test_features_come_from_the_cache_and_broken_entries_do_not(trained, monkeypatch):
-    network = load_feature_network("lite1")
-    dataset = require_dataset(trained, DATASET)
-    images = load_split(trained, dataset, Split.TEST).images.images[:6]
-    cache = ArrayCache(trained.settings.feature_cache)
-    plain = network.embed([images], input_size=128)
-
-    def embed(some):
-        return Embedder(network, cache=cache, input_size=128)(some)
-
-    np.testing.assert_allclose(embed(images), plain, atol=1e-4)
-    asked = []
-    monkeypatch.setattr(
-        FeatureNetwork, "embed", lambda self, batches, **_: asked.extend(len(b) for b in batches) or plain
-    )
-    np.testing.assert_allclose(embed(images[[1, 0, 2, 3, 4, 5]])[[1, 0, 2, 3, 4, 5]], plain, atol=1e-4)
-    assert asked == []
-    monkeypatch.undo()
-    assert clear_features(trained) > 0
-    cache.path.write_bytes(b"broken" * 1000)
-    np.testing.assert_allclose(embed(np.concatenate([images, images[:1]]))[:6], plain, atol=1e-4)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: EvaluateRequest("j1", max_images=0),
+        lambda: EvaluateRequest("j1", n_resamples=1),
+        lambda: UtilityRequest("j1", seeds=0),
+        lambda: UtilityRequest("j1", folds=1),
+        lambda: BiasRequest("j1", max_images=0),
+    ],
+)
+def test_a_request_outside_its_bounds_is_refused_before_any_work(build):
+    with pytest.raises(OptionError, match="Allowed"):
+        build()

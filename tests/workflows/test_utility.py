@@ -1,17 +1,14 @@
-import numpy as np
 import pytest
 
 from synthbank.catalogue import queries
 from synthbank.errors import OptionError, StateError
 from synthbank.metrics.utility import UtilityPlan
 from synthbank.records import Split
-from synthbank.workflows import features
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.evaluation.cross_validation import cross_utility, fold_datasets
 from synthbank.workflows.evaluation.folds import UtilityLimits, load_fold
 from synthbank.workflows.evaluation.requests import UtilityRequest, fold_count
-from synthbank.workflows.evaluation.utility import regime_table, split_utility, utility
-from synthbank.workflows.features import Embedder
+from synthbank.workflows.evaluation.utility import regime_table, split_utility, utility, utility_plan
 from synthbank.workflows.generation.generate import GenerateRequest, generate, newest_job
 
 from .conftest import DATASET, MODEL
@@ -88,27 +85,6 @@ def test_cross_validation_asks_for_a_generator_of_each_fold(trained, thumbnails)
     assert gain.n_real == sum(len(load_split(trained, dataset, s).rows) for s in Split)
 
 
-def test_embedding_twice_computes_once(monkeypatch):
-    calls = []
-
-    class Network:
-        dim = 4
-
-        def embed(self, batches, *, input_size):
-            found = np.concatenate([b.mean(axis=(2, 3)) for b in batches])
-            calls.append(len(found))
-            return np.pad(found, ((0, 0), (0, 1))).astype(np.float32)
-
-    monkeypatch.setattr(features, "load_feature_network", lambda name: Network())
-    images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
-    embed = Embedder("any")
-    first = embed(images[[0, 1, 1]])
-    again = embed(images)
-    assert calls == [2, 3]
-    assert np.array_equal(again[[0, 1, 1]], first)
-    assert embed(images[:0]).shape == (0, 4)
-
-
 def test_finished_classifiers_are_found_again(trained, thumbnails):
     job = newest_job(trained)
     first = split_utility(trained, job, PROBE, limits=FEW)
@@ -129,3 +105,14 @@ def test_nothing_to_try_is_said_plainly(trained, publish):
     with pytest.raises(OptionError, match="no number of folds"):
         UtilityRequest("j1", folds="one")
     assert fold_count("groups") is None
+
+
+def test_a_request_becomes_a_plan():
+    plan = utility_plan(UtilityRequest("j1", seeds=3, select=0.5, curves=True, shifts=True, seed=7))
+    assert (plan.n_seeds, plan.select, plan.seed) == (3, 0.5, 7)
+    assert plan.real_shares == (0.1, 0.25, 0.5, 1.0)
+    assert plan.ratios == (0.5, 1.0, 2.0, 4.0)
+    assert {"blur", "jpeg"} <= set(plan.shifts)
+    usual = utility_plan(UtilityRequest("j1"))
+    assert usual == UtilityPlan()
+    assert utility_plan(UtilityRequest("j1", classifiers=("probe",))).classifiers == ("probe",)
