@@ -15,7 +15,7 @@ from synthbank.storage import layout
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.data.expand import expand
 from synthbank.workflows.data.ingest import ingest
-from synthbank.workflows.lease import held
+from synthbank.workflows.lease import lock_folder
 from synthbank.workflows.models.transfer import push
 from synthbank.workflows.training.configure import configure
 from synthbank.workflows.training.requests import TrainRequest
@@ -184,7 +184,7 @@ def test_a_run_that_fails_says_so_in_the_catalogue(trained):
 
 def test_two_processes_do_not_train_one_run(trained):
     busy = pytest.raises(BusyError, match="Another process works on this training run")
-    with held(trained.runs_dir / the_model(trained).run_id, "training run"), busy:
+    with lock_folder(trained.runs_dir / the_model(trained).run_id, "training run"), busy:
         train(trained, TrainRequest(DATASET, config=small_config(), device="cpu", model_name=MODEL))
     assert train(trained, TrainRequest(DATASET, config=small_config(), device="cpu", model_name=MODEL)).finished
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import typer
@@ -62,9 +63,10 @@ def _root(
 ) -> None:
     """Turn a small folder of labelled biomedical images into an artificial database."""
     if platform.system() == "Windows" and context.invoked_subcommand != "doctor":
-        from synthbank.workflows.bank import check_system
+        from synthbank.workflows.bank import UntestedSystemWarning, untested_system
 
-        check_system()
+        warnings.simplefilter("ignore", UntestedSystemWarning)
+        talk(f"warning: {untested_system()}")
 
 
 for module in (run, data, train, models, images, evaluate, reader, catalogue, service, cloud, doctor):

@@ -66,7 +66,7 @@ class LocalFiles:
 
 def write_file(path: str, data: bytes, *, durable: bool) -> None:
     """Write a new file; its folder is made when missing."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would change line ends
     try:
         handle = os.open(path, flags, 0o666)
     except FileNotFoundError:
@@ -97,6 +97,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: str) -> None:
+    if os.name == "nt":
+        return  # where a folder cannot be opened
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

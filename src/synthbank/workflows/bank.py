@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,9 +39,10 @@ def open_bank(settings: Settings, *, create: bool = True) -> Iterator[Bank]:
 
     Raises:
         NotFoundError: there is no bank and `create` is `False`.
-        SetupError: its folder cannot be made, its catalogue cannot be used, or the system is Windows.
+        SetupError: its folder cannot be made, or its catalogue cannot be used.
     """
-    check_system()
+    if (warning := untested_system()) is not None:
+        warnings.warn(warning, UntestedSystemWarning, stacklevel=3)
     local_catalogue = settings.database_url is None
     if local_catalogue and not create and not (settings.home / "catalogue.db").exists():
         raise NotFoundError(
@@ -58,16 +60,16 @@ def open_bank(settings: Settings, *, create: bool = True) -> Iterator[Bank]:
         catalogue.close()
 
 
-def check_system() -> None:
-    """Raise `SetupError` on Windows: there a bank's files would be changed on writing, and not locked."""
+class UntestedSystemWarning(UserWarning):
+    """SynthBank was not tested on this operating system."""
+
+
+def untested_system() -> str | None:
+    """The warning for an operating system that SynthBank was not tested on; `None`: it was tested on this one."""
     system = platform.system()
-    if system == "Windows":
-        raise SetupError(
-            "SynthBank does not run on this system",
-            got=system,
-            allowed="Linux and macOS",
-            next_step="use it inside WSL, or as a container",
-        )
+    if system in ("Linux", "Darwin"):
+        return None
+    return f"SynthBank is not tested on {system}; it is on Linux and macOS, also inside WSL or a container"
 
 
 def _make_folder(home: Path) -> None:

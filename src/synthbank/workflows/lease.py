@@ -1,8 +1,7 @@
-"""Who works on what: names of workers, whether one on this machine is gone, and folders for one process at a time."""
+"""Names of workers, a test whether one on this machine is gone, and locks on folders."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import uuid
@@ -10,18 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from synthbank.errors import BusyError
 
 LEASE_SEC = 60.0
 
 
 def worker_name() -> str:
-    """A name for this process that no other process ever has."""
+    """A name of this process that no other process ever has."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def is_gone(worker: str) -> bool:
-    """Whether a worker was a process of this machine that runs no more; `False` where this cannot be known."""
+    """True for a worker that was a process of this machine and runs no more; `False` where this cannot be known."""
+    if os.name == "nt":
+        return False  # signal 0 would end the process there
     host, _, rest = worker.rpartition(":")[0].rpartition(":")
     if host != socket.gethostname() or not rest.isdigit():
         return False
@@ -35,26 +38,32 @@ def is_gone(worker: str) -> bool:
 
 
 @contextmanager
-def held(folder: Path, what: str) -> Iterator[None]:
-    """Keep other processes out of a folder; a process that ends, in any way, lets go of it.
+def lock_folder(folder: Path, what: str) -> Iterator[None]:
+    """Keep other processes out of a folder; the system releases the lock when the process ends, in any way.
 
     Args:
         folder: made when missing.
         what: it holds, for the message.
 
     Raises:
-        BusyError: another process has it.
+        BusyError: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(
-                f"Another process works on this {what}",
-                got=folder.name,
-                next_step="wait until it ends, or stop it; then the same command goes on",
-            ) from error
-        except OSError:
-            pass  # some mounted file systems know no locks
+    # a soft lock would outlive a killed process
+    lock = FileLock(folder / "lock", fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise BusyError(
+            f"Another process works on this {what}",
+            got=folder.name,
+            next_step="wait until it ends, or stop it; then repeat the command",
+        ) from error
+    except PermissionError:
+        raise
+    except OSError:
+        pass  # some mounted file systems know no locks
+    try:
         yield
+    finally:
+        lock.release()

@@ -14,7 +14,7 @@ import torch
 from synthbank.errors import SynthBankError
 from synthbank.models import load_feature_network
 from synthbank.settings import Settings
-from synthbank.workflows.bank import check_system, open_bank
+from synthbank.workflows.bank import open_bank, untested_system
 
 _DISK_GB = 2.0
 
@@ -55,12 +55,12 @@ def _examined(what: str, check: Callable[[Settings], tuple[str, str]], settings:
 
 
 def _system(_: Settings) -> tuple[str, str]:
-    check_system()
-    return "ok", platform.platform()
+    warning = untested_system()
+    return ("ok", platform.platform()) if warning is None else ("note", f"{platform.platform()}: {warning}")
 
 
 def _python(_: Settings) -> tuple[str, str]:
-    good = (3, 11) <= sys.version_info[:2] <= (3, 12)
+    good = (3, 11) <= sys.version_info[:2] <= (3, 14)
     return ("ok" if good else "note"), platform.python_version()
 
 

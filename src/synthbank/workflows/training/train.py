@@ -13,7 +13,7 @@ from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import require_dataset
 from synthbank.workflows.data.expand import expand
 from synthbank.workflows.devices import device_words
-from synthbank.workflows.lease import held
+from synthbank.workflows.lease import lock_folder
 from synthbank.workflows.training.configure import configure
 from synthbank.workflows.training.growth import StageLoops
 from synthbank.workflows.training.launch import is_first, processes
@@ -57,7 +57,8 @@ def train(
         check_model_name(run, request.model_name)
     paced = measures_threads(config, wanted)
     # One thread measures and builds; the first steps then show how many are fastest.
-    with held(run.folder, "training run") if is_first() else nullcontext(), threads(1 if paced else None) as limit:
+    lock = lock_folder(run.folder, "training run") if is_first() else nullcontext()
+    with lock, threads(1 if paced else None) as limit:
         speed = fastest(config, spec=run.spec, images=run.train.images, wanted=wanted, run_dir=run.folder)
         run = dataclasses.replace(run, config=speed.config)
         fabric = wanted.launch(speed.config.precision)
