@@ -41,7 +41,7 @@ def precision_recall(*, real: RawFeatures, fake: RawFeatures, k: int = _K_MANIFO
 
     Source: Kynkaanniemi et al. 2019, arXiv 1904.06991, equations 1 and 2.
     """
-    gram = _checked_gram(real, fake, k)
+    gram = _check_and_multiply(real, fake, k)
     return _precision(gram, k), _recall(gram, k)
 
 
@@ -61,7 +61,7 @@ def density_coverage(*, real: RawFeatures, fake: RawFeatures, k: int = _K_DENSIT
 
     Source: Naeem et al. 2020, arXiv 2002.09797, section 3.
     """
-    gram = _checked_gram(real, fake, k)
+    gram = _check_and_multiply(real, fake, k)
     return _density(gram, k), _coverage(gram, k)
 
 
@@ -84,7 +84,7 @@ def pairwise_diversity(features: RawFeatures) -> float:
     return _mean_pair(gram_matrices(real=x, fake=x[:0]).real_distances)
 
 
-def _checked_gram(real: RawFeatures, fake: RawFeatures, k: int) -> GramMatrices:
+def _check_and_multiply(real: RawFeatures, fake: RawFeatures, k: int) -> GramMatrices:
     if k < 1:
         raise OptionError("The neighbour number k is too small", got=k, allowed="1 or more")
     x, y = check_pair(real=real, fake=fake, minimum=k + 1)
@@ -173,9 +173,9 @@ def _resampled_ball_counts(
             continue
         radii = reach[np.arange(n), reached.argmax(axis=1)]
         inside = (gap <= radii[centre]) & centres[centre] & points[point]
-        holding, held = np.zeros(n, np.bool_), np.zeros(m, np.bool_)
-        holding[centre[inside]] = held[point[inside]] = True
-        counts[r] = inside.sum(), holding.sum(), held.sum()
+        occupied, covered = np.zeros(n, np.bool_), np.zeros(m, np.bool_)
+        occupied[centre[inside]] = covered[point[inside]] = True
+        counts[r] = inside.sum(), occupied.sum(), covered.sum()
     return counts
 
 

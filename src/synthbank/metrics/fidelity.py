@@ -74,7 +74,7 @@ def _frechet_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_ma
     variance += (fake_masks @ np.diagonal(gram.fake) - m * fake) / (m - 1)
     # tr (C_r C_f)^(1/2), as in `frechet_of`; the only term that must be computed resample by resample
     pairs = zip(real_masks, fake_masks, strict=True)
-    overlap = np.array([_sum_of_singular_values(_centred(gram.cross[np.ix_(i, j)])) for i, j in pairs])
+    overlap = np.array([_sum_of_singular_values(_double_centre(gram.cross[np.ix_(i, j)])) for i, j in pairs])
     draws[:n_draws] = np.maximum(real + fake - 2.0 * cross + variance - 2.0 * overlap / np.sqrt((n - 1) * (m - 1)), 0.0)
     return draws
 
@@ -90,8 +90,8 @@ def frechet_of(gram: GramMatrices) -> float:
     # eq. 6 in inner products alone: the centred Gram matrices have the traces of the covariances times n - 1, and
     # R_r R_f^T is the centred cross matrix over sqrt((n - 1) (m - 1))
     shift = gram.real.mean() + gram.fake.mean() - 2.0 * gram.cross.mean()
-    variance = np.trace(_centred(gram.real)) / (n - 1) + np.trace(_centred(gram.fake)) / (m - 1)
-    singular = np.linalg.svd(_centred(gram.cross), compute_uv=False)
+    variance = np.trace(_double_centre(gram.real)) / (n - 1) + np.trace(_double_centre(gram.fake)) / (m - 1)
+    singular = np.linalg.svd(_double_centre(gram.cross), compute_uv=False)
     return max(float(shift + variance - 2.0 * singular.sum() / np.sqrt((n - 1) * (m - 1))), 0.0)
 
 
@@ -240,7 +240,7 @@ def _sum_of_singular_values(matrix: Features) -> float:
     return float(np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0)).sum())
 
 
-def _centred(inner: Features) -> Features:
+def _double_centre(inner: Features) -> Features:
     """Inner products `[N, M]` of features whose set's mean was taken off."""
     # double centring, H K H with H = I - 1 1^T / n, without forming H
     rows, columns = inner.mean(axis=1, keepdims=True), inner.mean(axis=0, keepdims=True)

@@ -74,7 +74,7 @@ def evaluate_features(
     Raises:
         OptionError: features that are not finite, unlike widths or classes, or labels that do not fit them.
     """
-    sets = [_checked(name, images) for name, images in (("train", train), ("test", test), ("fake", fake))]
+    sets = [_check_set(name, images) for name, images in (("train", train), ("test", test), ("fake", fake))]
     class_names = _class_names(train, test, fake)
     _check_widths([features for features, _ in sets])
     names = ordered("two-sample", "three-sample")
@@ -116,7 +116,7 @@ class _ClassScorer:
         self, train: Features, test: Features, fake: Features, *, rng: np.random.Generator, n_resamples: int
     ) -> None:
         # this order of draws is part of what a seed stands for
-        test, fake, train = (_thinned(features, rng) for features in (test, fake, train))
+        test, fake, train = (_thin(features, rng) for features in (test, fake, train))
         self.test, self.fake, self.train, self.n_resamples = test, fake, train, n_resamples
         # training originals in the place of the synthetic images: the floor of what compares with test originals
         chosen = baseline_sample(len(train), len(fake), rng)
@@ -288,11 +288,11 @@ def _enough(spec: MetricSpec, n_real: int, n_fake: int) -> bool:
     return enough_real and enough_fake
 
 
-def _thinned(features: Features, rng: np.random.Generator) -> Features:
+def _thin(features: Features, rng: np.random.Generator) -> Features:
     return features[random_subset(len(features), MAX_IMAGES, rng)] if len(features) > MAX_IMAGES else features
 
 
-def _checked(name: str, images: LabelledFeatures) -> tuple[Features, Labels]:
+def _check_set(name: str, images: LabelledFeatures) -> tuple[Features, Labels]:
     """Features as float64, and labels that fit them."""
     features, labels = check_features(images.features, minimum=0, name=name), np.asarray(images.labels)
     n_classes = len(images.class_names)

@@ -51,7 +51,7 @@ def multi_scale_similarity(first: UInt8Images, second: UInt8Images) -> Features:
         luminance, structure = _similarity(x, y)
         last = scale == n_scales - 1
         value *= np.maximum(structure * luminance if last else structure, 0.0) ** weight
-        x, y = _halved(x), _halved(y)
+        x, y = _halve(x), _halve(y)
     return value
 
 
@@ -96,23 +96,23 @@ def _chunks(first: UInt8Images, second: UInt8Images) -> list[tuple[UInt8Images, 
 
 def _similarity(x: Features, y: Features) -> tuple[Features, Features]:
     """Mean luminance and mean contrast-structure of each pair; both `[N]`."""
-    mean_x, mean_y = _smoothed(x), _smoothed(y)
-    var_x, var_y = _smoothed(x * x) - mean_x**2, _smoothed(y * y) - mean_y**2
-    shared = _smoothed(x * y) - mean_x * mean_y
+    mean_x, mean_y = _smooth(x), _smooth(y)
+    var_x, var_y = _smooth(x * x) - mean_x**2, _smooth(y * y) - mean_y**2
+    shared = _smooth(x * y) - mean_x * mean_y
     # contrast and structure as one fraction, as c s simplifies for C_3 = C_2 / 2
     structure = (2.0 * shared + _C2) / (var_x + var_y + _C2)
     luminance = (2.0 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     return luminance.mean(axis=(1, 2)), structure.mean(axis=(1, 2))
 
 
-def _smoothed(x: Features) -> Features:
+def _smooth(x: Features) -> Features:
     """Gaussian means of `[N, H, W]` over windows that lie inside the image, `[N, H - 10, W - 10]`."""
     half = _WINDOW // 2
     smooth = gaussian_filter(x, (0.0, _SIGMA, _SIGMA), radius=(0, half, half))
     return np.asarray(smooth[:, half : -half or None, half : -half or None], np.float64)
 
 
-def _halved(x: Features) -> Features:
+def _halve(x: Features) -> Features:
     """Means of blocks of 2 x 2 pixels; an odd last row or column is dropped."""
     even = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
     return np.asarray((even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4.0)

@@ -45,7 +45,7 @@ def _vendi_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_mask
     n_draws = min(len(draws), max(_FEWEST_DRAWS, int(len(draws) * min(_CHEAP_SIZE / size, 1.0) ** 3)))
     for r, mask in enumerate(fake_masks[:n_draws]):
         index = np.flatnonzero(mask)
-        draws[r] = _vendi(_thinned(gram.fake[np.ix_(index, index)]))
+        draws[r] = _vendi(_thin(gram.fake[np.ix_(index, index)]))
     return draws
 
 
@@ -58,10 +58,10 @@ def _vendi_of_resamples(gram: GramMatrices, real_masks: ResampleMasks, fake_mask
 )  # fmt: skip
 def vendi_of(gram: GramMatrices) -> float:
     """Compute `vendi_score` of the fakes from Gram matrices, of at most 512 evenly spaced ones."""
-    return _vendi(_thinned(gram.fake))
+    return _vendi(_thin(gram.fake))
 
 
-def _thinned(inner: Features) -> Features:
+def _thin(inner: Features) -> Features:
     if len(inner) <= MOST_IMAGES:
         return inner
     index = np.linspace(0, len(inner) - 1, MOST_IMAGES).astype(np.int64)

@@ -30,8 +30,8 @@ def test_the_ratio_is_how_much_more_often_a_kind_occurs_among_originals():
 
 def test_what_is_kept_has_the_mix_of_the_originals():
     made, second, labels = two_kinds(20_000, 0.1, seed=3)
-    ratio = fitted().calibrated(made, labels, 0.15)
-    kept = np.random.default_rng(0).random(len(made)) < ratio.chance(ratio.log_ratio(made), labels)
+    ratio = fitted().calibrate(made, labels, 0.15)
+    kept = np.random.default_rng(0).random(len(made)) < ratio.acceptance_probability(ratio.log_ratio(made), labels)
     assert kept.mean() == pytest.approx(0.15, abs=0.01)
     assert second[kept].mean() == pytest.approx(0.5, abs=0.06)
 
@@ -47,7 +47,7 @@ def test_a_rare_class_neither_rules_the_ratio_nor_is_ruled_by_it():
     log_ratio = ratio.log_ratio(fake)
     # the same mix on both sides in either class, so nothing may be told apart
     assert abs(log_ratio[fake_labels == 0].mean() - log_ratio[fake_labels == 1].mean()) < 0.5
-    chance = ratio.calibrated(fake, fake_labels, 0.4).chance(log_ratio, fake_labels)
+    chance = ratio.calibrate(fake, fake_labels, 0.4).acceptance_probability(log_ratio, fake_labels)
     for k in range(2):
         assert chance[fake_labels == k].mean() == pytest.approx(0.4, abs=1e-3)
 
@@ -56,8 +56,8 @@ def test_equal_images_are_kept_alike():
     same = np.ones((6, 4))
     labels = np.zeros(6, np.int64)
     ratio = DensityRatio.fit(real=same, real_labels=labels, fake=same, fake_labels=labels)
-    ready = ratio.calibrated(same, labels, 0.25)
-    assert ready.chance(ready.log_ratio(same), labels) == pytest.approx(0.25)
+    ready = ratio.calibrate(same, labels, 0.25)
+    assert ready.acceptance_probability(ready.log_ratio(same), labels) == pytest.approx(0.25)
 
 
 def test_impossible_matching_raises():
@@ -66,6 +66,6 @@ def test_impossible_matching_raises():
         DensityRatio.fit(real=x, real_labels=labels, fake=x, fake_labels=np.zeros(2, np.int64))
     ratio = DensityRatio.fit(real=x, real_labels=labels, fake=x, fake_labels=labels)
     with pytest.raises(OptionError, match="out of range"):
-        ratio.calibrated(x, labels, 1.0)
+        ratio.calibrate(x, labels, 1.0)
     with pytest.raises(OptionError, match="no image to calibrate"):
-        ratio.calibrated(x, np.array([1, 1]), 0.5)
+        ratio.calibrate(x, np.array([1, 1]), 0.5)

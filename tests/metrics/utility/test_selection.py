@@ -17,7 +17,7 @@ def selector():
 def test_selection_passes_about_the_requested_share_of_each_class(selector, share):
     made = squares(200, seed=1, classes=3)
     features = column_means(made.images)
-    kept = selector.calibrated(features, made.labels, share).accepts(features, made.labels)
+    kept = selector.calibrate(features, made.labels, share).accepts(features, made.labels)
     for label in range(3):
         assert kept[made.labels == label].mean() == pytest.approx(share, abs=0.02)
 
@@ -26,7 +26,7 @@ def test_selection_rejects_wrong_labels_and_outliers_first(selector):
     made = squares(200, seed=2, wrong=0.3, classes=3)
     truth = squares(200, seed=2, classes=3).labels
     features = column_means(made.images)
-    kept = selector.calibrated(features, made.labels, 0.6).accepts(features, made.labels)
+    kept = selector.calibrate(features, made.labels, 0.6).accepts(features, made.labels)
     assert (made.labels != truth)[kept].mean() < 0.1
     confidence, distance = selector.score(features, made.labels)
     assert confidence[made.labels == truth].mean() > confidence[made.labels != truth].mean() + 0.05
@@ -37,7 +37,7 @@ def test_selection_rejects_wrong_labels_and_outliers_first(selector):
 def test_each_image_left_out_has_a_reason(selector):
     made = squares(50, seed=3, classes=3)
     features = column_means(made.images)
-    ready = selector.calibrated(features, made.labels, 0.5)
+    ready = selector.calibrate(features, made.labels, 0.5)
     reasons = ready.reasons(*ready.score(features, made.labels), made.labels)
     assert set(reasons) == {None, "low_confidence", "far_from_class"}
     assert [r is None for r in reasons] == ready.accepts(features, made.labels).tolist()
@@ -60,6 +60,6 @@ def test_impossible_selections_raise(selector):
     with pytest.raises(OptionError, match="two or more classes"):
         Selector.fit(features, np.zeros(4, np.int64))
     with pytest.raises(OptionError, match="out of range"):
-        selector.calibrated(features, labels, 1.0)
+        selector.calibrate(features, labels, 1.0)
     with pytest.raises(OptionError, match="no image to calibrate"):
-        selector.calibrated(features, labels, 0.5)  # nothing of the third class
+        selector.calibrate(features, labels, 0.5)  # nothing of the third class

@@ -341,7 +341,7 @@ def selected_index(real: LabelledImages, synthetic: LabelledImages, share: float
     """
     selector = Selector.fit(embed(real.images), real.labels)
     features = embed(synthetic.images)
-    return np.flatnonzero(selector.calibrated(features, synthetic.labels, share).accepts(features, synthetic.labels))
+    return np.flatnonzero(selector.calibrate(features, synthetic.labels, share).accepts(features, synthetic.labels))
 
 
 def _share_of_groups(labels: Labels, groups: Labels, share: float, rng: np.random.Generator) -> Index:

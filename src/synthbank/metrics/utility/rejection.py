@@ -42,7 +42,7 @@ class DensityRatio:
     """`[P]`, of the classifier on these components."""
     bias: float
     """Of the classifier."""
-    always: Floats | None = None
+    log_limit: Floats | None = None
     """`[K]`, logarithm of the ratio from which on an image of the class is always kept; `None`: not calibrated yet."""
 
     @classmethod
@@ -94,7 +94,7 @@ class DensityRatio:
         out: Floats = (np.asarray(features, np.float64) - self.centre) @ self.axes @ self.weights + self.bias
         return out
 
-    def calibrated(self, features: RawFeatures, labels: Labels, share: float) -> DensityRatio:
+    def calibrate(self, features: RawFeatures, labels: Labels, share: float) -> DensityRatio:
         """Return a copy with limits such that about `share` of each class's images of this sample are kept.
 
         Args:
@@ -110,13 +110,13 @@ class DensityRatio:
         if not counts.all():
             raise OptionError("A class has no image to calibrate matching with", got=counts.tolist())
         ratios = self.log_ratio(features)
-        return replace(self, always=np.array([_limit(ratios[labels == c], share) for c in range(len(counts))]))
+        return replace(self, log_limit=np.array([_limit(ratios[labels == c], share) for c in range(len(counts))]))
 
-    def chance(self, log_ratio: Floats, labels: Labels) -> Floats:
+    def acceptance_probability(self, log_ratio: Floats, labels: Labels) -> Floats:
         """Probability `[N]`, 0..1, that images with these log ratios `[N]` and labels `[N]` are kept."""
-        assert self.always is not None, "calibrate first"
+        assert self.log_limit is not None, "calibrate first"
         # acceptance of rejection sampling, min(1, ratio / limit), in logarithms
-        return np.exp(np.minimum(log_ratio - self.always[labels], 0.0))
+        return np.exp(np.minimum(log_ratio - self.log_limit[labels], 0.0))
 
 
 def _limit(log_ratio: Floats, share: float) -> float:

@@ -224,15 +224,15 @@ class _ClassifierTable:
         trials = self.trials.of(self.classifier, cell)
         for overall, measure in ((True, overall_scores), (False, class_scores)):
 
-            def tested(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
+            def on_test_images(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
                 return measure(_probabilities(trial, shift), self.folds[trial.fold].test.labels, None)
 
-            def redrawn(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
+            def on_draws(trial: Trial, measure: _Measure = measure) -> dict[str, Floats]:
                 return measure(_probabilities(trial, shift), self.labels, self.draws)
 
-            values = _stacked(trials, tested)
+            values = _stack(trials, on_test_images)
             # the corrected t-test of folds needs no draws, which are the slow part
-            draws = values if self.crossed else _stacked(trials, redrawn)
+            draws = values if self.crossed else _stack(trials, on_draws)
             out |= {(overall, name): (v[:, :, 0], draws[name][:, 0]) for name, v in values.items()}
         return out
 
@@ -256,7 +256,7 @@ def _probabilities(trial: Trial, shift: str) -> Floats:
     return trial.shifted[shift] if shift else trial.probabilities
 
 
-def _stacked(trials: Sequence[Sequence[Trial]], measure: Callable[[Trial], Mapping[str, Floats]]) -> dict[str, Floats]:
+def _stack(trials: Sequence[Sequence[Trial]], measure: Callable[[Trial], Mapping[str, Floats]]) -> dict[str, Floats]:
     """Score name to `[S, F, ...]`."""
     measured = [[measure(t) for t in seed] for seed in trials]
     return {name: np.stack([np.stack([m[name] for m in seed]) for seed in measured]) for name in measured[0][0]}

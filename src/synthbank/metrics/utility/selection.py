@@ -95,7 +95,7 @@ class Selector:
         distance = np.linalg.norm(x - self.centroids[labels], axis=1) / self.radius[labels]
         return confidence, distance
 
-    def calibrated(self, features: RawFeatures, labels: Labels, share: float) -> Selector:
+    def calibrate(self, features: RawFeatures, labels: Labels, share: float) -> Selector:
         """Return a copy with limits that about `share` of each class's images of this sample pass.
 
         Both limits are equally strict: the same quantile of either score.

@@ -127,20 +127,20 @@ class Matched(Selection):
     @override
     def with_limits(self, recorded: SelectionRule) -> Self:
         return replace(
-            self, ratio=replace(self.ratio, always=np.array(recorded.limits["always_kept_from"], np.float64))
+            self, ratio=replace(self.ratio, log_limit=np.array(recorded.limits["always_kept_from"], np.float64))
         )
 
     @override
     def _limits(self) -> dict[str, list[float]]:
-        assert self.ratio.always is not None
-        return {"always_kept_from": self.ratio.always.tolist()}
+        assert self.ratio.log_limit is not None
+        return {"always_kept_from": self.ratio.log_limit.tolist()}
 
     @override
     def _measure(
         self, features: NDArray[np.float32], labels: NDArray[np.int64], images: UInt8Images
     ) -> tuple[Sequence[str | None], dict[str, NDArray[np.float64]]]:
         log_ratio = self.ratio.log_ratio(features)
-        chance = self.ratio.chance(log_ratio, labels)
+        chance = self.ratio.acceptance_probability(log_ratio, labels)
         # the random draw of an image is a hash of its pixels, 13 hexadecimal digits or 52 bits, uniform in [0, 1): it
         # falls the same however the job is cut into passes, and when the image is made again
         uniform = np.array([int(pixel_sha256(image)[:13], 16) / 16.0**13 for image in images])
@@ -189,7 +189,7 @@ def _typical(model: LoadedModel, train: LabelledImages, share: float, seed: int)
         images = _drawn(model, index.index(k), seed, _CALIBRATION) if k in index else train.of_class(k).images
         drawn.append(embed(images))
         labels.append(np.full(len(images), k))
-    calibrated = selector.calibrated(np.concatenate(drawn), np.concatenate(labels), share)
+    calibrated = selector.calibrate(np.concatenate(drawn), np.concatenate(labels), share)
     return Typical(share, index, side, calibrated)
 
 
@@ -205,7 +205,7 @@ def _matched(model: LoadedModel, train: LabelledImages, share: float, seed: int)
         fake=np.concatenate(drawn[:, :_COMPARED]),
         fake_labels=np.repeat(index, _COMPARED),
     )
-    calibrated = ratio.calibrated(np.concatenate(drawn[:, _COMPARED:]), np.repeat(index, _CALIBRATION), share)
+    calibrated = ratio.calibrate(np.concatenate(drawn[:, _COMPARED:]), np.repeat(index, _CALIBRATION), share)
     return Matched(share, index, side, calibrated)
 
 

@@ -81,7 +81,7 @@ class SmallCnn(Classifier):
     @override
     def fit(self, train: TrainingSet, *, seed: int) -> Predictor:
         config, rng = self.config, torch.Generator().manual_seed(seed)
-        images = _reduced(train.images, config.side)
+        images = _reduce(train.images, config.side)
         labels, weights = torch.from_numpy(train.labels), torch.from_numpy(train.weights)
         # layers draw their weights from the global generator: it is seeded inside a fork and left as it was
         with torch.random.fork_rng(devices=[]):
@@ -96,7 +96,7 @@ class SmallCnn(Classifier):
         # steps, not epochs: a regime with more images sees each of them less often, at the same cost
         for _ in range(config.steps):
             chosen = torch.multinomial(weights, config.batch_size, replacement=True, generator=rng)
-            batch = _scaled(images[chosen])
+            batch = _scale(images[chosen])
             if train.affine is not None:
                 batch = augment_batch(batch, train.affine, rng)
             loss = functional.cross_entropy(
@@ -119,14 +119,14 @@ class _Trained:
     def __call__(self, images: UInt8Images) -> Floats:
         out = []
         for first in range(0, len(images), _BATCH):
-            batch = _scaled(_reduced(images[first : first + _BATCH], self._side))
+            batch = _scale(_reduce(images[first : first + _BATCH], self._side))
             logits = self._network(batch.contiguous(memory_format=torch.channels_last))
             # in float64, so that the rows add up to one to the last digits
             out.append(torch.softmax(logits.double(), dim=1).numpy())
         return np.concatenate(out)
 
 
-def _reduced(images: UInt8Images, side: int) -> Tensor:
+def _reduce(images: UInt8Images, side: int) -> Tensor:
     """Reduce images to `[N, C, S, S]`, uint8, S at most `side`."""
     tensor = torch.from_numpy(images)
     if images.shape[-1] <= side:
@@ -135,7 +135,7 @@ def _reduced(images: UInt8Images, side: int) -> Tensor:
     return small.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _scaled(images: Tensor) -> Tensor:
+def _scale(images: Tensor) -> Tensor:
     """Scale 0..255 to float -1..1."""
     return images.float().div_(127.5).sub_(1.0)
 

@@ -45,7 +45,7 @@ class LinearProbe(Classifier):
         # all following fits run in the row space of the features, hundreds of dimensions instead of over a thousand
         basis, rotated = _row_space((features - centre) / spread)
         strength = self._strength(rotated, train, seed)
-        model = _fitted(rotated, train.labels, train.weights, strength)
+        model = _fit(rotated, train.labels, train.weights, strength)
 
         def predict(images: UInt8Images) -> Floats:
             scaled = (self._embed(images).astype(np.float64) - centre) / spread
@@ -64,7 +64,7 @@ class LinearProbe(Classifier):
         """Weighted log-loss over the validation folds; each fold is a mask `[N]`, true where validated."""
         total = 0.0
         for validation in folds:
-            model = _fitted(features[~validation], train.labels[~validation], train.weights[~validation], strength)
+            model = _fit(features[~validation], train.labels[~validation], train.weights[~validation], strength)
             predicted = _probabilities(model, features[validation], train.n_classes)
             own = predicted[np.arange(len(predicted)), train.labels[validation]]
             # a label with probability zero would cost infinitely much
@@ -111,9 +111,9 @@ def _inner_folds(train: TrainingSet, n_folds: int, seed: int) -> list[Mask]:
         return []
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed % 2**32)
     folds = []
-    for _, held in splitter.split(usable, train.labels[usable], groups):
+    for _, validation_index in splitter.split(usable, train.labels[usable], groups):
         mask = np.zeros(len(train.labels), np.bool_)
-        mask[usable[held]] = True
+        mask[usable[validation_index]] = True
         if len(np.unique(train.labels[~mask])) == len(np.unique(train.labels)):
             folds.append(mask)
     return folds
@@ -128,7 +128,7 @@ def _row_space(features: Features) -> tuple[Features, Features]:
     return rows.T, features @ rows.T
 
 
-def _fitted(features: Features, labels: Labels, weights: Floats, strength: float) -> LogisticRegression:
+def _fit(features: Features, labels: Labels, weights: Floats, strength: float) -> LogisticRegression:
     """Fit a logistic regression with weights of mean one."""
     # scikit-learn adds up weighted losses: weights of mean one keep C on the scale of an unweighted fit
     model = LogisticRegression(C=strength, max_iter=2000, tol=1e-3)
