@@ -43,6 +43,23 @@ def test_a_group_has_the_defaults_of_its_fields_or_those_that_the_command_gives(
     assert _run("deploy", "cells", "--count", "1")[1] == [("cells", Machine("large", 1))]
 
 
+def test_a_field_without_a_default_is_a_required_option():
+    @dataclass(frozen=True)
+    class Place:
+        project: Annotated[str, typer.Option()]
+
+    received = []
+
+    def init(place: Place) -> None:
+        received.append(place)
+
+    app = typer.Typer()
+    app.command()(grouped(init))
+    assert "--project" in CliRunner().invoke(app, []).output
+    assert CliRunner().invoke(app, ["--project", "p"]).exit_code == 0
+    assert received == [Place("p")]
+
+
 def test_options_of_a_group_are_checked_and_listed_as_others_are():
     assert _run("train", "cells", "--count", "0")[0].exit_code == 2
     shown = _run("train", "--help")[0].output

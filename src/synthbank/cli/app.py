@@ -12,7 +12,20 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from synthbank import __version__
-from synthbank.cli import catalogue, cloud, data, doctor, evaluate, images, models, reader, run, service, train
+from synthbank.cli import (
+    catalogue,
+    cloud,
+    data,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    models,
+    reader,
+    run,
+    service,
+    train,
+)
 from synthbank.cli.output import at_bank, escaped, talk
 from synthbank.errors import (
     AccessError,
@@ -69,7 +82,7 @@ def _root(
         talk(f"warning: {untested_system()}")
 
 
-for module in (run, data, train, models, images, evaluate, reader, catalogue, service, cloud, doctor):
+for module in (run, data, train, models, generate, export, evaluate, reader, catalogue, service, cloud, doctor):
     module.register(app)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json as jsons
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,11 +42,18 @@ def register(app: typer.Typer) -> None:
     app.add_typer(cloud, name="cloud")
 
 
+@dataclass(frozen=True)
+class SettingsFlags:
+    """The settings that `init` writes into cloud.yaml."""
+
+    project: Annotated[str, typer.Option(help="Id of the Google Cloud project.")]
+    bucket: Annotated[str, typer.Option(help="Name of the bucket, unique in the world.")]
+    region: Annotated[str, typer.Option(help="Region of everything.")] = "europe-west4"
+    prefix: Annotated[str, typer.Option(help="Folder of the bank in the bucket, and its label.")] = "bank"
+
+
 def init(
-    project: Annotated[str, typer.Option(help="Id of the Google Cloud project.")],
-    bucket: Annotated[str, typer.Option(help="Name of the bucket, unique in the world.")],
-    region: Annotated[str, typer.Option(help="Region of everything.")] = "europe-west4",
-    prefix: Annotated[str, typer.Option(help="Folder of the bank in the bucket, and its label.")] = "bank",
+    settings: SettingsFlags,
     person: Annotated[list[str] | None, typer.Option(help="Who may use it: user:ada@example.org; repeatable.")] = None,
     folder: Annotated[Path, typer.Option("--to", help="Folder for the files.")] = Path("."),
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there with another text.")] = False,
@@ -55,8 +63,7 @@ def init(
     """Write cloud.yaml, an example price table, and Terraform for bucket, database, accounts and image repository."""
     from synthbank.cloud import make_settings, setup_files, write_files
 
-    values = {"project": project, "bucket": bucket, "region": region, "prefix": prefix}
-    files = setup_files(make_settings(values, where="the options"), person or [])
+    files = setup_files(make_settings(asdict(settings), where="the options"), person or [])
     if dry_run:
         if json:
             say_json({"requests": [], "files": files})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthbank.cli.options import grouped
 from synthbank.cli.output import (
     BankOption,
     JsonOption,
@@ -29,6 +31,7 @@ from synthbank.records import MAX_IMAGES, Score
 if TYPE_CHECKING:
     from synthbank.reports import Scorecard
     from synthbank.workflows.evaluation.cross_validation import CrossReport
+    from synthbank.workflows.evaluation.requests import UtilityRequest
     from synthbank.workflows.evaluation.utility import UtilityReport
 
 JobArgument = Annotated[str | None, typer.Argument(help="Id of a generation job (default: the newest).")]
@@ -36,9 +39,9 @@ MaxImagesOption = Annotated[int, typer.Option(help="Synthetic images that are us
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add `evaluate`, `utility`, `bias` and `report`."""
     for command in (evaluate, utility, bias, report):
-        app.command()(command)
+        app.command()(grouped(command))
 
 
 def _refuse_old_option(value: bool) -> bool:
@@ -51,14 +54,21 @@ def _refuse_old_option(value: bool) -> bool:
     return value
 
 
-def evaluate(
-    job: JobArgument = None,
-    max_images: MaxImagesOption = MAX_IMAGES,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of subsets and resamples.")] = 0,
+@dataclass(frozen=True)
+class EvaluateFlags:
+    """Options of the scores."""
+
+    max_images: MaxImagesOption = MAX_IMAGES
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 200
+    seed: Annotated[int, typer.Option(help="Seed of subsets and resamples.")] = 0
     encoder: Annotated[
         Path | None, typer.Option(help="Your own frozen encoder, TorchScript or ONNX (default: SYNTHBANK_ENCODER).")
-    ] = None,
+    ] = None
+
+
+def evaluate(
+    flags: EvaluateFlags,
+    job: JobArgument = None,
     on: OnOption = None,
     bank_path: BankOption = None,
     json: JsonOption = False,
@@ -70,7 +80,7 @@ def evaluate(
     from synthbank.workflows.generation.generate import newest_job
 
     with opened(bank_path, create=False) as bank, working("evaluating") as show:
-        request = EvaluateRequest(job or newest_job(bank), max_images, resamples, seed, encoder)
+        request = EvaluateRequest(job or newest_job(bank), flags.max_images, flags.resamples, flags.seed, flags.encoder)
         if on is None:
             result = evaluate_here(bank, request, on_stage=show)
         else:
@@ -84,43 +94,51 @@ def evaluate(
     say(at_bank(f"next: synthbank report {result.job.id}, synthbank utility {result.job.id}", bank_path))
 
 
-def utility(
-    job: JobArgument = None,
-    seeds: Annotated[int, typer.Option(help="Classifiers of each kind.")] = 5,
-    budget: Annotated[str | None, typer.Option(help="Time for classifiers, such as 20m (default: all).")] = None,
-    select: Annotated[
-        float | None, typer.Option(help="Also try this share of the images, the most typical ones.")
-    ] = None,
-    curves: Annotated[bool, typer.Option("--curves", help="Also parts of the originals, and ratios.")] = False,
-    shifts: Annotated[bool, typer.Option("--shifts", help="Also under other stain, blur, JPEG and light.")] = False,
+@dataclass(frozen=True)
+class UtilityFlags:
+    """Options of the classifiers that are trained, and of the images that they are trained on."""
+
+    seeds: Annotated[int, typer.Option(help="Classifiers of each kind.")] = 5
+    budget: Annotated[str | None, typer.Option(help="Time for classifiers, such as 20m (default: all).")] = None
+    select: Annotated[float | None, typer.Option(help="Also try this share of the images, the most typical ones.")] = (
+        None
+    )
+    curves: Annotated[bool, typer.Option("--curves", help="Also parts of the originals, and ratios.")] = False
+    shifts: Annotated[bool, typer.Option("--shifts", help="Also under other stain, blur, JPEG and light.")] = False
     folds: Annotated[
         str | None, typer.Option(help="A number of folds, or 'groups'; trains a new generator for each fold.")
-    ] = None,
+    ] = None
     generator_time: Annotated[
         str | None, typer.Option(help="Training time of each fold's generator (default: as the model's).")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of classifiers, subsets and folds.")] = 0,
-    bank_path: BankOption = None,
-    json: JsonOption = False,
+    ] = None
+    seed: Annotated[int, typer.Option(help="Seed of classifiers, subsets and folds.")] = 0
+
+    def to_request(self, job: str) -> UtilityRequest:
+        """The request of the workflow."""
+        from synthbank.workflows.evaluation.requests import UtilityRequest
+
+        return UtilityRequest(
+            job,
+            seeds=self.seeds,
+            budget_sec=parse_duration(self.budget),
+            select=self.select,
+            curves=self.curves,
+            shifts=self.shifts,
+            folds=self.folds,
+            generator_sec=parse_duration(self.generator_time),
+            seed=self.seed,
+        )
+
+
+def utility(
+    flags: UtilityFlags, job: JobArgument = None, bank_path: BankOption = None, json: JsonOption = False
 ) -> None:
     """Train classifiers with and without a job's images, and test them on held-out originals."""
-    from synthbank.workflows.evaluation.requests import UtilityRequest
     from synthbank.workflows.evaluation.utility import utility as measure_utility
     from synthbank.workflows.generation.generate import newest_job
 
     with opened(bank_path, create=False) as bank, working("training classifiers") as show:
-        request = UtilityRequest(
-            job or newest_job(bank),
-            seeds=seeds,
-            budget_sec=parse_duration(budget),
-            select=select,
-            curves=curves,
-            shifts=shifts,
-            folds=folds,
-            generator_sec=parse_duration(generator_time),
-            seed=seed,
-        )
-        result = measure_utility(bank, request, on_stage=show)
+        result = measure_utility(bank, flags.to_request(job or newest_job(bank)), on_stage=show)
     if json:
         say_json(result)
         return

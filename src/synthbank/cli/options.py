@@ -48,8 +48,12 @@ def _options(kind: type[Any], default: Any) -> list[inspect.Parameter]:
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=field.default if default is inspect.Parameter.empty else getattr(default, field.name),
+            default=_default_of(field) if default is inspect.Parameter.empty else getattr(default, field.name),
             annotation=hints[field.name],
         )
         for field in dataclasses.fields(kind)
     ]
+
+
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synthbank.cli.data import IngestFlags, show_ingest
-from synthbank.cli.images import show_generation
+from synthbank.cli.generate import show_generation
 from synthbank.cli.options import grouped
 from synthbank.cli.output import (
     BankOption,
