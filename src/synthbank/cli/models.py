@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated
 
 import typer
 import yaml
@@ -84,8 +85,8 @@ def models_show(
     say_json(row) if json else say(_as_yaml(row.card))
 
 
-def _as_yaml(card: Any) -> str:
-    return yaml.safe_dump(card, sort_keys=False, allow_unicode=True).rstrip()
+def _as_yaml(card: Mapping[str, object]) -> str:
+    return yaml.safe_dump(dict(card), sort_keys=False, allow_unicode=True).rstrip()
 
 
 def models_pull(
@@ -114,7 +115,7 @@ def models_push(
 ) -> None:
     """Write a model as a folder that pull and --init read: weights, screen and card.
 
-    The screen holds small grey pictures of the training originals: whoever may not see them may not have it.
+    The screen holds small grey descriptors of the training originals: share it only with those who may see them.
     """
     from synthbank.workflows.models.transfer import push
 

@@ -21,7 +21,7 @@ class StudyBody(StrictBody):
 
     job: Identity
     count: int = Field(40, ge=2, le=400, description="Images in all, half of them real, spread over the classes.")
-    seed: Seed = Field(0, description="Of choice and order.")
+    seed: Seed = Field(0, description="Seed of the choice and the order.")
 
 
 class AnswerBody(StrictBody):
