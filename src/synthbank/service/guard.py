@@ -16,7 +16,6 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -146,7 +145,7 @@ def _add_headers(message: Message, path: str) -> None:
 
 
 async def _send_refusal(send: Send, refused: Refused) -> None:
-    content: dict[str, Any] = {"error": {"type": "Refused", "what": refused.what}}
+    content = {"error": {"type": "Refused", "what": refused.what}}
     body = json.dumps(content).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers.append((b"connection", b"close"))

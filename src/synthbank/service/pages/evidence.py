@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
@@ -60,33 +60,56 @@ def _newest_scored(jobs: list[JobRow], session: Session) -> JobRow | None:
     return jobs[0] if jobs else None
 
 
-def _map(service: Service, job_id: str) -> dict[str, Any] | None:
-    """Points of the feature map on a square of `_MAP`, real ones first; classes get a number for their colour."""
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One image on the feature map."""
+
+    x: float
+    y: float
+    hue: int
+    """Number of the colour of its class."""
+    class_name: str
+    id: str | None
+    """`None`: a real image."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """The feature map on a square, in units of its view box."""
+
+    network: str
+    explained: list[int]
+    """Percent of the variance of real images along x and y."""
+    side: int
+    real: list[_Point]
+    synthetic: list[_Point]
+    hues: list[tuple[str, int]]
+    """(class, number of its colour)."""
+
+
+def _map(service: Service, job_id: str) -> _Map | None:
+    """The stored map, placed on a square of `_MAP`; `None` before the first evaluation."""
     stored = read_map(service.bank, job_id)
     if stored is None:
         return None
     points = stored["points"]
     left, right = min(p["x"] for p in points), max(p["x"] for p in points)
     low, high = min(p["y"] for p in points), max(p["y"] for p in points)
-    names = sorted({p["class"] for p in points})
-    placed = [
-        {
-            **p,
-            "hue": names.index(p["class"]) % _HUES,
-            "x": round(12 + (_MAP - 24) * (p["x"] - left) / ((right - left) or 1.0), 1),
-            "y": round(12 + (_MAP - 24) * (high - p["y"]) / ((high - low) or 1.0), 1),  # SVG's y grows downwards
-        }
-        for p in points
-    ]
+    hues = {name: i % _HUES for i, name in enumerate(sorted({p["class"] for p in points}))}
+    real: list[_Point] = []
+    synthetic: list[_Point] = []
+    for p in points:
+        point = _Point(
+            x=round(12 + (_MAP - 24) * (p["x"] - left) / ((right - left) or 1.0), 1),
+            y=round(12 + (_MAP - 24) * (high - p["y"]) / ((high - low) or 1.0), 1),  # SVG's y grows downwards
+            hue=hues[p["class"]],
+            class_name=p["class"],
+            id=p.get("id"),
+        )
+        (synthetic if p["kind"] == "synthetic" else real).append(point)
     # an image that was withdrawn after the map was made keeps its point: its page says that it was withdrawn
-    return {
-        "network": stored["network"],
-        "explained": [round(100 * share) for share in stored["explained"]],
-        "side": round(_MAP),
-        "real": [p for p in placed if p["kind"] != "synthetic"],
-        "synthetic": [p for p in placed if p["kind"] == "synthetic"],
-        "names": [(name, i % _HUES) for i, name in enumerate(names)],
-    }
+    explained = [round(100 * share) for share in stored["explained"]]
+    return _Map(stored["network"], explained, round(_MAP), real, synthetic, [*hues.items()])
 
 
 @dataclass(frozen=True, slots=True)

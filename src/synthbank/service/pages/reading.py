@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from synthbank.catalogue import queries
-from synthbank.catalogue.rows import ReaderStudyRow
+from synthbank.catalogue.rows import JobRow, ReaderStudyRow
 from synthbank.service.access import Viewer
 from synthbank.service.pages.render import page
 from synthbank.service.schemas.base import Identity
@@ -53,23 +53,48 @@ def reading(study_id: Identity, service: ServiceDep, caller: Viewer) -> HTMLResp
     )
 
 
-def _study(service: Service, row: ReaderStudyRow, session: Session) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """The accuracy of one reader, or of all together, in percent."""
+
+    reader: str
+    count: int
+    accuracy: int
+    low: int
+    high: int
+    conclusion: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Study:
+    """A study as the pages show it."""
+
+    row: ReaderStudyRow
+    job: JobRow
+    count: int
+    """Images."""
+    n_begun: int
+    """Readers who have answered at least one image."""
+    results: list[_Result]
+
+
+def _study(service: Service, row: ReaderStudyRow, session: Session) -> _Study:
     answers = queries.reader_answers(reading=row.id, session=session)
     results = [
-        {
-            "reader": score.reader or "All readers",
-            "count": score.n,
-            "accuracy": round(100 * score.accuracy),
-            "low": round(100 * score.low),
-            "high": round(100 * score.high),
-            "verdict": score.conclusion,
-        }
+        _Result(
+            reader=score.reader or "All readers",
+            count=score.n,
+            accuracy=round(100 * score.accuracy),
+            low=round(100 * score.low),
+            high=round(100 * score.high),
+            conclusion=score.conclusion,
+        )
         for score in study_scores(service.bank, row.id, whole=True)
     ]
-    return {
-        "row": row,
-        "job": queries.get_job(row.job_id, session=session),
-        "count": len(queries.study_items(row.id, session=session)),
-        "n_begun": len({answer.reader for answer in answers}),
-        "results": results if len(results) > 2 else results[1:],  # one reader alone is "all readers" as well
-    }
+    return _Study(
+        row=row,
+        job=queries.get_job(row.job_id, session=session),
+        count=len(queries.study_items(row.id, session=session)),
+        n_begun=len({answer.reader for answer in answers}),
+        results=results if len(results) > 2 else results[1:],  # one reader alone is "all readers" as well
+    )

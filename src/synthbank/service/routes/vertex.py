@@ -143,8 +143,8 @@ def _predictions_json(service: Service, jobs: list[GeneratedJob], form: ImageFor
     return json.dumps({"predictions": predictions}).encode()
 
 
-def _image(service: Service, row: ImageRow, form: ImageFormat) -> dict[str, Any]:
-    facts: dict[str, Any] = {"id": row.id, "class": row.class_name, "sha256": row.sha256}
+def _image(service: Service, row: ImageRow, form: ImageFormat) -> dict[str, object]:
+    facts: dict[str, object] = {"id": row.id, "class": row.class_name, "sha256": row.sha256}
     if form == "png":
         return facts | {"png": base64.b64encode(image_file(service.bank, row.id)[1]).decode()}
     store, life = service.bank.store, service.settings.link_sec

@@ -67,4 +67,4 @@ class ReaderResultOut(RowResponse):
     low: float
     high: float
     synthetic_called_real: float | None
-    verdict: str = Field(validation_alias="words")
+    conclusion: str

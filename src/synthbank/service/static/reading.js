@@ -17,7 +17,7 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 async function finish() {
   const results = await api("GET", `/v1/reader-studies/${root.dataset.study}/results`);
   const result = results.find((result) => result.reader === reader);
-  $("#result").textContent = `${reader}: ${percent(result.accuracy)} of ${result.count} right (95% interval ${percent(result.low)} to ${percent(result.high)}; guessing is 50%). Verdict: ${result.verdict}.`;
+  $("#result").textContent = `${reader}: ${percent(result.accuracy)} of ${result.count} right (95% interval ${percent(result.low)} to ${percent(result.high)}; guessing is 50%). Conclusion: ${result.conclusion}.`;
   show("end");
 }
 
