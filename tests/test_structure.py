@@ -50,7 +50,7 @@ TABLE: list[tuple[tuple[str, ...], str, set[str]]] = [
     ),
     (("generation",), "seeds, sampler, gate, writer", {"models", "storage"}),
     (("export",), "formats, cards, sinks", {"catalogue", "storage"}),
-    (("reports",), "HTML report, scorecard, plots, grids", {"catalogue"}),
+    (("reports",), "HTML report, scorecard, plots, grids, the order of scores", {"catalogue", "metrics"}),
     (
         ("workflows",),
         "one function for each step of a user; the only place where these rooms meet",

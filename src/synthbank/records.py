@@ -18,6 +18,9 @@ UInt8Images = NDArray[np.uint8]
 MAX_ATTEMPTS = 4.0
 """Images of a class that a job may draw, as a multiple of the accepted ones it wants, unless it says otherwise."""
 
+SCORING_NETWORK = "lite1"
+"""Frozen feature network that scores snapshots and leads in tables; not the one that `projected` looks through."""
+
 INSIDE_DISCRIMINATOR = "seen by the model's discriminator: this space flatters, and never leads"
 """Begins the note of every score in a feature space that the scored model was trained against."""
 

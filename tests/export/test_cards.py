@@ -59,10 +59,10 @@ def test_a_model_card_holds_scores_by_kind_and_the_scorecard():
         Score("gain-macro-f1-cnn-both", 0.1, 0.05, 0.15, higher_is_better=True),
         Score("group-coverage-lite1-64", 0.9, group_name="slide 7", higher_is_better=True),
     ]
-    card = {"job": "j1", "criteria": [{"name": "Congruence", "met": "met", "not_measured": ["x | y"]}]}
+    card = {"job": "j1", "criteria": [{"name": "Congruence", "conclusion": "shown", "not_measured": ["x | y"]}]}
     text = card_text(CARD, scores=scores, scorecard=card)
     places = [
-        text.index(t) for t in ("## Scores", "## Use in a classifier", "## Rare kinds", "| Congruence | met | x \\|")
+        text.index(t) for t in ("## Scores", "## Use in a classifier", "## Rare kinds", "| Congruence | shown | x \\|")
     ]
     assert places == sorted(places)
     assert "slide 7" in text

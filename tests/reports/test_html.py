@@ -12,7 +12,7 @@ import pytest
 from synthbank.reports import plots, render_report
 
 SECTIONS = [
-    "verdict",
+    "conclusion",
     "scorecard",
     "utility",
     "data",

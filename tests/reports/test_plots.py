@@ -82,8 +82,8 @@ def test_the_same_data_give_the_same_bytes():
 
 
 def test_long_names_keep_both_ends():
-    assert plots.plain("short") == "short"
-    shortened = plots.plain("actinic keratoses and carcinoma in situ")
+    assert plots.shorten("short") == "short"
+    shortened = plots.shorten("actinic keratoses and carcinoma in situ")
     assert len(shortened) == 18
     assert shortened.startswith("actinic k")
     assert shortened.endswith("in situ")

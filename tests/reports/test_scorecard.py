@@ -2,7 +2,7 @@ import dataclasses
 import json
 
 from synthbank.records import Score
-from synthbank.reports import Met, render_report, scorecard
+from synthbank.reports import Conclusion, render_report, scorecard
 
 SEVEN = ["Congruence", "Coverage", "Constraint", "Completeness", "Compliance", "Comprehension", "Consistency"]
 
@@ -39,37 +39,39 @@ def test_all_seven_stand_there_with_what_was_not_measured(made):
     assert [c.name for c in card.criteria] == SEVEN
     assert all(c.not_measured for c in card.criteria)
     assert all(line.threshold and line.better in ("higher", "lower", "yes") for c in card.criteria for line in c.lines)
-    assert json.loads(json.dumps(card.to_json()))["criteria"][0]["met"] == card.criteria[0].met.value
+    assert json.loads(json.dumps(card.to_json()))["criteria"][0]["conclusion"] == card.criteria[0].conclusion.value
 
 
-def test_what_was_not_computed_is_never_called_met(made):
+def test_what_was_not_computed_is_never_called_shown(made):
     found = named(made.report(scores=()))
-    assert found["Congruence"].met == found["Coverage"].met == found["Constraint"].met == Met.UNKNOWN
-    assert named(made.report())["Congruence"].met == Met.PARTLY  # no Fréchet distance and no precision there
+    of_three = {found[name].conclusion for name in ("Congruence", "Coverage", "Constraint")}
+    assert of_three == {Conclusion.UNDECIDED}
+    congruence = named(made.report())["Congruence"]
+    assert congruence.conclusion == Conclusion.PARTLY  # no Fréchet distance and no precision there
 
 
 def test_a_score_beyond_its_floor_fails_its_criterion(made):
     bad = made.score("kid", 5.0, 4.0, 6.0)
     rest = tuple(s for s in made.good_scores() if not (s.metric.startswith("kid") and s.class_name is None))
-    assert named(made.report(scores=(bad, *rest)))["Congruence"].met == Met.NO
-    assert named(made.report(evidence=(agreement(0.5, 0.4, 0.6),)))["Constraint"].met == Met.NO
-    assert named(made.report(evidence=(agreement(0.88, 0.8, 0.93),)))["Constraint"].met == Met.YES
+    assert named(made.report(scores=(bad, *rest)))["Congruence"].conclusion == Conclusion.PROBLEM
+    assert named(made.report(evidence=(agreement(0.5, 0.4, 0.6),)))["Constraint"].conclusion == Conclusion.PROBLEM
+    assert named(made.report(evidence=(agreement(0.88, 0.8, 0.93),)))["Constraint"].conclusion == Conclusion.SHOWN
 
 
-def test_few_held_out_originals_are_thin_evidence(made):
+def test_few_test_originals_show_nothing(made):
     lines = named(made.report(scores=made.good_scores(n_real=12)))["Consistency"].lines
-    assert {line.met for line in lines} == {Met.ROUGH}
+    assert {line.conclusion for line in lines} == {Conclusion.NOT_SHOWN}
 
 
 def test_facts_of_data_gate_and_job_decide_the_rest(made):
     data = made.report()
-    assert named(data)["Completeness"].met == Met.YES
+    assert named(data)["Completeness"].conclusion == Conclusion.SHOWN
     short = dataclasses.replace(data, job=dataclasses.replace(data.job, n_accepted=10))
-    assert named(short)["Completeness"].met == Met.NO
+    assert named(short)["Completeness"].conclusion == Conclusion.PROBLEM
     leak = dataclasses.replace(data, data=dataclasses.replace(data.data, n_groups_across_splits=2))
-    assert named(leak)["Compliance"].met == Met.NO
+    assert named(leak)["Compliance"].conclusion == Conclusion.PROBLEM
     unscreened = dataclasses.replace(data, gate=dataclasses.replace(data.gate, screened=False))
-    assert named(unscreened)["Compliance"].met == Met.NO
+    assert named(unscreened)["Compliance"].conclusion == Conclusion.PROBLEM
 
 
 def test_groups_and_shifts_count_for_consistency(made):
@@ -78,10 +80,10 @@ def test_groups_and_shifts_count_for_consistency(made):
         for g, v in (("slide 1", 0.9), ("slide 2", 0.15))
     ]
     found = named(made.report(evidence=tuple(groups)))["Consistency"]
-    assert found.met == Met.NO
+    assert found.conclusion == Conclusion.PROBLEM
     assert any("slide 2" in line.measure for line in found.lines)
     worse = named(made.report(evidence=(gain(-0.2, -0.3, -0.1, name="macro-f1@blur"),)))["Consistency"]
-    assert any("blur" in line.measure and line.met == Met.NO for line in worse.lines)
+    assert any("blur" in line.measure and line.conclusion == Conclusion.PROBLEM for line in worse.lines)
 
 
 def test_the_page_shows_scorecard_and_regimes(made):

@@ -173,7 +173,7 @@ def test_history_gives_curves_and_its_absence_none(dots):
 def test_an_unscreened_job_is_compared_by_the_scoring_network(dots, made):
     job = job_of(dots, screened=False)
     data = gather(dots, job)
-    assert "lite1" in data.nearest.how
+    assert "lite1" in data.nearest.distance_name
     assert len(data.nearest.shown) == 6
     assert all(p.original is not None and p.distance > 0 for p in data.nearest.shown)
     assert "was not screened" in made.page(write_report(dots, ReportRequest(job)).read_text()).text

@@ -4,7 +4,7 @@ import torch
 from synthbank.catalogue import queries
 from synthbank.errors import OptionError, StateError
 from synthbank.records import INSIDE_DISCRIMINATOR, Split
-from synthbank.reports.measures import leading_network, measure_of, parts_of
+from synthbank.reports.scores import leading_network, meaning_of, parts_of
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.evaluation.evaluate import evaluate
 from synthbank.workflows.evaluation.requests import BiasRequest, EvaluateRequest, UtilityRequest
@@ -104,7 +104,7 @@ def test_pixels_and_privacy_are_scored_and_every_score_has_a_label(trained):
     assert {"stain-pixels-32", "spectrum-pixels-32", "ms-ssim-pixels-32", "closest-record-lite1-128"} <= set(overall)
     assert overall["spectrum-pixels-32"].value > overall["spectrum-pixels-32"].floor  # eight steps of training
     for score in scores:
-        assert measure_of(score.metric).meaning, score.metric
+        assert meaning_of(score.metric), score.metric
 
 
 def test_every_scored_image_knows_how_new_it_is(trained):

@@ -226,8 +226,8 @@ def show_scorecard(card: Scorecard) -> None:
     """Print each criterion with its lines and what was not measured."""
     rows: list[tuple[object, ...]] = []
     for criterion in card.criteria:
-        rows.append((criterion.name.upper(), "", "", "", criterion.met.value))
-        rows += [(f"  {x.measure}", x.value, x.threshold, x.better, x.met.value) for x in criterion.lines]
+        rows.append((criterion.name.upper(), "", "", "", criterion.conclusion.value))
+        rows += [(f"  {x.measure}", x.value, x.threshold, x.better, x.conclusion.value) for x in criterion.lines]
         rows += [("  not measured", gap, "", "", "") for gap in criterion.not_measured]
-    rows += [(x.measure, x.value, x.threshold, x.better, x.met.value) for x in card.usefulness]
-    say_table(f"scorecard of job {card.job}", ("criterion", "value", "met when", "better", "conclusion"), rows)
+    rows += [(x.measure, x.value, x.threshold, x.better, x.conclusion.value) for x in card.usefulness]
+    say_table(f"scorecard of job {card.job}", ("criterion", "value", "limit", "better", "conclusion"), rows)

@@ -73,10 +73,10 @@ def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
 
 
 def say_scores(scores: Sequence[Score], *, title: str) -> None:
-    """Print scores of the leading network, and those of pixels, with interval, floor and numbers of images."""
-    from synthbank.reports.measures import parts_of, split_by_network
+    """Print scores of the leading network and of pixels in the report's order, with floor and image counts."""
+    from synthbank.reports.scores import order_scores, parts_of, split_by_network
 
-    shown, others = split_by_network(scores)
+    shown, others = split_by_network(order_scores(scores))
     rows = [
         (
             f"{s.metric} {'↑' if s.higher_is_better else '↓'}",

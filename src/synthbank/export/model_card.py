@@ -88,6 +88,8 @@ def _start(start: CardStart) -> str:
 def _scorecard(scorecard: Mapping[str, Any] | None) -> str:
     if scorecard is None:
         return "## Scorecard\n\nNot filled yet: `synthbank report`."
-    rows = [f"| {c['name']} | {c['met']} | {cell('; '.join(c['not_measured']))} |" for c in scorecard["criteria"]]
+    rows = [
+        f"| {c['name']} | {c['conclusion']} | {cell('; '.join(c['not_measured']))} |" for c in scorecard["criteria"]
+    ]
     head = ["## Scorecard", "", f"Of job `{scorecard['job']}`; the report has every line with its limit.", ""]
-    return "\n".join([*head, "| criterion | verdict | not measured |", "|---|---|---|", *rows])
+    return "\n".join([*head, "| criterion | conclusion | not measured |", "|---|---|---|", *rows])

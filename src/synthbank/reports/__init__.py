@@ -1,6 +1,7 @@
 """Pictures and pages made of catalogue rows and stored figures; no torch."""
 
 from synthbank.reports.commands import commands_again
+from synthbank.reports.conclusion import Conclusions, Statement, Tone, conclude
 from synthbank.reports.content import (
     ClassCounts,
     ClassSample,
@@ -25,12 +26,13 @@ from synthbank.reports.parts import data_part, expansion_part, gate_part, job_pa
 from synthbank.reports.plots import project
 from synthbank.reports.reader_sheet import SheetItem, render_reader_sheet
 from synthbank.reports.regimes import RegimeGroup, RegimeRow, is_evidence, regime_groups
-from synthbank.reports.scorecard import Criterion, Line, Met, Scorecard, scorecard
-from synthbank.reports.verdict import Statement, Tone, VerdictText, verdict
+from synthbank.reports.scorecard import Conclusion, Criterion, Line, Scorecard, scorecard
 
 __all__ = [
     "ClassCounts",
     "ClassSample",
+    "Conclusion",
+    "Conclusions",
     "Criterion",
     "Curve",
     "DataPart",
@@ -42,7 +44,6 @@ __all__ = [
     "Line",
     "MapGroup",
     "MapPart",
-    "Met",
     "NearestPart",
     "Pair",
     "RegimeGroup",
@@ -54,8 +55,8 @@ __all__ = [
     "Statement",
     "Tone",
     "TrainingPart",
-    "VerdictText",
     "commands_again",
+    "conclude",
     "data_part",
     "expansion_part",
     "gate_part",
@@ -69,5 +70,4 @@ __all__ = [
     "render_report",
     "scorecard",
     "training_part",
-    "verdict",
 ]

@@ -17,7 +17,7 @@ _SEPARATE = ("architecture", "preset", "steps", "time_budget_sec", "seed")
 def commands_again(
     job: JobRow, model: ModelRow, *, per_class: int, dataset: DatasetRow | None, expanded_to: int | None
 ) -> tuple[str, ...]:
-    """Commands in order, one a line; what the bank does not know is left out.
+    """Commands in order, one a line; what the bank does not know is missing.
 
     Args:
         job: the generation job.

@@ -1,4 +1,4 @@
-"""What a report shows, as plain values and uint8 arrays; no page and no catalogue behind it."""
+"""Content of a report as plain values and uint8 arrays, with no page and no catalogue behind it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class DataPart:
     n_converted: int
     findings: tuple[FindingLine, ...]
     group_rule: str | None
-    """What was read as the patient, slide or source id; `None`: nothing was asked for."""
+    """Rule that reads the patient, slide or source id from a file's path; `None`: no rule was given."""
     n_groups: int
     n_groups_across_splits: int
     """Groups with images in more than one split; anything above 0 is a leak."""
@@ -118,7 +118,7 @@ class EventLine:
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """How the model came to be."""
+    """The model's architecture, run, curves, snapshots and guard events."""
 
     model: str
     architecture: str
@@ -164,35 +164,35 @@ class Pair:
     original_class: str | None
     distance: float
     reason: str | None = None
-    """Why the gate kept it out; `None`: accepted."""
+    """The gate's reason for rejecting it; `None`: accepted."""
 
 
 @dataclass(frozen=True)
 class NearestPart:
     """Nearest training originals of the job's images."""
 
-    how: str
-    """What the distance is, in words."""
+    distance_name: str
+    """The distance in words."""
     shown: tuple[Pair, ...]
     """Every synthetic image of the side-by-side section, the closest first."""
     closest: tuple[Pair, ...]
     """The closest accepted images of the whole job."""
-    kept_out: tuple[Pair, ...]
-    """Images that the gate kept out, the closest first."""
+    rejected: tuple[Pair, ...]
+    """Images that the gate rejected, the closest first."""
     distances: tuple[tuple[str, NDArray[np.float64]], ...]
     """Class name and the distance of every accepted image, `[N]`."""
 
 
 @dataclass(frozen=True)
 class GatePart:
-    """What the gate let through."""
+    """Verdicts of the gate, counted."""
 
     screened: bool
     copy_distance: float | None
     """Below this distance an image is a near copy; `None`: not known here."""
     blank_deviation: float | None
     counts: tuple[tuple[str, int, int], ...]
-    """Class name, accepted and kept out."""
+    """Class name, accepted and rejected."""
     reasons: tuple[tuple[str, int], ...]
 
     @property
@@ -202,7 +202,7 @@ class GatePart:
 
     @property
     def rejected(self) -> int:
-        """Images of all classes that were kept out."""
+        """Rejected images of all classes."""
         return sum(rejected for _, _, rejected in self.counts)
 
 

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from synthbank.metrics import KID_SCALE
 from synthbank.records import Score, UInt8Images
+from synthbank.reports.conclusion import FEW_TEST_IMAGES, conclude
 from synthbank.reports.content import Pair, ReportData
 from synthbank.reports.grids import image_grid
-from synthbank.reports.measures import in_order, leading_network, measure_of, parts_of, split_by_network
+from synthbank.reports.numbers import interval, number
 from synthbank.reports.omissions import not_measured
 from synthbank.reports.plots import Plot, curves_plot, distances_plot, interval_plot, map_plot, snapshots_plot
 from synthbank.reports.regimes import WORDS, regime_groups
 from synthbank.reports.scorecard import scorecard
-from synthbank.reports.verdict import FEW_HELD_OUT, interval, number, verdict
+from synthbank.reports.scores import (
+    group_scores,
+    leading_network,
+    meaning_of,
+    metric_order,
+    order_scores,
+    parts_of,
+    split_by_network,
+    title_of,
+)
 
 _GRID_COLUMNS = 4
 _TARGET_TILE = 128
@@ -40,12 +51,13 @@ def render_report(data: ReportData) -> str:
     template = _environment().get_template("report.html.j2")
     return template.render(
         data=data,
-        verdict=verdict(data),
-        few=FEW_HELD_OUT,
+        conclusions=conclude(data),
+        few=FEW_TEST_IMAGES,
+        kid_scale=f"{KID_SCALE:.0f}",
         network=leading_network(data.scores),
         grids=_grids(data),
-        score_groups=in_order(leading, data.class_names),
-        other_groups=in_order(others, data.class_names),
+        score_groups=group_scores(leading, data.class_names),
+        other_groups=group_scores(others, data.class_names),
         training_plots=_training_plots(data),
         distance_plot=_distance_plot(data),
         interval_plots=_interval_plots(data),
@@ -54,7 +66,7 @@ def render_report(data: ReportData) -> str:
         scorecard=scorecard(data),
         regimes=regime_groups(data.evidence),
         control=WORDS["affine"],
-        bias_rows=[s for s in data.evidence if not s.metric.startswith(("utility-", "gain-"))],
+        bias_rows=[s for s in order_scores(data.evidence) if not s.metric.startswith(("utility-", "gain-"))],
     )
 
 
@@ -102,8 +114,8 @@ def _environment() -> Environment:
         "number": _number_or_dash,
         "seconds": seconds_in_words,
         "pair_uri": pair_uri,
-        "title_of": lambda metric: measure_of(metric).title,
-        "meaning_of": lambda metric: measure_of(metric).meaning,
+        "title_of": title_of,
+        "meaning_of": meaning_of,
         "multiply_100": lambda share: f"{100 * share:.0f}",
         "reason": lambda reason: REASONS.get(reason, reason.replace("_", " ")),
     }
@@ -166,12 +178,10 @@ def _interval_plots(data: ReportData) -> list[Plot]:
     """One panel for each metric of the leading network that has a value."""
     network = leading_network(data.scores)
     by_metric: dict[str, list[Score]] = {}
-    for _, group in in_order(data.scores, data.class_names):
-        for score in group:
-            if parts_of(score.metric)[1] == network and score.value is not None:
-                by_metric.setdefault(score.metric, []).append(score)
-    ordered: Mapping[str, list[Score]] = dict(sorted(by_metric.items(), key=lambda item: measure_of(item[0]).rank))
+    for score in order_scores(data.scores, data.class_names):
+        if parts_of(score.metric)[1] == network and score.value is not None:
+            by_metric.setdefault(score.metric, []).append(score)
     return [
-        interval_plot(measure_of(metric).title, scores, higher_is_better=scores[0].higher_is_better)
-        for metric, scores in ordered.items()
+        interval_plot(title_of(metric), by_metric[metric], higher_is_better=by_metric[metric][0].higher_is_better)
+        for metric in sorted(by_metric, key=metric_order)
     ]

@@ -37,7 +37,7 @@ def data_part(dataset: DatasetRow, rows: Sequence[OriginalRow]) -> DataPart:
 
     Args:
         dataset: the data set.
-        rows: all its originals, those that were left out included.
+        rows: all its originals, the rejected ones included.
     """
     accepted = [r for r in rows if r.accepted]
     splits_of: dict[str, set[str]] = {}
@@ -93,7 +93,7 @@ def training_part(
     parameters: int | None,
     reference: SnapshotReference,
 ) -> TrainingPart:
-    """How the model was trained, from its run folder where it is here, else from the catalogue.
+    """The training of the model, from its run folder where it is here, else from the catalogue.
 
     Args:
         model: the published model.
@@ -109,7 +109,7 @@ def training_part(
         architecture=model.architecture,
         parameters=parameters,
         run_id=None if run is None else run.id,
-        config=tuple((name, _plain(value)) for name, value in sorted(config.items())),
+        config=tuple((name, _option_text(value)) for name, value in sorted(config.items())),
         losses=_curves(history, "status", _LOSSES),
         logits=_curves(history, "snapshot", _LOGITS),
         snapshots=tuple(_snapshot_line(s) for s in snapshots),
@@ -131,7 +131,7 @@ def gate_part(
     copy_distance: float | None,
     blank_deviation: float | None,
 ) -> GatePart:
-    """What the gate did in a job; `counts` is class name to verdict to number of images."""
+    """Verdicts of the gate in a job; `counts` is class name to verdict to number of images."""
     lines = tuple(
         (name, of_class.get(Verdict.ACCEPTED.value, 0), of_class.get(Verdict.REJECTED.value, 0))
         for name, of_class in counts.items()
@@ -167,7 +167,7 @@ def _finding_lines(findings: Sequence[Finding]) -> tuple[FindingLine, ...]:
     by_kind: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         by_kind.setdefault((finding.check, str(finding.severity)), []).append(finding)
-    lines = [FindingLine(*kind, len(found), found[0].message) for kind, found in by_kind.items()]
+    lines = [FindingLine(*kind, len(same), same[0].message) for kind, same in by_kind.items()]
     return tuple(sorted(lines, key=lambda line: (line.severity != "reject", -line.count, line.check)))
 
 
@@ -184,11 +184,11 @@ def _curves(history: Sequence[TrainEvent], kind: str, names: Mapping[str, str]) 
 
 def _events(run: RunRow | None, history: Sequence[TrainEvent]) -> tuple[EventLine, ...]:
     if history:
-        found: list[tuple[int, str, Mapping[str, Any]]] = [(e.step, e.kind, e.values) for e in history]
+        events: list[tuple[int, str, Mapping[str, Any]]] = [(e.step, e.kind, e.values) for e in history]
     else:
-        found = [(int(e.get("step", 0)), str(e.get("kind", "guard")), e) for e in (run.events if run else ())]
+        events = [(int(e.get("step", 0)), str(e.get("kind", "guard")), e) for e in (run.events if run else ())]
     return tuple(
-        EventLine(step, kind, _message(values)) for step, kind, values in found if kind in ("guard", "rollback")
+        EventLine(step, kind, _message(values)) for step, kind, values in events if kind in ("guard", "rollback")
     )
 
 
@@ -210,7 +210,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _plain(value: object) -> str:
+def _option_text(value: object) -> str:
     if value is None:
         return "not set"
     if isinstance(value, list | tuple):

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from synthbank.metrics import KID_SCALE
 from synthbank.records import Score
 from synthbank.reports.content import Curve, EventLine, MapPart, SnapshotLine
-from synthbank.reports.verdict import number
+from synthbank.reports.numbers import number
 
 _WIDTH = 3.75
 """Inches of a panel: readable when a phone shrinks it to its own width."""
@@ -61,7 +62,7 @@ class Plot:
     alt: str
     width: int
     height: int
-    """Shape in CSS pixels, so that the page does not jump while it loads."""
+    """`width` and `height` in CSS pixels, so that the page does not jump while it loads."""
 
 
 Draw = Callable[[Axes, Palette], None]
@@ -101,7 +102,7 @@ def snapshots_plot(snapshots: Sequence[SnapshotLine], *, events: Sequence[EventL
         if chosen is not None:
             axes.plot(*chosen, "o", color=palette.hues[1], markersize=9, fillstyle="none", markeredgewidth=2)
             axes.plot([], [], "o", color=palette.hues[1], fillstyle="none", markeredgewidth=2, label="chosen")
-        _label_axes(axes, "optimiser step", "KID × 1000 (lower is better)")
+        _label_axes(axes, "optimiser step", f"KID × {KID_SCALE:.0f} (lower is better)")
 
     words = f"chosen at step {chosen[0]} with {number(chosen[1])}" if chosen else "none chosen"
     title = "Kernel distance of snapshots"
@@ -117,7 +118,7 @@ def distances_plot(distances: Sequence[tuple[str, NDArray[np.float64]]], thresho
         ):
             ordered = np.sort(values)
             share = np.arange(1, len(ordered) + 1) / len(ordered)
-            axes.step(ordered, share, style, where="post", color=hue, label=plain(name), linewidth=1.5)
+            axes.step(ordered, share, style, where="post", color=hue, label=shorten(name), linewidth=1.5)
         if threshold is not None:
             axes.axvline(threshold, color=palette.warning, linewidth=1.5, linestyle="-", label="gate’s threshold")
         axes.set_ylim(0, 1.02)
@@ -155,7 +156,7 @@ def map_plot(embedding: MapPart) -> Plot:
             face = palette.ink if kind == "synthetic" else "none"
             axes.plot([], [], marker, color=palette.ink, markerfacecolor=face, markersize=size, label=kind)
         for name in classes:
-            axes.plot([], [], "-", color=hues[name], linewidth=4, label=plain(name))
+            axes.plot([], [], "-", color=hues[name], linewidth=4, label=shorten(name))
         first, second = embedding.explained
         _label_axes(axes, f"first direction ({first:.0%} of real variance)", f"second direction ({second:.0%})")
         axes.set_xticks([])
@@ -172,7 +173,7 @@ def interval_plot(title: str, scores: Sequence[Score], *, higher_is_better: bool
 
     Args:
         title: the metric.
-        scores: one a row; those without a value are left out.
+        scores: one a row; those without a value are skipped.
         higher_is_better: said on the axis.
     """
     rows = [s for s in scores if s.value is not None]
@@ -183,7 +184,7 @@ def interval_plot(title: str, scores: Sequence[Score], *, higher_is_better: bool
             _bar(axes, score.floor, score.floor_low, score.floor_high, y + 0.17, palette.quiet, "D")
         axes.plot([], [], "-o", color=palette.hues[0], markersize=5, label="synthetic")
         axes.plot([], [], "-D", color=palette.quiet, markersize=4.5, markerfacecolor="none", label="floor")
-        axes.set_yticks(range(len(rows)), [plain(s.class_name or "all classes") for s in rows])
+        axes.set_yticks(range(len(rows)), [shorten(s.class_name or "all classes") for s in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         _label_axes(axes, "higher is better" if higher_is_better else "lower is better", "")
 
@@ -191,8 +192,8 @@ def interval_plot(title: str, scores: Sequence[Score], *, higher_is_better: bool
     return _plot(draw, title, f"{title}, {words}.", height=1.15 + 0.4 * len(rows))
 
 
-def plain(text: str, width: int = 18) -> str:
-    """A label for a plot; of a long one, the middle is left out."""
+def shorten(text: str, width: int = 18) -> str:
+    """The label itself; of one longer than `width` characters, the middle becomes an ellipsis."""
     half = width // 2
     return text if len(text) <= width else f"{text[:half]}…{text[half + 1 - width :]}"
 

@@ -1,4 +1,4 @@
-"""The table of regimes: what each classifier was trained on, how it did, and its gain over the control."""
+"""The table of regimes: the training images of each classifier, its scores, and its gain over the control."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthbank.records import Score
-from synthbank.reports.measures import parts_of
-from synthbank.reports.verdict import interval
+from synthbank.reports.numbers import interval
+from synthbank.reports.scores import parts_of
 
 EVIDENCE = ("utility-", "gain-", "rare-coverage-", "common-coverage-", "group-coverage-", "label-agreement-", "reader-")
-"""How the ids of scores begin that compare no feature distributions and stand in sections of their own."""
+"""Beginnings of the ids of scores that compare no feature distributions and stand in sections of their own."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class RegimeRow:
     gain: float | None
     gain_interval: str
     p_value: float | None
-    verdict: str
+    conclusion: str
+    """helps, harms or no difference shown; empty for the control."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class RegimeGroup:
 
 
 def is_evidence(score: Score) -> bool:
-    """Whether a score belongs to utility or bias, not to the table of distances."""
+    """The score belongs to utility or bias, not to the table of distances."""
     return score.metric.startswith(EVIDENCE)
 
 
@@ -52,8 +53,8 @@ def regime_groups(scores: Sequence[Score]) -> tuple[RegimeGroup, ...]:
     leads = [s for m, s in known.items() if m.startswith("utility-macro-f1-")]
     groups = []
     for classifier in sorted({parts_of(s.metric)[1] for s in leads}):
-        own = sorted((s for s in leads if parts_of(s.metric)[1] == classifier), key=_order)
-        groups.append(RegimeGroup(classifier, _how(own[0]), tuple(_row(s, known) for s in own)))
+        own = sorted((s for s in leads if parts_of(s.metric)[1] == classifier), key=_regime_place)
+        groups.append(RegimeGroup(classifier, _method_text(own[0]), tuple(_row(s, known) for s in own)))
     return tuple(groups)
 
 
@@ -65,7 +66,7 @@ WORDS = {
     "selected": "originals and selected synthetic images, affine augmentation",
     "only": "synthetic images only",
 }
-"""What each regime trains on, in the order of tables."""
+"""Training images of each regime, in the order of tables."""
 _REGIMES = tuple(WORDS)
 
 
@@ -82,16 +83,16 @@ def cell_in_words(name: str) -> str:
     return f"{words}, {size.removeprefix('x')} synthetic images an original" if size else words
 
 
-def _order(score: Score) -> tuple[bool, int, str]:
+def _regime_place(score: Score) -> tuple[bool, int, str]:
     cell = parts_of(score.metric)[2]
     regime, mark, size = cell.partition("@")
     return bool(mark), _REGIMES.index(regime) if regime in _REGIMES else len(_REGIMES), size
 
 
-def _how(score: Score) -> str:
+def _method_text(score: Score) -> str:
     details: dict[str, Any] = score.details or {}
     folds = details.get("folds", 1)
-    tested = f"{folds} folds" if folds > 1 else "one held-out test set"
+    tested = f"{folds} folds" if folds > 1 else "one test set"
     return f"{details.get('seeds', '?')} seeds, {tested}, {score.n_real} originals tested; {details.get('method', '')}"
 
 
@@ -101,8 +102,8 @@ def _row(score: Score, known: dict[str, Score]) -> RegimeRow:
     details: dict[str, Any] = (gain.details if gain is not None else None) or {}
 
     def value(name: str) -> float | None:
-        found = known.get(f"utility-{name}-{classifier}-{cell}")
-        return None if found is None else found.value
+        score_of_cell = known.get(f"utility-{name}-{classifier}-{cell}")
+        return None if score_of_cell is None else score_of_cell.value
 
     return RegimeRow(
         cell=cell,
@@ -115,5 +116,5 @@ def _row(score: Score, known: dict[str, Score]) -> RegimeRow:
         gain=None if gain is None else gain.value,
         gain_interval="the control" if gain is None else interval(gain.low, gain.high),
         p_value=details.get("p_value"),
-        verdict=str(details.get("verdict", "")),
+        conclusion=str(details.get("verdict", "")),
     )

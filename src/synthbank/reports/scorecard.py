@@ -13,26 +13,36 @@ from enum import StrEnum
 from typing import Any
 
 from synthbank.records import Score
+from synthbank.reports.conclusion import FEW_TEST_IMAGES, Tone
 from synthbank.reports.content import ReportData
-from synthbank.reports.measures import find_score, leading_network, parts_of
-from synthbank.reports.verdict import FEW_HELD_OUT, Tone, interval, number
+from synthbank.reports.numbers import interval, number
+from synthbank.reports.scores import find_score, leading_network, metric_spec, parts_of, title_of
 
 _CONTROL_WORDS = "training with affine augmentation alone"
 
 
-class Met(StrEnum):
-    """The verdict of a line or a criterion."""
+class Conclusion(StrEnum):
+    """What the evidence says of a line or a criterion."""
 
-    YES = "met"
-    ROUGH = "met, on thin evidence"
-    PARTLY = "met where measured"
-    NO = "not met"
-    UNKNOWN = "not measured"
+    SHOWN = "shown"
+    """The line keeps to its limit, with enough images behind it; the criterion does so in all its lines."""
+    NOT_SHOWN = "not shown"
+    """Nothing speaks against it, but too few images or an interval about zero do not show it."""
+    PARTLY = "shown where measured"
+    """Of a criterion: some of its lines were not measured, and no other is a problem."""
+    UNDECIDED = "undecided"
+    """Not measured."""
+    PROBLEM = "problem"
+    """The whole interval lies on the bad side of the limit."""
 
     @property
     def tone(self) -> Tone:
-        """How the page colours it."""
-        tones = {Met.YES: Tone.FINE, Met.NO: Tone.PROBLEM, Met.UNKNOWN: Tone.UNKNOWN}
+        """The colour on the page."""
+        tones = {
+            Conclusion.SHOWN: Tone.FINE,
+            Conclusion.PROBLEM: Tone.PROBLEM,
+            Conclusion.UNDECIDED: Tone.UNKNOWN,
+        }
         return tones.get(self, Tone.CARE)
 
 
@@ -44,10 +54,10 @@ class Line:
     value: str
     """With its interval, in words."""
     threshold: str
-    """What counts as met."""
+    """The limit, in words."""
     better: str
     """higher, lower or yes."""
-    met: Met
+    conclusion: Conclusion
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Criterion:
 
     name: str
     question: str
-    met: Met
+    conclusion: Conclusion
     lines: tuple[Line, ...]
     not_measured: tuple[str, ...]
 
@@ -91,9 +101,9 @@ def scorecard(data: ReportData) -> Scorecard:
 
 def _congruence(data: ReportData) -> Criterion:
     lines = [
-        _beside_floor("Kernel distance (KID)", find_score(data.scores, "kid")),
-        _beside_floor("Fréchet distance", find_score(data.scores, "fd")),
-        _beside_floor("Precision", find_score(data.scores, "precision")),
+        _floor_line("kid", find_score(data.scores, "kid")),
+        _floor_line("fd", find_score(data.scores, "fd")),
+        _floor_line("precision", find_score(data.scores, "precision")),
     ]
     return _criterion(
         "Congruence",
@@ -105,9 +115,9 @@ def _congruence(data: ReportData) -> Criterion:
 
 def _coverage(data: ReportData) -> Criterion:
     lines = [
-        _beside_floor("Coverage", find_score(data.scores, "coverage")),
-        _beside_floor("Recall", find_score(data.scores, "recall")),
-        _beside_floor("Coverage of rare modes", _first(data.evidence, "rare-coverage-")),
+        _floor_line("coverage", find_score(data.scores, "coverage")),
+        _floor_line("recall", find_score(data.scores, "recall")),
+        _floor_line("rare-coverage", _overall_score(data.evidence, "rare-coverage")),
     ]
     return _criterion(
         "Coverage",
@@ -118,15 +128,15 @@ def _coverage(data: ReportData) -> Criterion:
 
 
 def _constraint(data: ReportData) -> Criterion:
-    lines = [_beside_floor("A real-trained classifier agrees", _first(data.evidence, "label-agreement-"))]
+    lines = [_floor_line("label-agreement", _overall_score(data.evidence, "label-agreement"))]
     missing = ["Whether each structure is biologically possible: no measure here sees it"]
-    readers = _first(data.evidence, "reader-accuracy-")
+    readers = _overall_score(data.evidence, "reader-accuracy")
     if readers is None or readers.low is None:
-        missing.append("The judgement of readers: no reader study has answers for this job")
+        missing.append("The opinion of readers: no reader study has answers for this job")
     else:
-        met = Met.NO if readers.low > 0.5 else _thin(readers.n_real)
-        threshold = "interval reaches 0.5, guessing"
-        lines.append(Line("Accuracy of readers", _with_interval(readers), threshold, "lower", met))
+        conclusion = Conclusion.PROBLEM if readers.low > 0.5 else _shown_by(readers.n_real)
+        title, threshold = title_of("reader-accuracy"), "interval reaches 0.5, guessing"
+        lines.append(Line(title, _value_text(readers), threshold, "lower", conclusion))
     return _criterion("Constraint", "Do they keep to what biology and the label allow?", lines, missing)
 
 
@@ -134,13 +144,13 @@ def _completeness(data: ReportData) -> Criterion:
     job, present = data.job, {name for name, accepted, _ in data.gate.counts if accepted}
     missing = [name for name in data.class_names if name not in present]
     lines = [
-        _fact(
+        _fact_line(
             "Images accepted of those asked for",
             f"{job.n_accepted} of {job.n_requested}",
             "all of them",
             job.n_accepted >= job.n_requested,
         ),
-        _fact(
+        _fact_line(
             "Classes with images",
             f"{len(data.class_names) - len(missing)} of {len(data.class_names)}",
             "every class of the model",
@@ -150,7 +160,7 @@ def _completeness(data: ReportData) -> Criterion:
     if data.data is not None:
         wanted = [c.class_name for c in data.data.counts if c.train]
         lines.append(
-            _fact(
+            _fact_line(
                 "Classes of the originals that the model knows",
                 f"{sum(name in data.class_names for name in wanted)} of {len(wanted)}",
                 "all of them",
@@ -168,9 +178,9 @@ def _completeness(data: ReportData) -> Criterion:
 def _compliance(data: ReportData) -> Criterion:
     part, gate = data.data, data.gate
     lines = [
-        _fact("Screened against copies of originals", "yes" if gate.screened else "no", "yes", gate.screened),
-        _beside_floor("Copy rate", find_score(data.scores, "copy-rate")),
-        _fact(
+        _fact_line("Screened against copies of originals", "yes" if gate.screened else "no", "yes", gate.screened),
+        _floor_line("copy-rate", find_score(data.scores, "copy-rate")),
+        _fact_line(
             "Withdrawn originals behind the model",
             "yes" if data.training.withdrawn else "none",
             "none",
@@ -179,8 +189,8 @@ def _compliance(data: ReportData) -> Criterion:
     ]
     if part is not None:
         lines += [
-            _fact("Licence of the originals", part.licence or "not recorded", "recorded", bool(part.licence)),
-            _fact(
+            _fact_line("Licence of the originals", part.licence or "not recorded", "recorded", bool(part.licence)),
+            _fact_line(
                 "Groups on both sides of the split",
                 str(part.n_groups_across_splits),
                 "0",
@@ -209,14 +219,14 @@ def _comprehension(data: ReportData) -> Criterion:
     }
     missing = [name for name, there in known.items() if not there]
     lines = [
-        _fact(
+        _fact_line(
             "Facts a user needs, on record", f"{len(known) - len(missing)} of {len(known)}", "all of them", not missing
         ),
     ]
     gaps = [f"On record is no {name}" for name in missing]
     return _criterion(
         "Comprehension",
-        "Can a stranger understand how they were made and judge them?",
+        "Can a stranger understand how they were made, and assess them?",
         lines,
         [*gaps, "Whether readers understood the documents"],
     )
@@ -224,7 +234,7 @@ def _comprehension(data: ReportData) -> Criterion:
 
 def _consistency(data: ReportData) -> Criterion:
     lines = [
-        _beside_floor(f"Kernel distance, class {name}", find_score(data.scores, "kid", name))
+        _floor_line("kid", find_score(data.scores, "kid", name), class_name=name)
         for name in data.class_names
         if len(data.class_names) > 1
     ]
@@ -232,14 +242,14 @@ def _consistency(data: ReportData) -> Criterion:
     if groups:
         worst = min(groups, key=lambda s: (s.value, s.group_name))
         mean = sum(s.value or 0.0 for s in groups) / len(groups)
-        met = Met.NO if worst.high is not None and worst.high < 0.5 * mean else _thin(worst.n_real)
+        far_below = worst.high is not None and worst.high < 0.5 * mean
         lines.append(
             Line(
                 f"Coverage of the worst group ({worst.group_name})",
-                _with_interval(worst),
+                _value_text(worst),
                 f"not below half of the mean group ({number(0.5 * mean)})",
                 "higher",
-                met,
+                Conclusion.PROBLEM if far_below else _shown_by(worst.n_real),
             )
         )
     lines += [
@@ -264,62 +274,68 @@ def _usefulness(evidence: Sequence[Score]) -> tuple[Line, ...]:
 def _gain_line(score: Score, measure: str) -> Line:
     threshold = f"interval not wholly below 0, the level of {_CONTROL_WORDS}"
     if score.low is None or score.high is None or score.value is None:
-        return Line(measure, score.note or "not computed", threshold, "higher", Met.UNKNOWN)
-    word = "helps" if score.low > 0 else "harms" if score.high < 0 else "no difference shown"
-    met = Met.NO if score.high < 0 else Met.YES if score.low > 0 else Met.ROUGH
-    return Line(measure, f"{_with_interval(score)}: {word}", threshold, "higher", met)
+        return Line(measure, score.note or "not computed", threshold, "higher", Conclusion.UNDECIDED)
+    if score.high < 0:
+        word, conclusion = "harms", Conclusion.PROBLEM
+    elif score.low > 0:
+        word, conclusion = "helps", Conclusion.SHOWN
+    else:
+        word, conclusion = "no difference shown", Conclusion.NOT_SHOWN
+    return Line(measure, f"{_value_text(score)}: {word}", threshold, "higher", conclusion)
 
 
-def _beside_floor(measure: str, score: Score | None) -> Line:
-    """Met unless the whole interval lies on the bad side of the floor's."""
-    higher = bool(score and score.higher_is_better)
-    better = "higher" if higher or measure.startswith(("Cov", "Rec", "Pre", "A ")) else "lower"
-    unknown = "interval reaches that of real against real"
+def _floor_line(metric: str, score: Score | None, class_name: str | None = None) -> Line:
+    """One metric beside the score of real against real; a problem only where the whole interval lies beyond it."""
+    spec = metric_spec(metric)
+    better = "lower" if spec is None else spec.direction
+    measure = title_of(metric) if class_name is None else f"{title_of(metric)}, class {class_name}"
+    threshold = "interval reaches that of real against real"
     if score is None or score.value is None:
-        return Line(measure, "not computed", unknown, better, Met.UNKNOWN)
-    shown = _with_interval(score)
-    floor = interval(score.floor_low, score.floor_high)
+        return Line(measure, "not computed", threshold, better, Conclusion.UNDECIDED)
+    value = _value_text(score)
     if score.low is None or score.high is None or score.floor_low is None or score.floor_high is None:
-        return Line(measure, shown, unknown, better, Met.UNKNOWN)
-    bad = score.high < score.floor_low if higher else score.low > score.floor_high
+        return Line(measure, value, threshold, better, Conclusion.UNDECIDED)
+    higher = better == "higher"
+    beyond = score.high < score.floor_low if higher else score.low > score.floor_high
     side = "below" if higher else "above"
     return Line(
         measure,
-        shown,
-        f"interval not wholly {side} real against real, {floor}",
+        value,
+        f"interval not wholly {side} real against real, {interval(score.floor_low, score.floor_high)}",
         better,
-        Met.NO if bad else _thin(score.n_real),
+        Conclusion.PROBLEM if beyond else _shown_by(score.n_real),
     )
 
 
-def _thin(n_real: int) -> Met:
-    return Met.ROUGH if n_real < FEW_HELD_OUT else Met.YES
+def _shown_by(n_real: int) -> Conclusion:
+    """The conclusion where nothing speaks against a line that so many originals stand behind."""
+    return Conclusion.NOT_SHOWN if n_real < FEW_TEST_IMAGES else Conclusion.SHOWN
 
 
-def _fact(measure: str, value: str, threshold: str, met: bool) -> Line:
-    return Line(measure, value, threshold, "yes", Met.YES if met else Met.NO)
+def _fact_line(measure: str, value: str, threshold: str, holds: bool) -> Line:
+    return Line(measure, value, threshold, "yes", Conclusion.SHOWN if holds else Conclusion.PROBLEM)
 
 
 def _criterion(name: str, question: str, lines: Sequence[Line], not_measured: Sequence[str]) -> Criterion:
-    found = {line.met for line in lines}
-    if Met.NO in found:
-        met = Met.NO
-    elif not found or found == {Met.UNKNOWN}:
-        met = Met.UNKNOWN
-    elif Met.UNKNOWN in found:
-        met = Met.PARTLY
+    of_lines = {line.conclusion for line in lines}
+    if Conclusion.PROBLEM in of_lines:
+        conclusion = Conclusion.PROBLEM
+    elif of_lines <= {Conclusion.UNDECIDED}:
+        conclusion = Conclusion.UNDECIDED
+    elif Conclusion.UNDECIDED in of_lines:
+        conclusion = Conclusion.PARTLY
     else:
-        met = Met.ROUGH if Met.ROUGH in found else Met.YES
-    return Criterion(name, question, met, tuple(lines), tuple(not_measured))
+        conclusion = Conclusion.NOT_SHOWN if Conclusion.NOT_SHOWN in of_lines else Conclusion.SHOWN
+    return Criterion(name, question, conclusion, tuple(lines), tuple(not_measured))
 
 
-def _first(scores: Sequence[Score], start: str) -> Score | None:
-    """The score over all classes and groups whose id begins so; the leading network's where there are several."""
+def _overall_score(scores: Sequence[Score], metric: str) -> Score | None:
+    """The score of a metric over all classes and groups; the leading network's where there are several."""
     network = leading_network(scores)
-    found = [s for s in scores if s.metric.startswith(start) and s.class_name is None and s.group_name is None]
-    return next((s for s in found if parts_of(s.metric)[1] == network), found[0] if found else None)
+    overall = [s for s in scores if s.metric.startswith(f"{metric}-") and s.class_name is None and s.group_name is None]
+    return next((s for s in overall if parts_of(s.metric)[1] == network), overall[0] if overall else None)
 
 
-def _with_interval(score: Score) -> str:
+def _value_text(score: Score) -> str:
     assert score.value is not None
     return f"{number(score.value)} (95%: {interval(score.low, score.high)})"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-SCORING_NETWORK = "lite1"
-"""Scores snapshots and sets; not the network that `projected` looks through."""
+from synthbank.records import SCORING_NETWORK
+
+__all__ = ["SCORING_NETWORK", "scoring_size"]
 
 
 def scoring_size(size: int) -> int:

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import EvaluationRow, JobRow
 from synthbank.records import Score, Verdict
-from synthbank.reports.measures import in_order, measure_of, parts_of, split_by_network
-from synthbank.reports.verdict import interval, number
+from synthbank.reports.numbers import interval, number
+from synthbank.reports.scores import group_scores, meaning_of, order_scores, parts_of, split_by_network, title_of
 from synthbank.service.access import Viewer
 from synthbank.service.pages.render import page
 from synthbank.service.schemas.base import Identity
@@ -144,17 +144,17 @@ class _ShownScore:
 def _groups(rows: Sequence[EvaluationRow]) -> list[tuple[str, list[_ShownScore]]]:
     """Scores in the order of the report: those that lead, then class by class, then through other networks."""
     lead, others = split_by_network([row.score() for row in rows])
-    groups = [(name or "All classes", scores) for name, scores in in_order(lead, [])]
+    groups = [(name or "All classes", scores) for name, scores in group_scores(lead)]
     if others:
-        groups.append(("Through other networks", [s for _, scores in in_order(others, []) for s in scores]))
+        groups.append(("Through other networks", order_scores(others)))
     return [(title, [_shown_score(score) for score in scores]) for title, scores in groups]
 
 
 def _shown_score(score: Score) -> _ShownScore:
     _, network, size = parts_of(score.metric)
     return _ShownScore(
-        title=measure_of(score.metric).title,
-        meaning=measure_of(score.metric).meaning,
+        title=title_of(score.metric),
+        meaning=meaning_of(score.metric),
         protocol=f"{network}, {size} px" if network else score.metric,
         class_name=score.class_name,
         higher_is_better=score.higher_is_better,

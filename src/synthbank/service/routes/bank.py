@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from synthbank.catalogue import queries
 from synthbank.catalogue.rows import ExportRow
 from synthbank.errors import NotFoundError
+from synthbank.reports.scores import meaning_of, order_scores, title_of
 from synthbank.service.access import FileViewer, Maker, Viewer, require_originals, signed_link
 from synthbank.service.evaluations import REQUESTED
 from synthbank.service.problems import ERRORS
@@ -95,10 +96,12 @@ def list_evaluations(
     subject: Annotated[Identity, Query(description="Id of a job, a model or a data set.")],
     kind: Annotated[Literal["job", "model", "dataset"], Query()] = "job",
 ) -> list[EvaluationOut]:
-    """The newest scores of a job, model or data set."""
+    """The newest scores of a job, model or data set, in the order of the report."""
     with service.bank.catalogue.session(read_only=True) as session:
         rows = queries.scores(subject_kind=kind, subject_id=subject, session=session)
-    return [EvaluationOut.of(row) for row in rows]
+    return [
+        EvaluationOut.of(row, title=title_of(row.metric), meaning=meaning_of(row.metric)) for row in order_scores(rows)
+    ]
 
 
 @router.post("/evaluations", status_code=202)

@@ -77,6 +77,8 @@ class EvaluationOut(RowResponse):
     """A recorded score."""
 
     metric: str
+    title: str
+    meaning: str
     class_name: str | None
     value: float | None
     low: float | None

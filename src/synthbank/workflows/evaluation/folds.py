@@ -24,14 +24,14 @@ from synthbank.metrics.utility import (
     run_trials,
     utility_scores,
 )
-from synthbank.records import MAX_IMAGES, ModelCard, Score, Split
+from synthbank.records import MAX_IMAGES, SCORING_NETWORK, ModelCard, Score, Split
 from synthbank.storage import write_atomic
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.evaluation.sets import check_accepted, check_test_originals, join_sets, load_synthetic
 from synthbank.workflows.features import Embedder, feature_cache
 
-PROBE_NETWORK = "lite1"
+PROBE_NETWORK = SCORING_NETWORK
 """Not the network that `projected` looks through, nor the one that selects."""
 
 

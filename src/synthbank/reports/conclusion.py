@@ -1,4 +1,4 @@
-"""The verdict in plain words: what the scores allow to be said, and no more."""
+"""The conclusions about a set of images in plain words: no more than the scores show."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from enum import StrEnum
 
 from synthbank.records import Score
 from synthbank.reports.content import ReportData
-from synthbank.reports.measures import find_score, leading_network
+from synthbank.reports.numbers import interval, number
+from synthbank.reports.scores import find_score, leading_network
 
-FEW_HELD_OUT = 50
-"""Below this many held-out originals the page says that scores are only a rough indication."""
+FEW_TEST_IMAGES = 50
+"""Test originals below which the page says that scores are only a rough indication."""
 
 
 class Tone(StrEnum):
-    """How a statement should be read."""
+    """Advice how to read a statement; it colours the page."""
 
     FINE = "no problem seen"
     CARE = "read with care"
@@ -24,7 +25,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True)
 class Statement:
-    """One line of the verdict."""
+    """One of the conclusions."""
 
     tone: Tone
     title: str
@@ -32,50 +33,31 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class VerdictText:
-    """The whole verdict."""
+class Conclusions:
+    """All that can be said of a set: one headline, then statement by statement."""
 
     headline: str
     statements: tuple[Statement, ...]
 
 
-def verdict(data: ReportData) -> VerdictText:
-    """What can be said of a job, from its scores, its gate and its training."""
+def conclude(data: ReportData) -> Conclusions:
+    """The conclusions about a job, from its scores, its gate and its training."""
     statements = [
-        *_withdrawn(data),
-        _enough(data),
+        *_withdrawal(data),
+        _amount(data),
         _fidelity(data),
         _variety(data),
         _classes(data),
         _copies(data),
         _guards(data),
-        *_short(data),
+        *_shortfall(data),
     ]
-    return VerdictText(_headline(data), tuple(s for s in statements if s is not None))
+    return Conclusions(_headline(data), tuple(s for s in statements if s is not None))
 
 
-def held_out(data: ReportData) -> int:
-    """Held-out originals that the scores were computed with; 0 where there are none."""
+def count_test_images(data: ReportData) -> int:
+    """Test originals that the scores were computed with; 0 where there are none."""
     return max((s.n_real for s in data.scores if s.metric.startswith(("kid", "fid"))), default=0)
-
-
-def number(value: float) -> str:
-    """Three significant digits, without an exponent, with a true minus sign."""
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - _exponent(value))
-    text = f"{value:,.{min(digits, 4)}f}"
-    text = "0" if not text.strip("-0.") else text
-    return text.replace("-", "−")
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Bounds in words; an em dash where there are none."""
-    return "—" if low is None or high is None else f"{number(low)} to {number(high)}"
-
-
-def _exponent(value: float) -> int:
-    return int(f"{value:e}".split("e")[1])
 
 
 def _headline(data: ReportData) -> str:
@@ -90,30 +72,30 @@ def _headline(data: ReportData) -> str:
     if copies is not None and _above_floor(copies):
         return "The synthetic images copy training originals more often than new real images resemble them"
     if _above_floor(kid):
-        return "The synthetic images can still be told from real ones"
+        return "The synthetic images can still be distinguished from real ones"
     if kid.floor_high is None:
         return "A distance from real images was measured, but there is no floor to compare it with"
-    if kid.n_real < FEW_HELD_OUT:
-        return f"No difference from real images was shown, but {kid.n_real} held-out images are too few to be sure"
-    return f"No difference from real images was shown with {kid.n_real} held-out images"
+    if kid.n_real < FEW_TEST_IMAGES:
+        return f"No difference from real images was shown, but {kid.n_real} test images are too few to be sure"
+    return f"No difference from real images was shown with {kid.n_real} test images"
 
 
-def _withdrawn(data: ReportData) -> list[Statement]:
+def _withdrawal(data: ReportData) -> list[Statement]:
     if not data.training.withdrawn:
         return []
     text = "An original that shaped this model was withdrawn after training. The model and its images must not be used."
     return [Statement(Tone.PROBLEM, "Withdrawn model", text)]
 
 
-def _enough(data: ReportData) -> Statement:
+def _amount(data: ReportData) -> Statement:
     if not data.scores:
         text = "No score has been computed for this job. Run the evaluation, then write this report again."
         return Statement(Tone.UNKNOWN, "Evaluation", text)
-    n_real = held_out(data)
+    n_real = count_test_images(data)
     n_fake = max(s.n_fake for s in data.scores)
-    text = f"{n_real} held-out originals and {n_fake} synthetic images were compared."
-    if n_real < FEW_HELD_OUT:
-        text += f" Fewer than {FEW_HELD_OUT} held-out originals give wide intervals: every score is a rough indication."
+    text = f"{n_real} test originals and {n_fake} synthetic images were compared."
+    if n_real < FEW_TEST_IMAGES:
+        text += f" Fewer than {FEW_TEST_IMAGES} test originals give wide intervals: every score is a rough indication."
         return Statement(Tone.CARE, "Amount of evidence", text)
     return Statement(Tone.FINE, "Amount of evidence", text)
 
@@ -127,22 +109,20 @@ def _fidelity(data: ReportData) -> Statement | None:
         return Statement(Tone.UNKNOWN, title, "Too few images to say: the kernel distance could not be computed.")
     text = f"Kernel distance ({network}, lower is better) {_with_floor(kid)}."
     if kid.low is None or kid.floor_high is None:
-        return Statement(Tone.UNKNOWN, title, f"{text} Without a floor and intervals this cannot be judged.")
+        return Statement(Tone.UNKNOWN, title, f"{text} Without a floor and intervals nothing follows from it.")
     if _above_floor(kid):
         why = "The interval lies wholly above the floor's: the difference from real images is larger than chance."
         return Statement(Tone.PROBLEM, title, f"{text} {why}")
     why = "The two intervals overlap: no difference was shown with so many images, which does not prove there is none."
-    tone = Tone.CARE if kid.n_real < FEW_HELD_OUT else Tone.FINE
+    tone = Tone.CARE if kid.n_real < FEW_TEST_IMAGES else Tone.FINE
     return Statement(tone, title, f"{text} {why}")
 
 
 def _variety(data: ReportData) -> Statement | None:
     if not data.scores:
         return None
-    found = [
-        (name, find_score(data.scores, metric)) for name, metric in (("Coverage", "coverage"), ("recall", "recall"))
-    ]
-    known = [(name, score) for name, score in found if score is not None]
+    scores = {"Coverage": find_score(data.scores, "coverage"), "recall": find_score(data.scores, "recall")}
+    known = [(name, score) for name, score in scores.items() if score is not None]
     if not known:
         return Statement(Tone.UNKNOWN, "Variety", "Too few images to say: coverage and recall could not be computed.")
     text = "; ".join(f"{name} {_with_floor(score)}" for name, score in known) + " (higher is better)."
@@ -154,8 +134,8 @@ def _variety(data: ReportData) -> Statement | None:
         )
         return Statement(Tone.PROBLEM, "Variety", f"{text} {why}")
     if any(score.floor_low is None or score.high is None for _, score in known):
-        return Statement(Tone.UNKNOWN, "Variety", f"{text} Without a floor this cannot be judged.")
-    few = min(score.n_real for _, score in known) < FEW_HELD_OUT
+        return Statement(Tone.UNKNOWN, "Variety", f"{text} Without a floor nothing follows from it.")
+    few = min(score.n_real for _, score in known) < FEW_TEST_IMAGES
     why = "No loss of variety was shown at this number of images."
     return Statement(Tone.CARE if few else Tone.FINE, "Variety", f"{text} {why}")
 
@@ -174,28 +154,28 @@ def _classes(data: ReportData) -> Statement | None:
         elif _above_floor(kid):
             worse.append(name)
         else:
-            (same if kid.n_real >= FEW_HELD_OUT else unknown).append(name)
+            (same if kid.n_real >= FEW_TEST_IMAGES else unknown).append(name)
     words = [
         f"{intro}: {', '.join(names)}."
         for intro, names in (
             ("Kernel distance above the floor", worse),
             ("No difference shown", same),
-            ("Too few held-out originals to say", unknown),
+            ("Too few test originals to say", unknown),
         )
         if names
     ]
     tone = Tone.PROBLEM if worse else Tone.UNKNOWN if unknown else Tone.FINE
     smallest = min((s.n_real for s in data.scores if s.metric.startswith("kid") and s.class_name), default=0)
-    return Statement(tone, "Single classes", f"{' '.join(words)} The smallest class has {smallest} held-out originals.")
+    return Statement(tone, "Single classes", f"{' '.join(words)} The smallest class has {smallest} test originals.")
 
 
 def _copies(data: ReportData) -> Statement:
     title, gate = "Copies of training originals", data.gate
     if not gate.screened:
-        text = "This job was not screened: nothing kept copies of training originals out."
+        text = "This job was not screened: copies of training originals were not rejected."
         return Statement(Tone.PROBLEM, title, text)
-    kept = sum(n for reason, n in gate.reasons if reason.endswith("copy"))
-    text = f"The gate kept {kept} of {gate.accepted + gate.rejected} images out as copies."
+    n_copies = sum(n for reason, n in gate.reasons if reason.endswith("copy"))
+    text = f"The gate rejected {n_copies} of {gate.accepted + gate.rejected} images as copies."
     rate = find_score(data.scores, "copy-rate")
     if rate is None:
         return Statement(Tone.UNKNOWN, title, f"{text} The copy rate of the accepted images was not measured.")
@@ -204,7 +184,7 @@ def _copies(data: ReportData) -> Statement:
         why = "That is more than new real images show: look at the nearest pairs before any use."
         return Statement(Tone.PROBLEM, title, f"{text} {why}")
     why = "No excess over new real images was shown. Near copies that this feature space does not see are not excluded."
-    unsure = rate.floor_high is None or held_out(data) < FEW_HELD_OUT
+    unsure = rate.floor_high is None or count_test_images(data) < FEW_TEST_IMAGES
     return Statement(Tone.CARE if unsure else Tone.FINE, title, f"{text} {why}")
 
 
@@ -221,7 +201,7 @@ def _guards(data: ReportData) -> Statement:
     return Statement(Tone.FINE, "Training", text)
 
 
-def _short(data: ReportData) -> list[Statement]:
+def _shortfall(data: ReportData) -> list[Statement]:
     job = data.job
     if job.n_accepted >= job.n_requested:
         return []

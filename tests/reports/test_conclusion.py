@@ -1,29 +1,29 @@
-"""The verdict says what the scores allow, and no more."""
+"""The conclusions say what the scores allow, and no more."""
 
 from dataclasses import replace
 
 import pytest
 
-from synthbank.reports import Tone, verdict
+from synthbank.reports import Tone, conclude
+from synthbank.reports.numbers import interval, number
 from synthbank.reports.omissions import not_measured
-from synthbank.reports.verdict import interval, number
 
 
 def tones(data):
-    return {s.title: s.tone for s in verdict(data).statements}
+    return {s.title: s.tone for s in conclude(data).statements}
 
 
 def test_overlap_with_the_floor_is_no_proof(made):
-    found = verdict(made.report())
-    assert found.headline == "No difference from real images was shown with 60 held-out images"
+    found = conclude(made.report())
+    assert found.headline == "No difference from real images was shown with 60 test images"
     assert set(tones(made.report()).values()) == {Tone.FINE}
     assert "does not prove" in next(s.text for s in found.statements if s.title == "Closeness to real images")
 
 
-def test_few_held_out_images_are_never_fine(made):
+def test_few_test_images_are_never_fine(made):
     data = made.report(scores=made.good_scores(n_real=20))
     found = tones(data)
-    assert "too few" in verdict(data).headline
+    assert "too few" in conclude(data).headline
     assert found["Amount of evidence"] == found["Closeness to real images"] == found["Variety"] == Tone.CARE
     assert found["Copies of training originals"] == Tone.CARE
     assert found["Single classes"] == Tone.UNKNOWN
@@ -31,7 +31,9 @@ def test_few_held_out_images_are_never_fine(made):
 
 def test_above_the_floor_is_a_problem(made):
     bad = (made.score("kid", 0.9, 0.8, 1.0), *made.good_scores()[1:])
-    assert verdict(made.report(scores=bad)).headline == "The synthetic images can still be told from real ones"
+    assert (
+        conclude(made.report(scores=bad)).headline == "The synthetic images can still be distinguished from real ones"
+    )
     assert tones(made.report(scores=bad))["Closeness to real images"] == Tone.PROBLEM
 
 
@@ -39,7 +41,7 @@ def test_low_coverage_is_a_problem_though_kid_is_fine(made):
     scores = made.good_scores()
     bad = (scores[0], made.score("coverage", 0.1, 0.05, 0.2, higher=True), *scores[2:])
     data = made.report(scores=bad)
-    text = next(s.text for s in verdict(data).statements if s.title == "Variety")
+    text = next(s.text for s in conclude(data).statements if s.title == "Variety")
     assert tones(data)["Variety"] == Tone.PROBLEM
     assert "Coverage lies below" in text
 
@@ -47,27 +49,27 @@ def test_low_coverage_is_a_problem_though_kid_is_fine(made):
 def test_copies_lead_the_headline(made):
     scores = made.good_scores()
     data = made.report(scores=(*scores[:3], made.score("copy-rate", 0.9, 0.8, 0.95), *scores[4:]))
-    assert "copy training originals" in verdict(data).headline
+    assert "copy training originals" in conclude(data).headline
     assert tones(data)["Copies of training originals"] == Tone.PROBLEM
 
 
 def test_one_class_above_its_floor_is_named(made):
     scores = [s for s in made.good_scores() if (s.metric, s.class_name) != ("kid-lite1-64", "positive")]
     data = made.report(scores=(*scores, made.score("kid", 0.9, 0.8, 1.0, class_name="positive")))
-    text = next(s.text for s in verdict(data).statements if s.title == "Single classes")
+    text = next(s.text for s in conclude(data).statements if s.title == "Single classes")
     assert "above the floor: positive." in text
     assert tones(data)["Single classes"] == Tone.PROBLEM
 
 
 def test_scores_that_were_not_computed_say_nothing(made):
     data = made.report(scores=(made.score("kid", None, None, None, floor=(None,) * 3, n_real=2, note="too few"),))
-    assert verdict(data).headline.startswith("Too few images to say")
+    assert conclude(data).headline.startswith("Too few images to say")
     assert tones(data)["Closeness to real images"] == Tone.UNKNOWN
 
 
 def test_a_missing_floor_is_not_passed(made):
     data = made.report(scores=(made.score("kid", 0.1, 0.0, 0.2, floor=(None,) * 3),))
-    assert "no floor" in verdict(data).headline
+    assert "no floor" in conclude(data).headline
     assert tones(data)["Closeness to real images"] == Tone.UNKNOWN
 
 
@@ -79,7 +81,7 @@ def test_unscreened_withdrawn_and_short_jobs_are_named(made):
         training=replace(report.training, withdrawn=True),
         job=replace(report.job, n_accepted=50, message="attempt cap reached for positive"),
     )
-    found = verdict(data)
+    found = conclude(data)
     assert found.headline.startswith("Withdrawn")
     assert tones(data)["Copies of training originals"] == Tone.PROBLEM
     assert "attempt cap" in found.statements[-1].text
@@ -117,5 +119,5 @@ def test_what_was_not_measured_follows_the_data(made):
     assert {"FID (Inception)", "Inception Score", "Reader study", "Use in a classifier", "Privacy"} <= set(titles)
     assert "Reader study" not in dict(not_measured(replace(report, reader_answers=3)))
     own_groups = replace(report, data=replace(report.data, n_groups=110))
-    assert "Independence of the held-out originals" in dict(not_measured(own_groups))
+    assert "Independence of the test originals" in dict(not_measured(own_groups))
     assert "All scores" in dict(not_measured(replace(report, scores=())))
