@@ -12,8 +12,9 @@ public commands (`python -m synthbank ...`) in processes and banks of its own, w
 - resumed: BASE is killed after its 10th step, and HEAD resumes in BASE's bank. The end must be that of an
   uninterrupted run of BASE: what is stored stays readable, and runs keep their names.
 
-`--init` adds one more run of `projected`, from initial weights. Prints a table, writes
-`results/same-bits-DATE-COMMIT.json`, and ends with 1 where anything differs.
+`--init` adds one more run of `projected`, from initial weights: `zoo:NAME`, or a folder of BASE such as
+`../base/src/synthbank/zoo/cytology3-64` (packaged discriminators may be stored in half precision since BASE). Prints a
+table, writes `results/same-bits-DATE-COMMIT.json`, and ends with 1 where anything differs.
 """
 
 from __future__ import annotations

@@ -164,10 +164,10 @@ class TrainingLoop:
 
             # ---- Train step ----
             self._train_step(done)
-            look = self.progress.step % _CHECK_EVERY == 0
+            check_due = self.progress.step % _CHECK_EVERY == 0
 
             # ---- Report status ----
-            if look:
+            if check_due:
                 failure = self._flush_losses()
                 if failure is not None:
                     self._roll_back(failure)
@@ -183,7 +183,7 @@ class TrainingLoop:
                 self._save_state()
 
             # ---- Save the state ----
-            elif look and time.monotonic() - self._saved_at > _STATE_EVERY_SEC:
+            elif check_due and time.monotonic() - self._saved_at > _STATE_EVERY_SEC:
                 self._save_state()
 
         # ---- Finish: there is always a snapshot of the last step ----
