@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from synthbank.errors import IntegrityError
-from synthbank.records import CardDataset, ModelCard
+from synthbank.records import CardDataset, ModelCard, SnapshotReference, Split
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGED = sorted([*ROOT.glob("src/synthbank/zoo/*/model.json"), *ROOT.glob("zoo/synthbank_zoo/*/model.json")])
@@ -81,3 +81,17 @@ def test_model_json_is_read_and_written_in_one_place():
         text = path.read_text()
         assert ".card[" not in text, path
         assert ".card.get(" not in text, path
+
+
+@pytest.mark.parametrize(
+    ("n", "split", "words"),
+    [
+        (8, Split.VALIDATION, "8 validation originals"),
+        (7, Split.TRAIN, "training originals, as there are only 7"),
+        (None, None, "not recorded"),
+    ],
+)
+def test_few_validation_originals_leave_the_choice_to_training_originals(n, split, words):
+    reference = SnapshotReference(n)
+    assert reference.split is split
+    assert words in reference.sentence

@@ -341,7 +341,14 @@ class CardSnapshot:
     step: int
     images_seen: int
     scores: Mapping[str, Any] = field(default_factory=dict)
+    validation_originals: int | None = None
+    """Validation originals of the run, as of `SnapshotReference`; `None`: not recorded, and no key in JSON."""
     other: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> SnapshotReference:
+        """The originals that the run's snapshots were scored against."""
+        return SnapshotReference(self.validation_originals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +427,8 @@ class ModelCard:
         """Plain values; the inverse of `from_json`."""
         known = _plain_fields(replace(self, other={}))
         stored = {name: value for name, value in known.items() if value not in (None, {}, ())}
+        if self.snapshot is not None and self.snapshot.validation_originals is None:
+            del stored["snapshot"]["validation_originals"]
         if self.originals:
             stored["originals"] = list(self.originals)
         if self.start is not None:

@@ -4,7 +4,7 @@ import pytest
 
 from synthbank.catalogue import queries
 from synthbank.export import ExportRequest, export_images, model_card_markdown
-from synthbank.records import ModelCard, Score
+from synthbank.records import ModelCard, Score, SnapshotReference
 
 CARD = {
     "name": "m1",
@@ -39,6 +39,9 @@ def test_a_model_card_says_what_it_is_and_is_not_for():
         assert phrase in text
     assert "Not evaluated yet" in text
     assert "Not filled yet" in text
+    assert "chosen by KID to originals whose split is not recorded" in text
+    snapshot = CARD["snapshot"] | {"validation_originals": 3}
+    assert f"chosen by {SnapshotReference(3).sentence}" in card_text(CARD | {"snapshot": snapshot})
     assert "grad_clip" not in text
 
 

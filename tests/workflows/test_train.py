@@ -10,11 +10,14 @@ from synthbank.data import IngestOptions
 from synthbank.errors import BusyError, OptionError, StateError, SynthBankError, UnknownNameError
 from synthbank.fingerprint import bytes_sha256
 from synthbank.models import load_tensors
-from synthbank.records import Split
+from synthbank.records import SnapshotReference, Split
 from synthbank.storage import layout
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.data.expand import expand
 from synthbank.workflows.data.ingest import ingest
+from synthbank.workflows.evaluation.report import gather, write_report
+from synthbank.workflows.evaluation.requests import ReportRequest
+from synthbank.workflows.generation.generate import newest_job
 from synthbank.workflows.lease import lock_folder
 from synthbank.workflows.models.transfer import push
 from synthbank.workflows.training.configure import configure
@@ -53,6 +56,20 @@ def test_a_model_carries_what_screening_needs_and_where_it_came_from(trained):
     assert model.card["training"]["batch_size"] == 4
     screen = trained.store.get(layout.model_key(MODEL, "screen.safetensors"))
     assert bytes_sha256(screen) == model.card["screen_sha256"]
+
+
+def test_terminal_card_json_and_report_name_the_originals_that_chose_the_snapshot_in_one_sentence(trained):
+    n = len(load_split(trained, require_dataset(trained, DATASET), Split.VALIDATION).rows)
+    sentence = SnapshotReference(n).sentence
+    report = train(trained, TrainRequest(DATASET, config=small_config(), device="cpu", model_name=MODEL))
+    assert report.chosen_by == sentence
+    assert the_model(trained).card["snapshot"]["validation_originals"] == n
+    card = trained.store.get(layout.model_key(MODEL, "card.md")).decode()
+    assert f"chosen by {sentence}" in card
+    job = newest_job(trained)
+    assert gather(trained, job).training.chosen_by == sentence
+    write_report(trained, ReportRequest(job))
+    assert f"chosen by {sentence}" in trained.store.get(layout.model_key(MODEL, "card.md")).decode()
 
 
 def test_a_run_folder_holds_configuration_history_grids_and_tensorboard(trained):

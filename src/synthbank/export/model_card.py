@@ -11,7 +11,11 @@ from synthbank.records import CardStart, ModelCard, Score
 
 
 def model_card_markdown(
-    card: ModelCard, *, scores: Sequence[Score] = (), scorecard: Mapping[str, Any] | None = None
+    card: ModelCard,
+    *,
+    scores: Sequence[Score] = (),
+    scorecard: Mapping[str, Any] | None = None,
+    chosen_by: str | None = None,
 ) -> str:
     """Markdown of a published model's card.
 
@@ -19,6 +23,7 @@ def model_card_markdown(
         card: of the model; it must say what the model was made from.
         scores: of a job of this model; empty: not evaluated yet.
         scorecard: the seven criteria of that job in plain values; `None`: not filled yet.
+        chosen_by: how the snapshot was chosen, in words; `None`: as the card records it.
 
     Raises:
         StateError: the card names no data set, or no snapshot.
@@ -56,7 +61,7 @@ def model_card_markdown(
             "Training",
             {
                 "Published snapshot": f"step {snapshot.step}, {snapshot.images_seen} images seen; "
-                "chosen by kernel distance to validation originals",
+                f"chosen by {chosen_by or snapshot.reference.sentence}",
                 **{name: value for name, value in sorted(card.training.items()) if value not in (None, {}, [])},
             },
         ),

@@ -89,7 +89,7 @@ def cross_utility(
         folds.append(fold)
         with bank.catalogue.session(read_only=True) as session:
             model = queries.get_model(queries.get_job(jobs[-1], session=session).model_id, session=session)
-        plan = replace(plan, affine=control_draws(model))
+        plan = replace(plan, affine=control_draws(model))  # the same for all folds, as their recipe is
     result = score_folds(bank, folds, plan, names, limits=limits, on_stage=on_stage)
     with bank.catalogue.session() as session:
         queries.add_scores(
@@ -174,7 +174,7 @@ def _fold_dataset(
         [row.group_id or row.name for row in rows],
         shares=(1.0 - _VALIDATION, _VALIDATION, 0.0),
         seed=seed,
-        suggested=[Split.TEST if held else None for held in tested],
+        suggested=[Split.TEST if held else None for held in tested],  # the rest is split by groups again
     ).splits
     originals = [
         NewOriginal(

@@ -84,6 +84,7 @@ def evaluate(
         on_stage(f"features and scores in {network.name}")
         scores += _score_space(bank, network, sets, request, inside=inside, backend=backend)
     on_stage("pixels")
+    # each space has a seed of its own, so that one more space changes no score of another
     rng = np.random.default_rng(stable_seed(request.seed, "pixels"))
     scores += evaluate_pixels(
         train=sets.train, test=sets.test, fake=sets.fake, rng=rng, n_resamples=request.n_resamples
@@ -122,7 +123,7 @@ def _score_space(
     embed = Embedder(network, cache=feature_cache(bank), input_size=side, backend=backend)
     test, fake, train = (embed(images.images) for images in (sets.test, sets.fake, sets.train))
     if network.name == SCORING_NETWORK and len(train):
-        novelties = novelty(train=train, test=test, fake=fake)
+        novelties = novelty(train=train, test=test, fake=fake)  # [n_fake], 0..1
         by_image = {i: {"novelty": float(v)} for i, v in zip(sets.fake.ids, novelties, strict=True)}
         with bank.catalogue.session() as session:
             queries.add_image_scores(by_image, session=session)
@@ -143,6 +144,7 @@ def _score_space(
 def _spaces(model: ModelRow, encoder: Path | None) -> list[tuple[FeatureNetwork, bool]]:
     """Feature spaces, the leading one first, and whether the model's discriminator looked through each."""
     inside = networks_inside(ModelSpec.from_json(ModelCard.from_json(model.card).spec))
+    # a space that the discriminator looked through flatters its generator, so it never leads
     names = sorted(feature_networks, key=lambda name: (name in inside, name != SCORING_NETWORK, name))
     spaces = [(load_feature_network(name), name in inside) for name in names]
     if encoder is not None:

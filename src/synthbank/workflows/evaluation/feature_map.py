@@ -40,6 +40,7 @@ def store_map(
     reals = [name for name in ("train", "test") if len(features[name])]
     if sum(len(features[name]) for name in reals) < 3:
         return
+    # principal directions of the real sets alone: a bad synthetic set cannot turn the axes towards itself
     placed, explained = project(features, reals)
     points = [
         {

@@ -72,7 +72,7 @@ def load_fold(
     names = sorted({row.group_id or row.name for part in splits for row in part.rows})
     number = {name: i for i, name in enumerate(names)}
     groups = [np.array([number[r.group_id or r.name] for r in part.rows], np.int64) for part in splits]
-    train, validation, test = (part.images for part in splits)
+    train, validation, test = (part.images for part in splits)  # in the order of `Split`
     check_test_originals(dataset.name, len(test), least=1)
     synthetic = [load_synthetic(bank, job, dataset.class_names, max_images=max_images) for job in job_ids]
     check_accepted(sum(map(len, synthetic)), job_ids)
@@ -113,6 +113,7 @@ def score_folds(
         plan,
         Embedder(PROBE_NETWORK, cache=feature_cache(bank)),
         memory=StoredTrials(bank.runs_dir / "utility"),
+        # the first seed is always finished, whatever the budget
         deadline=lambda: limits.budget_sec is not None and time.perf_counter() - start > limits.budget_sec,
         on_trial=on_stage,
     )

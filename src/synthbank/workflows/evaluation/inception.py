@@ -39,9 +39,12 @@ def inception_scores(weights: Path | None, *, real: UInt8Images, fake: UInt8Imag
     seconds = time.perf_counter() - start
     fid = frechet_distance(real=real_features, fake=fake_features)
     mean, deviation = inception_score(
-        probabilities, splits=max(1, min(10, len(fake) // 50)), rng=np.random.default_rng(0)
+        # ten splits as published, fewer where a split would hold less than 50 images
+        probabilities,
+        splits=max(1, min(10, len(fake) // 50)),
+        rng=np.random.default_rng(0),
     )
-    spread = 1.96 * deviation
+    spread = 1.96 * deviation  # normal interval over the splits of the published protocol
     return [
         score("fid-inception-299", fid, note=note, seconds=seconds),
         score("is-inception-299", mean, mean - spread, mean + spread, higher_is_better=True, seconds=seconds),

@@ -130,6 +130,7 @@ def record_study(bank: Bank, job_id: str, *, n: int = 40, seed: int = 0) -> Read
                 next_step=f"synthbank generate {model.id}",
             )
         chosen += [(name, row) for row in (*real[:count], *fake[:count])]
+    # the id hashes the chosen rows too: a job that has grown since gives another study, not other images of this one
     order = rng.permutation(len(chosen))
     study_id = "r" + set_fingerprint([repr((job_id, n, seed)), *(str(row.id) for _, row in chosen)])[:10]
     items = [_item(position, chosen[i][0], chosen[i][1], rng) for position, i in enumerate(order)]
@@ -200,7 +201,7 @@ def _record_answers(
         item = by_token.get(token)
         if item is None:
             raise InputError("The study holds no such image", got=token, allowed=f"the images of {study.id}")
-        if known.get(token, answer) != answer:
+        if known.get(token, answer) != answer:  # a first answer is never overwritten, or a study could be polished
             raise InputError(
                 f"Reader '{reader}' answered an image of this study differently before",
                 got=f"{token}: {answer}",

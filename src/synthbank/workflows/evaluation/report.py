@@ -48,6 +48,7 @@ class _Rows:
 
     job: JobRow
     model: ModelRow
+    card: ModelCard
     dataset: DatasetRow | None
     run: RunRow | None
     images: ImageRows
@@ -92,7 +93,8 @@ def _refresh_model_card(bank: Bank, data: ReportData, card: Mapping[str, Any]) -
     with bank.catalogue.session(read_only=True) as session:
         model_card = ModelCard.from_json(queries.get_model(data.training.model, session=session).card)
     if model_card.tells_origin:
-        text = model_card_markdown(model_card, scores=(*data.scores, *data.evidence), scorecard=card)
+        scores, chosen_by = (*data.scores, *data.evidence), data.training.chosen_by
+        text = model_card_markdown(model_card, scores=scores, scorecard=card, chosen_by=chosen_by)
         bank.store.put(layout.model_key(data.training.model, "card.md"), text.encode())
 
 
@@ -116,7 +118,7 @@ def gather(bank: Bank, job_id: str, *, stage_seconds: Mapping[str, float] | None
         copies = queries.list_expansions(rows.dataset.id, session=session) if rows.dataset else []
         ids = {row.id for row in (*accepted, *rejected)}
         answers = sum(a.image_id in ids for a in queries.reader_answers(session=session))
-    config = ModelCard.from_json(rows.model.card).training
+    config = rows.card.training
     n_train = part.in_split("train") if part else 0
     scores = _scores(rows)
     return ReportData(
@@ -176,7 +178,7 @@ def _read_rows(bank: Bank, job_id: str) -> _Rows:
         )
         scores = queries.scores(subject_kind="job", subject_id=job_id, session=session)
     images = ImageRows(model.class_names, accepted, tuple(rejected), tuple(originals))
-    return _Rows(job, model, dataset, run, images, tuple(scores))
+    return _Rows(job, model, ModelCard.from_json(model.card), dataset, run, images, tuple(scores))
 
 
 def _run_or_none(run_id: str, runs: Sequence[RunRow]) -> RunRow | None:
@@ -193,9 +195,11 @@ def _scores(rows: _Rows) -> tuple[Score, ...]:
 
 
 def _snapshot_reference(rows: _Rows) -> SnapshotReference:
-    """The originals that the model's snapshots were scored against; not known for a model from elsewhere."""
-    if rows.dataset is None:
-        return SnapshotReference(None)
+    """The originals that the model's snapshots were scored against."""
+    recorded = SnapshotReference(None) if rows.card.snapshot is None else rows.card.snapshot.reference
+    if recorded.split is not None or rows.dataset is None:
+        return recorded
+    # a model of an earlier version: the catalogue still knows the split that it was trained with
     validation = [row for row in rows.images.originals if row.accepted and row.split == Split.VALIDATION]
     return SnapshotReference(sum(row.class_name in rows.model.class_names for row in validation))
 
@@ -223,7 +227,7 @@ def _parameters(model: ModelRow) -> int | None:
 
 
 def _versions(rows: _Rows) -> tuple[tuple[str, str], ...]:
-    trained = {f"{name}, in training": str(v) for name, v in ModelCard.from_json(rows.model.card).software.items()}
+    trained = {f"{name}, in training": str(v) for name, v in rows.card.software.items()}
     return (*trained.items(), ("synthbank, this report", __version__), ("torch, this report", str(torch.__version__)))
 
 

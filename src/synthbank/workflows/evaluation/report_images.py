@@ -128,6 +128,7 @@ def _nearest_by_features(bank: Bank, images: ReportImages, sampled: Sequence[Ima
     embed = Embedder(SCORING_NETWORK, cache=feature_cache(bank))
     synthetic = _stack([images.pixels[row.key] for row in sampled])
     real, fake = embed(train.images), embed(synthetic)
+    # row by row, as all differences at once would take [synthetic, original, dim] floats
     distance = np.stack([np.linalg.norm(real - one, axis=1) for one in fake])  # [synthetic, original]
     nearest = distance.argmin(axis=1)
     pairs = [

@@ -102,7 +102,7 @@ def _model_card(run: TrainingRun, name: str, chosen: SnapshotRow, *, gate: bytes
             training_originals=len(run.train.rows),
         ),
         training=run.config.to_json(),
-        snapshot=CardSnapshot(chosen.step, chosen.images_seen, chosen.scores),
+        snapshot=CardSnapshot(chosen.step, chosen.images_seen, chosen.scores, run.snapshot_reference.n_validation),
         software={"synthbank": __version__, "torch": torch.__version__, "numpy": np.__version__},
         not_for="diagnosis, or any claim about a patient; synthetic images are not observations",
         start=None if run.start is None else run.start.provenance(),
