@@ -152,7 +152,7 @@ class StageLoops:
         # A resumed run has one state file, of the stage that it was stopped in. Smaller stages are behind it: their
         # weights went into that state, so they need not be run again. The main process alone sees the folder.
         reached = group.broadcast(state_size(run.folder) if group.is_main else None)
-        start = StageStart(progress=Progress(elapsed_sec=self._spent_sec))
+        start = StageStart(progress=Progress(elapsed_sec=self._spent_sec, last_snapshot_sec=self._spent_sec))
         if run.start is not None:
             start = dataclasses.replace(start, networks=run.start.networks, class_names=run.start.spec.class_names)
         start_size = None if run.start is None else run.start.spec.size
