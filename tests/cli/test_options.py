@@ -1,11 +1,15 @@
 """Groups of options: one dataclass in place of many parameters of a command."""
 
+import ast
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
+from synthbank import cli
 from synthbank.cli.options import grouped
 
 
@@ -66,3 +70,13 @@ def test_options_of_a_group_are_checked_and_listed_as_others_are():
     assert "--machine" in shown
     assert "Its kind." in shown
     assert "default: small" in shown
+
+
+@pytest.mark.parametrize("path", sorted(Path(cli.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_no_command_takes_more_than_eight_parameters_and_workflows_keep_their_names(path):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert len(node.args.args + node.args.kwonlyargs) <= 8, node.name
+        if isinstance(node, ast.ImportFrom):
+            assert "work" not in {alias.asname for alias in node.names}, ast.unparse(node)

@@ -8,19 +8,8 @@ from typing import Annotated
 
 import typer
 
-from synthbank.cli.output import (
-    BankOption,
-    DeviceOption,
-    JsonOption,
-    opened,
-    save,
-    say,
-    say_json,
-    say_table,
-    talk,
-    working,
-    writable,
-)
+from synthbank.cli.options import BankOption, DeviceOption, JsonOption
+from synthbank.cli.output import opened, save, say, say_json, say_table, talk, working, writable
 
 
 def register(app: typer.Typer) -> None:

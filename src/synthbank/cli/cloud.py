@@ -24,8 +24,8 @@ from synthbank.cli.cloud_requests import (
     state_of,
     submit_job,
 )
-from synthbank.cli.options import grouped
-from synthbank.cli.output import JsonOption, save, say, say_json, say_table, talk, working
+from synthbank.cli.options import JsonOption, grouped
+from synthbank.cli.output import save, say, say_json, say_table, talk, working
 from synthbank.config import read_options
 from synthbank.errors import OptionError
 

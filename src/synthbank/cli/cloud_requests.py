@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synthbank.cli.output import JsonOption, say, say_json, talk, working
+from synthbank.cli.options import JsonOption
+from synthbank.cli.output import say, say_json, talk, working
 from synthbank.errors import StateError
 
 if TYPE_CHECKING:

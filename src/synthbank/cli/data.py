@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthbank.cli.options import grouped
-from synthbank.cli.output import (
-    BankOption,
-    JsonOption,
-    opened,
-    save,
-    say,
-    say_json,
-    say_table,
-    talk,
-    working,
-    writable,
-)
+from synthbank.cli.options import BankOption, JsonOption, grouped
+from synthbank.cli.output import opened, save, say, say_json, say_table, talk, working, writable
 
 if TYPE_CHECKING:
     from synthbank.workflows.data.ingest import IngestOptions, IngestReport

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from synthbank.cli.output import BankOption, JsonOption, say, say_json, say_table
+from synthbank.cli.options import BankOption, JsonOption
+from synthbank.cli.output import say, say_json, say_table
 
 
 def register(app: typer.Typer) -> None:

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthbank.cli.options import grouped
+from synthbank.cli.options import BankOption, JsonOption, OnOption, grouped
 from synthbank.cli.output import (
-    BankOption,
-    JsonOption,
-    OnOption,
     at_bank,
     opened,
     parse_duration,

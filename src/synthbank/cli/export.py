@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthbank.cli.options import grouped
-from synthbank.cli.output import BankOption, JsonOption, opened, say, say_json, say_table, working
+from synthbank.cli.options import BankOption, JsonOption, grouped
+from synthbank.cli.output import opened, say, say_json, say_table, working
 
 if TYPE_CHECKING:
     from synthbank.workflows.delivery.export import ExportRequest

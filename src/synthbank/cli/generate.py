@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthbank.cli.options import grouped
-from synthbank.cli.output import (
-    BankOption,
-    DeviceOption,
-    JsonOption,
-    OnOption,
-    at_bank,
-    opened,
-    say,
-    say_json,
-    say_table,
-    talk,
-    working,
-)
+from synthbank.cli.options import BankOption, DeviceOption, JsonOption, OnOption, grouped
+from synthbank.cli.output import at_bank, opened, say, say_json, say_table, talk, working
 from synthbank.records import MAX_ATTEMPTS
 
 if TYPE_CHECKING:

@@ -8,16 +8,8 @@ from typing import Annotated
 import typer
 import yaml
 
-from synthbank.cli.output import (
-    BankOption,
-    JsonOption,
-    at_bank,
-    opened,
-    say,
-    say_json,
-    say_table,
-    talk,
-)
+from synthbank.cli.options import BankOption, JsonOption
+from synthbank.cli.output import at_bank, opened, say, say_json, say_table, talk
 
 
 def register(app: typer.Typer) -> None:

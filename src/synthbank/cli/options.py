@@ -1,4 +1,4 @@
-"""Groups of options: a command takes one dataclass in place of many parameters, and commands share it."""
+"""Options that commands share: single ones, and groups that a command takes as one dataclass."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+BankOption = Annotated[
+    Path | None, typer.Option("--bank", help="Folder of the bank (default: SYNTHBANK_HOME, else ./bank).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+OnOption = Annotated[
+    str | None, typer.Option("--on", help="Cluster to work on: ray, or ray:ADDRESS (default: this process).")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

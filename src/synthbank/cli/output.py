@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -33,15 +33,6 @@ _PIPE_WIDTH = 160  # tables in files and pipes are not squeezed
 _stdout = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 _stderr = Console(stderr=True, soft_wrap=True)
 _COMMAND = re.compile(r"\bsynthbank (?:(?:catalogue|keys|models|reader) )?(?!cloud\b)[a-z-]+")
-
-BankOption = Annotated[
-    Path | None, typer.Option("--bank", help="Folder of the bank (default: SYNTHBANK_HOME, else ./bank).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-OnOption = Annotated[
-    str | None, typer.Option("--on", help="Cluster to work on: ray, or ray:ADDRESS (default: this process).")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
 
 def talk(message: str) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthbank.cli.output import BankOption, JsonOption, at_bank, opened, say, say_json, say_table, working, writable
+from synthbank.cli.options import BankOption, JsonOption
+from synthbank.cli.output import at_bank, opened, say, say_json, say_table, working, writable
 
 if TYPE_CHECKING:
     from synthbank.workflows.evaluation.reader_study import ReaderScore

@@ -10,21 +10,8 @@ import typer
 
 from synthbank.cli.data import IngestFlags, show_ingest
 from synthbank.cli.generate import show_generation
-from synthbank.cli.options import grouped
-from synthbank.cli.output import (
-    BankOption,
-    DeviceOption,
-    JsonOption,
-    TrainingLine,
-    clock,
-    opened,
-    parse_duration,
-    say,
-    say_json,
-    say_scores,
-    say_table,
-    talk,
-)
+from synthbank.cli.options import BankOption, DeviceOption, JsonOption, grouped
+from synthbank.cli.output import TrainingLine, clock, opened, parse_duration, say, say_json, say_scores, say_table, talk
 from synthbank.cli.train import TrainFlags, show_training
 
 if TYPE_CHECKING:

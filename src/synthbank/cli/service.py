@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthbank.cli.output import BankOption, DeviceOption, JsonOption, at_bank, opened, say, say_json, say_table, talk
+from synthbank.cli.options import BankOption, DeviceOption, JsonOption
+from synthbank.cli.output import at_bank, opened, say, say_json, say_table, talk
 
 if TYPE_CHECKING:
     from synthbank.service.settings import ServiceSettings

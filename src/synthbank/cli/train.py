@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from synthbank.cli.options import grouped
-from synthbank.cli.output import (
-    BankOption,
-    DeviceOption,
-    JsonOption,
-    TrainingLine,
-    at_bank,
-    opened,
-    parse_duration,
-    say,
-    say_json,
-    say_table,
-    talk,
-)
+from synthbank.cli.options import BankOption, DeviceOption, JsonOption, grouped
+from synthbank.cli.output import TrainingLine, at_bank, opened, parse_duration, say, say_json, say_table, talk
 from synthbank.config import preset_architectures
 
 if TYPE_CHECKING:

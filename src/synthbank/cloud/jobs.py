@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from synthbank.cloud.request import Request, vertex_url
+from synthbank.cloud.request import JsonObject, Request, vertex_url
 from synthbank.cloud.settings import CloudSettings
 from synthbank.errors import OptionError
 
@@ -27,9 +26,9 @@ class Machine:
         """The value of `--device` on this machine."""
         return "cpu" if self.accelerator is None else "cuda"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A MachineSpec."""
-        spec: dict[str, Any] = {"machineType": self.type}
+        spec: JsonObject = {"machineType": self.type}
         if self.accelerator is not None:
             spec |= {"acceleratorType": self.accelerator, "acceleratorCount": self.count}
         return spec

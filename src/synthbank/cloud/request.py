@@ -12,6 +12,8 @@ from synthbank.cloud.settings import CloudSettings
 from synthbank.errors import OptionError, SetupError
 from synthbank.fingerprint import bytes_sha256
 
+JsonObject = dict[str, Any]
+"""A JSON object of Google's REST interfaces."""
 _MODULES = {"Build": "google.cloud.devtools.cloudbuild_v1.types"}
 _VERTEX = "google.cloud.aiplatform_v1.types"
 
@@ -33,16 +35,16 @@ class Request:
 
     method: str
     url: str
-    body: dict[str, Any] | None = None
+    body: JsonObject | None = None
     message: str | None = None
     query: dict[str, str] = field(default_factory=dict)
     data: bytes | None = field(default=None, repr=False)
     waits: bool = False
     repeatable: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The request as a dry run prints it."""
-        shown: dict[str, Any] = {"method": self.method, "url": self.address}
+        shown: JsonObject = {"method": self.method, "url": self.address}
         if self.body is not None:
             shown["body"] = self.body
         if self.data is not None:
@@ -77,7 +79,7 @@ def check(request: Request) -> Request:
     return request
 
 
-def read_message(name: str, body: dict[str, Any]) -> Any:
+def read_message(name: str, body: JsonObject) -> Any:
     """The body as a message of the client library; unknown fields are an error."""
     message = _message_type(name)
     from google.protobuf.json_format import ParseError

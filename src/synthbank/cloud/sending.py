@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from synthbank.cloud.request import Request, check
+from synthbank.cloud.request import JsonObject, Request, check
 from synthbank.cloud.settings import CloudSettings
 from synthbank.errors import AccessError, BusyError, NotFoundError, OptionError, SetupError, SynthBankError
 
@@ -37,7 +37,7 @@ class Sender:
         self._poll_sec = poll_sec
         self._patience_sec = patience_sec
 
-    def send(self, request: Request) -> dict[str, Any]:
+    def send(self, request: Request) -> JsonObject:
         """Send a request and return its answer, as JSON.
 
         A request that `waits` returns the result of its operation. One whose effect is there already (`repeatable`)
@@ -53,11 +53,11 @@ class Sender:
         answer = _read(request, response)
         return self._result_of(request, answer) if request.waits else answer
 
-    def get(self, url: str) -> dict[str, Any]:
+    def get(self, url: str) -> JsonObject:
         """The answer of a GET request."""
         return self.send(Request("GET", url))
 
-    def pages(self, request: Request, key: str) -> Iterator[dict[str, Any]]:
+    def pages(self, request: Request, key: str) -> Iterator[JsonObject]:
         """Every element of a list, fetched page by page."""
         token = ""
         while True:
@@ -68,7 +68,7 @@ class Sender:
             if not token:
                 return
 
-    def wait(self, look: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def wait(self, look: Callable[[], JsonObject], done: Callable[[JsonObject], bool]) -> JsonObject:
         """Call `look` every `poll_sec` seconds until `done` says so of its answer, and return that answer.
 
         Raises:
@@ -86,12 +86,12 @@ class Sender:
             time.sleep(self._poll_sec)
         return answer
 
-    def _result_of(self, request: Request, answer: dict[str, Any]) -> dict[str, Any]:
+    def _result_of(self, request: Request, answer: JsonObject) -> JsonObject:
         url = request.url.partition("/v1/")[0] + "/v1/" + answer["name"]
         ended = answer if answer.get("done") else self.wait(lambda: self.get(url), lambda seen: seen.get("done", False))
         if "error" in ended:
             raise SynthBankError("Google Cloud ended the operation with an error", got=ended["error"].get("message"))
-        response: dict[str, Any] = ended.get("response", {})
+        response: JsonObject = ended.get("response", {})
         return response
 
     def _send_with_retries(self, request: Request) -> httpx.Response:
@@ -159,9 +159,9 @@ class _Token(httpx.Auth):
         yield request
 
 
-def _read(request: Request, response: httpx.Response) -> dict[str, Any]:
+def _read(request: Request, response: httpx.Response) -> JsonObject:
     if response.is_success:
-        answer: dict[str, Any] = response.json() if response.content else {}
+        answer: JsonObject = response.json() if response.content else {}
         return answer
     kind: type[SynthBankError] = {
         HTTPStatus.BAD_REQUEST: OptionError,

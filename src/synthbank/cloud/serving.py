@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthbank.cloud.jobs import Machine, container_env
-from synthbank.cloud.request import Request, vertex_url
+from synthbank.cloud.request import JsonObject, Request, vertex_url
 from synthbank.cloud.settings import CloudSettings
 from synthbank.errors import OptionError
 from synthbank.fingerprint import bytes_sha256
@@ -152,7 +152,7 @@ def status_requests(settings: CloudSettings) -> dict[str, Request]:
     return {kind: Request("GET", vertex_url(settings, kind), query=query) for kind in kinds}
 
 
-def images_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def images_of(answer: Mapping[str, Any]) -> list[JsonObject]:
     """The images of a prediction.
 
     Raises:
@@ -168,7 +168,7 @@ def images_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         ) from None
 
 
-def _model(settings: CloudSettings, model: str, device: str) -> dict[str, Any]:
+def _model(settings: CloudSettings, model: str, device: str) -> JsonObject:
     return {
         "displayName": f"synthbank-{model}"[:128],
         "artifactUri": f"{settings.storage_url}/models/{model}",
