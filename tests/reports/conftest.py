@@ -158,15 +158,17 @@ class Page(HTMLParser):
         super().__init__()
 
     def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
-        if "id" in found:
-            self.ids.append(found["id"])
-        self.addresses += [found[name] for name in ("src", "href", "srcset", "action", "data") if name in found]
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        self.addresses += [
+            value for name, value in attributes.items() if name in ("src", "href", "srcset", "action", "data")
+        ]
         if tag == "img":
-            self.images.append(found)
+            self.images.append(attributes)
         if tag == "th":
-            self.heads.append(found)
+            self.heads.append(attributes)
         if tag in ("h1", "h2", "h3"):
             self.headings.append((tag, ""))
 

@@ -48,9 +48,9 @@ def test_the_page_never_scrolls_sideways(browser, made, tmp_path, width):
         f"const broken = [...d.images].filter(i => !i.naturalWidth).length; {measure} }}</script>"
     )
     dom = call(browser, tmp_path, "--dump-dom", "--virtual-time-budget=20000", wrapper.as_uri())
-    found = re.search(r"<title>(\d+) (\d+) (\d+) (\d+)</title>", dom)
-    assert found, dom[-500:]
-    scroll, client, images, broken = map(int, found.groups())
+    measured = re.search(r"<title>(\d+) (\d+) (\d+) (\d+)</title>", dom)
+    assert measured, dom[-500:]
+    scroll, client, images, broken = map(int, measured.groups())
     assert client == width
     assert scroll <= width
     assert images > 10

@@ -14,19 +14,19 @@ def tones(data):
 
 
 def test_overlap_with_the_floor_is_no_proof(made):
-    found = conclude(made.report())
-    assert found.headline == "No difference from real images was shown with 60 test images"
+    said = conclude(made.report())
+    assert said.headline == "No difference from real images was shown with 60 test images"
     assert set(tones(made.report()).values()) == {Tone.FINE}
-    assert "does not prove" in next(s.text for s in found.statements if s.title == "Closeness to real images")
+    assert "does not prove" in next(s.text for s in said.statements if s.title == "Closeness to real images")
 
 
 def test_few_test_images_are_never_fine(made):
     data = made.report(scores=made.good_scores(n_real=20))
-    found = tones(data)
+    said = tones(data)
     assert "too few" in conclude(data).headline
-    assert found["Amount of evidence"] == found["Closeness to real images"] == found["Variety"] == Tone.CARE
-    assert found["Copies of training originals"] == Tone.CARE
-    assert found["Single classes"] == Tone.UNKNOWN
+    assert said["Amount of evidence"] == said["Closeness to real images"] == said["Variety"] == Tone.CARE
+    assert said["Copies of training originals"] == Tone.CARE
+    assert said["Single classes"] == Tone.UNKNOWN
 
 
 def test_above_the_floor_is_a_problem(made):
@@ -81,10 +81,10 @@ def test_unscreened_withdrawn_and_short_jobs_are_named(made):
         training=replace(report.training, withdrawn=True),
         job=replace(report.job, n_accepted=50, message="attempt cap reached for positive"),
     )
-    found = conclude(data)
-    assert found.headline.startswith("Withdrawn")
+    said = conclude(data)
+    assert said.headline.startswith("Withdrawn")
     assert tones(data)["Copies of training originals"] == Tone.PROBLEM
-    assert "attempt cap" in found.statements[-1].text
+    assert "attempt cap" in said.statements[-1].text
 
 
 def test_guard_events_ask_for_care(made):

@@ -9,6 +9,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from synthbank.metrics import metrics
 from synthbank.reports import plots, render_report
 
 SECTIONS = [
@@ -143,3 +144,11 @@ def _luminance(colour):
     parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_the_page_says_what_each_measure_means_in_the_order_of_the_tables(made, usual_page):
+    text = made.page(usual_page).text
+    meanings = text[text.index("Meaning of the measures") : text.index("Intervals beside floors")]
+    expected = [metrics.spec(name) for name in ("kid", "recall", "coverage", "copy-rate")]
+    places = [meanings.index(spec.title + spec.meaning) for spec in expected]
+    assert places == sorted(places)

@@ -56,10 +56,10 @@ def test_a_reader_answers_and_saves(tmp_path):
     dom = subprocess.run([*command, path.as_uri()], capture_output=True, timeout=120, check=True).stdout.decode()
     text = re.search(r'<pre id="saved">(.*?)</pre>', dom, re.DOTALL)
     assert text, dom[-500:]
-    found = json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
-    saved = json.loads(found["json"])
+    saved_by_page = json.loads(text[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    saved = json.loads(saved_by_page["json"])
     assert (saved["format"], saved["study"], saved["reader"]) == ("f1", "r12", 'Ann, "A"')
     assert [(a["item"], a["answer"]) for a in saved["answers"]] == [("t0", "real"), ("t1", "real"), ("t2", "synthetic")]
-    assert found["csv"].splitlines()[1].startswith('"r12","Ann, ""A""","t0","real"')
-    assert found["name"] == "r12-Ann_A_"
-    assert found["widths"][0] <= found["widths"][1]
+    assert saved_by_page["csv"].splitlines()[1].startswith('"r12","Ann, ""A""","t0","real"')
+    assert saved_by_page["name"] == "r12-Ann_A_"
+    assert saved_by_page["widths"][0] <= saved_by_page["widths"][1]

@@ -43,8 +43,8 @@ def test_all_seven_stand_there_with_what_was_not_measured(made):
 
 
 def test_what_was_not_computed_is_never_called_shown(made):
-    found = named(made.report(scores=()))
-    of_three = {found[name].conclusion for name in ("Congruence", "Coverage", "Constraint")}
+    criteria = named(made.report(scores=()))
+    of_three = {criteria[name].conclusion for name in ("Congruence", "Coverage", "Constraint")}
     assert of_three == {Conclusion.UNDECIDED}
     congruence = named(made.report())["Congruence"]
     assert congruence.conclusion == Conclusion.PARTLY  # no Fréchet distance and no precision there
@@ -79,9 +79,9 @@ def test_groups_and_shifts_count_for_consistency(made):
         Score("group-coverage-lite1-64", v, v - 0.1, v + 0.1, n_real=60, higher_is_better=True, group_name=g)
         for g, v in (("slide 1", 0.9), ("slide 2", 0.15))
     ]
-    found = named(made.report(evidence=tuple(groups)))["Consistency"]
-    assert found.conclusion == Conclusion.PROBLEM
-    assert any("slide 2" in line.measure for line in found.lines)
+    criteria = named(made.report(evidence=tuple(groups)))["Consistency"]
+    assert criteria.conclusion == Conclusion.PROBLEM
+    assert any("slide 2" in line.measure for line in criteria.lines)
     worse = named(made.report(evidence=(gain(-0.2, -0.3, -0.1, name="macro-f1@blur"),)))["Consistency"]
     assert any("blur" in line.measure and line.conclusion == Conclusion.PROBLEM for line in worse.lines)
 

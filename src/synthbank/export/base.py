@@ -1,4 +1,4 @@
-"""What an export format is, and the images it is given."""
+"""The protocol of export formats, their registry, and the images that they are given."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class ExportItem:
 
 @dataclass(frozen=True, slots=True)
 class ExportFacts:
-    """What is known about an export before its first image."""
+    """Facts about an export before its first image."""
 
     title: str
     """Id of the job or name of the model."""
     model: ModelRow
     dataset: DatasetRow | None
-    """What the model was trained on; `None` for a model from elsewhere."""
+    """Data set that the model was trained on; `None`: the model comes from elsewhere."""
     counts: Mapping[str, int]
     """Class name to number of images, in class order."""
     scores: tuple[EvaluationRow, ...]

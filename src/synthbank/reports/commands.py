@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
 from synthbank.catalogue import DatasetRow, JobRow, ModelRow
 from synthbank.config import load_preset, option_defaults, presets, rename_old_options
@@ -74,7 +73,7 @@ def _train(dataset: DatasetRow, model: ModelRow) -> str:
     return shlex.join(words)
 
 
-def _choices(config: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+def _choices(config: Mapping[str, object], preset: Mapping[str, object]) -> dict[str, object]:
     """Options that differ from what the preset alone would give."""
     usual = option_defaults() | dict(preset)
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in usual.items() if k not in _SEPARATE}

@@ -61,6 +61,7 @@ def count_test_images(data: ReportData) -> int:
 
 
 def _headline(data: ReportData) -> str:
+    # the first of these that holds: what forbids use, what is missing, copies, distance, thin evidence
     if data.training.withdrawn:
         return "Withdrawn: do not use these images"
     if not data.scores:
@@ -218,8 +219,10 @@ def _with_floor(score: Score) -> str:
 
 
 def _above_floor(score: Score) -> bool:
+    """The whole interval lies above the floor's: worse than chance where lower is better."""
     return score.low is not None and score.floor_high is not None and score.low > score.floor_high
 
 
 def _below_floor(score: Score) -> bool:
+    """The whole interval lies below the floor's: worse than chance where higher is better."""
     return score.high is not None and score.floor_low is not None and score.high < score.floor_low

@@ -123,7 +123,7 @@ class TrainingPart:
     model: str
     architecture: str
     parameters: int | None
-    """Of the generator; `None`: not known here."""
+    """Trainable values of the generator; `None`: not known here."""
     run_id: str | None
     config: tuple[tuple[str, str], ...]
     losses: tuple[Curve, ...] = ()
@@ -136,7 +136,7 @@ class TrainingPart:
     images_seen: int | None = None
     elapsed_sec: float | None = None
     chosen_by: str = "not recorded"
-    """How the published snapshot was chosen, in words."""
+    """Choice of the published snapshot, in words."""
     withdrawn: bool = False
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -45,6 +45,30 @@ REASONS = {
 }
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """Images of one kind and class as one picture."""
+
+    kind: str
+    """Real or Synthetic."""
+    n: int
+    """Images on it; 0: there is no picture."""
+    uri: str = ""
+    width: int = 0
+    """CSS pixels at the natural scale."""
+    full_width: int = 0
+    """Width of a sheet whose rows are full."""
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The two sheets of one class, at one scale."""
+
+    class_name: str
+    sheets: tuple[Sheet, Sheet]
+
+
 def render_report(data: ReportData) -> str:
     """The report as one HTML document that asks for nothing else; the same data give the same text."""
     leading, others = split_by_network(data.scores)
@@ -58,6 +82,7 @@ def render_report(data: ReportData) -> str:
         grids=_grids(data),
         score_groups=group_scores(leading, data.class_names),
         other_groups=group_scores(others, data.class_names),
+        meanings=_meanings(data),
         training_plots=_training_plots(data),
         distance_plot=_distance_plot(data),
         interval_plots=_interval_plots(data),
@@ -115,7 +140,6 @@ def _environment() -> Environment:
         "seconds": seconds_in_words,
         "pair_uri": pair_uri,
         "title_of": title_of,
-        "meaning_of": meaning_of,
         "multiply_100": lambda share: f"{100 * share:.0f}",
         "reason": lambda reason: REASONS.get(reason, reason.replace("_", " ")),
     }
@@ -127,33 +151,31 @@ def _number_or_dash(value: float | None) -> str:
     return "—" if value is None else number(value)
 
 
-def _grids(data: ReportData) -> list[dict[str, Any]]:
-    """Two sheets a class at one scale, with their natural shapes for the page."""
+def _grids(data: ReportData) -> list[Grid]:
     return [
-        {
-            "class_name": sample.class_name,
-            "sheets": [
+        Grid(
+            sample.class_name,
+            (
                 _sheet("Real", sample.real, sample.class_name),
                 _sheet("Synthetic", sample.synthetic, sample.class_name),
-            ],
-        }
+            ),
+        )
         for sample in data.samples
     ]
 
 
-def _sheet(kind: str, images: UInt8Images, class_name: str) -> dict[str, Any]:
+def _sheet(kind: str, images: UInt8Images, class_name: str) -> Sheet:
     if not len(images):
-        return {"kind": kind, "n": 0}
+        return Sheet(kind, 0)
     scale = tile_scale(images.shape[-1])
-    return {
-        "kind": kind,
-        "n": len(images),
-        "uri": png_uri(image_grid(images, columns=_GRID_COLUMNS)),
-        "width": (min(_GRID_COLUMNS, len(images)) * (images.shape[-1] + 2) - 2) * scale,
-        "full_width": (_GRID_COLUMNS * (images.shape[-1] + 2) - 2) * scale,
-        "alt": f"{len(images)} {kind.lower()} images of class {class_name}",
-        "scale": scale,
-    }
+    return Sheet(
+        kind,
+        len(images),
+        uri=png_uri(image_grid(images, columns=_GRID_COLUMNS)),
+        width=(min(_GRID_COLUMNS, len(images)) * (images.shape[-1] + 2) - 2) * scale,
+        full_width=(_GRID_COLUMNS * (images.shape[-1] + 2) - 2) * scale,
+        alt=f"{len(images)} {kind.lower()} images of class {class_name}",
+    )
 
 
 def _training_plots(data: ReportData) -> list[Plot]:
@@ -172,6 +194,12 @@ def _distance_plot(data: ReportData) -> Plot | None:
         return None
     distances = [(name, values) for name, values in data.nearest.distances if len(values)]
     return distances_plot(distances, data.gate.copy_distance) if distances else None
+
+
+def _meanings(data: ReportData) -> dict[str, str]:
+    """Title and meaning of every measure of the tables, in their order."""
+    measures = [score.metric for score in order_scores(data.scores, data.class_names)]
+    return {title_of(metric): meaning_of(metric) for metric in measures if meaning_of(metric)}
 
 
 def _interval_plots(data: ReportData) -> list[Plot]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from synthbank.catalogue import DatasetRow, ExpansionRow, JobRow, ModelRow, OriginalRow, RunRow, SnapshotRow
 from synthbank.records import Finding, JobRequest, ModelCard, Severity, SnapshotReference, Split, TrainEvent, Verdict
@@ -184,7 +183,7 @@ def _curves(history: Sequence[TrainEvent], kind: str, names: Mapping[str, str]) 
 
 def _events(run: RunRow | None, history: Sequence[TrainEvent]) -> tuple[EventLine, ...]:
     if history:
-        events: list[tuple[int, str, Mapping[str, Any]]] = [(e.step, e.kind, e.values) for e in history]
+        events: list[tuple[int, str, Mapping[str, object]]] = [(e.step, e.kind, e.values) for e in history]
     else:
         events = [(int(e.get("step", 0)), str(e.get("kind", "guard")), e) for e in (run.events if run else ())]
     return tuple(
@@ -192,11 +191,12 @@ def _events(run: RunRow | None, history: Sequence[TrainEvent]) -> tuple[EventLin
     )
 
 
-def _message(values: Mapping[str, Any]) -> str:
+def _message(values: Mapping[str, object]) -> str:
     if "message" in values:
         return str(values["message"])
-    if "lr_scale" in values:
-        return f"back to the last good state; learning rates now times {values['lr_scale']:g}"
+    scale = values.get("lr_scale")
+    if isinstance(scale, int | float):
+        return f"back to the last good state; learning rates now times {scale:g}"
     return "no details recorded"
 
 

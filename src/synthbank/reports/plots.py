@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -244,30 +243,30 @@ def _svg_uri(draw: Draw, title: str, palette: Palette, inches: tuple[float, floa
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-@contextmanager
-def _style(palette: Palette) -> Iterator[None]:
-    values: dict[Any, Any] = {
-        "svg.hashsalt": "synthbank",
-        "svg.fonttype": "path",
-        "text.parse_math": False,
-        "font.family": "DejaVu Sans",
-        "font.size": 9.0,
-        "text.color": palette.ink,
-        "axes.labelcolor": palette.ink,
-        "axes.edgecolor": palette.quiet,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "axes.linewidth": 0.8,
-        "grid.color": palette.grid,
-        "xtick.color": palette.ink,
-        "ytick.color": palette.ink,
-        "legend.frameon": False,
-        "legend.labelcolor": palette.ink,
-        "legend.fontsize": 8.5,
-    }
-    with mpl.rc_context(values):
-        yield
+def _style(palette: Palette) -> AbstractContextManager[None]:
+    """Settings of matplotlib for one page mode; the same figure gives the same bytes."""
+    return mpl.rc_context(
+        {
+            "svg.hashsalt": "synthbank",
+            "svg.fonttype": "path",
+            "text.parse_math": False,
+            "font.family": "DejaVu Sans",
+            "font.size": 9.0,
+            "text.color": palette.ink,
+            "axes.labelcolor": palette.ink,
+            "axes.edgecolor": palette.quiet,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "axes.linewidth": 0.8,
+            "grid.color": palette.grid,
+            "xtick.color": palette.ink,
+            "ytick.color": palette.ink,
+            "legend.frameon": False,
+            "legend.labelcolor": palette.ink,
+            "legend.fontsize": 8.5,
+        }
+    )
 
 
 def _bar(

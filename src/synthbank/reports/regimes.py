@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from synthbank.records import Score
 from synthbank.reports.numbers import interval
@@ -90,7 +89,7 @@ def _regime_place(score: Score) -> tuple[bool, int, str]:
 
 
 def _method_text(score: Score) -> str:
-    details: dict[str, Any] = score.details or {}
+    details = score.details or {}
     folds = details.get("folds", 1)
     tested = f"{folds} folds" if folds > 1 else "one test set"
     return f"{details.get('seeds', '?')} seeds, {tested}, {score.n_real} originals tested; {details.get('method', '')}"
@@ -99,7 +98,7 @@ def _method_text(score: Score) -> str:
 def _row(score: Score, known: dict[str, Score]) -> RegimeRow:
     _, classifier, cell = parts_of(score.metric)
     gain = known.get(f"gain-macro-f1-{classifier}-{cell}")
-    details: dict[str, Any] = (gain.details if gain is not None else None) or {}
+    details = (gain.details if gain is not None else None) or {}
 
     def value(name: str) -> float | None:
         score_of_cell = known.get(f"utility-{name}-{classifier}-{cell}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
 
 from synthbank.records import Score
 from synthbank.reports.conclusion import FEW_TEST_IMAGES, Tone
@@ -22,16 +21,16 @@ _CONTROL_WORDS = "training with affine augmentation alone"
 
 
 class Conclusion(StrEnum):
-    """What the evidence says of a line or a criterion."""
+    """Conclusion from the evidence about a line or a criterion."""
 
     SHOWN = "shown"
     """The line keeps to its limit, with enough images behind it; the criterion does so in all its lines."""
     NOT_SHOWN = "not shown"
     """Nothing speaks against it, but too few images or an interval about zero do not show it."""
     PARTLY = "shown where measured"
-    """Of a criterion: some of its lines were not measured, and no other is a problem."""
+    """For a criterion alone: some of its lines were not measured, and no other is a problem."""
     UNDECIDED = "undecided"
-    """Not measured."""
+    """The measure is missing."""
     PROBLEM = "problem"
     """The whole interval lies on the bad side of the limit."""
 
@@ -80,7 +79,7 @@ class Scorecard:
     criteria: tuple[Criterion, ...]
     usefulness: tuple[Line, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values."""
         return asdict(self)
 
@@ -317,7 +316,7 @@ def _fact_line(measure: str, value: str, threshold: str, holds: bool) -> Line:
 
 
 def _criterion(name: str, question: str, lines: Sequence[Line], not_measured: Sequence[str]) -> Criterion:
-    of_lines = {line.conclusion for line in lines}
+    of_lines = {line.conclusion for line in lines}  # the worst line decides, then what is missing, then what is thin
     if Conclusion.PROBLEM in of_lines:
         conclusion = Conclusion.PROBLEM
     elif of_lines <= {Conclusion.UNDECIDED}:

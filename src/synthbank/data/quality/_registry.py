@@ -21,7 +21,7 @@ class CheckSpec:
     stage: Stage
     """"native": each image as it was read; "fitted": each at the data set's size; "set": all images together."""
     severity: str
-    """What a finding does to the file, in words."""
+    """Effect of a finding on the file, in words."""
     limit: float | str
     """Limit of the measured value, or the limits in words."""
 
@@ -37,13 +37,13 @@ checks: Registry[ImageCheck | SetCheck, CheckSpec] = Registry(
 
 
 def image_findings(candidate: Candidate, stage: Stage) -> list[Finding]:
-    """What the checks of a stage ("native" or "fitted") say about one image."""
-    found = (cast(ImageCheck, checks.get(name))(candidate) for name in checks_at(stage))
-    return [finding for finding in found if finding is not None]
+    """Findings of the checks of a stage ("native" or "fitted") about one image."""
+    findings = (cast(ImageCheck, checks.get(name))(candidate) for name in checks_at(stage))
+    return [finding for finding in findings if finding is not None]
 
 
 def set_findings(name: str, candidates: Sequence[Candidate]) -> list[SetFinding]:
-    """What one check of the stage "set" says about all images."""
+    """Findings of one check of the stage "set" about all images."""
     return cast(SetCheck, checks.get(name))(candidates)
 
 

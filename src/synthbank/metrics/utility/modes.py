@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 
 from synthbank.errors import OptionError
 from synthbank.metrics._checks import Index, Labels, Mask, RawFeatures
+from synthbank.metrics._registry import metrics
 from synthbank.metrics.copying import nearest_neighbours
 from synthbank.metrics.resampling import wilson_interval
 from synthbank.metrics.utility.classifiers import Embed, TrainingSet, balanced_weights, classifiers
@@ -112,7 +113,9 @@ def mode_scores(
     """
     if len(train) < 8 or not len(fake):
         note = f"not computed: {len(train)} training originals and {len(fake)} synthetic images; needs 8 and 1"
-        return [Score(f"rare-coverage-{protocol}", None, n_real=len(train), n_fake=len(fake), note=note)]
+        higher = metrics.spec("rare-coverage").higher_is_better
+        name = f"rare-coverage-{protocol}"
+        return [Score(name, None, n_real=len(train), n_fake=len(fake), higher_is_better=higher, note=note)]
     modes = find_modes(train, seed=seed)
     by_fakes = coverage_mask(real=train, fake=fake)
     by_test = coverage_mask(real=train, fake=test) if len(test) else None
@@ -185,7 +188,7 @@ def agreement_scores(
                 n_real=int(of_test.sum()),
                 n_fake=int(of_fake.sum()),
                 class_name=None if label is None else train.class_names[label],
-                higher_is_better=True,
+                higher_is_better=score.higher_is_better,
                 note="floor: how often the same classifier is right about test originals",
             )
         )
@@ -203,10 +206,10 @@ def _share_score(
     group: str | None = None,
 ) -> Score:
     """Score the share of the members for which `holds` is true; the share of `floor_holds` is its floor."""
-    n = int(members.sum())
+    n, higher = int(members.sum()), metrics.spec(metric.rsplit("-", 2)[0]).higher_is_better
     if not n:
         note = "not computed: there is no such image"
-        return Score(metric, None, n_fake=n_fake, higher_is_better=True, note=note, group_name=group, details=details)
+        return Score(metric, None, n_fake=n_fake, higher_is_better=higher, note=note, group_name=group, details=details)
     value = float(holds[members].mean())
     low, high = wilson_interval(value, n)
     floor = floor_low = floor_high = None
@@ -223,7 +226,7 @@ def _share_score(
         floor_high,
         n_real=n,
         n_fake=n_fake,
-        higher_is_better=True,
+        higher_is_better=higher,
         note=f"floor with {n_test} test originals in place of {n_fake} images" if floor_holds is not None else None,
         group_name=group,
         details=details,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthbank.metrics import frechet_distance, inception_score
+from synthbank.metrics import frechet_distance, inception_score, metrics
 from synthbank.models.features.inception import load_inception
 from synthbank.records import FD_BIASED_BELOW, Score, UInt8Images
 
@@ -25,12 +25,18 @@ def inception_scores(weights: Path | None, *, real: UInt8Images, fake: UInt8Imag
         real: `[N, C, H, W]`, uint8.
         fake: `[M, C, H, W]`, uint8.
     """
-    score = partial(Score, n_real=len(real), n_fake=len(fake))
+    fid_score, is_score = (
+        partial(
+            Score,
+            f"{name}-inception-299",
+            n_real=len(real),
+            n_fake=len(fake),
+            higher_is_better=metrics.spec(name).higher_is_better,
+        )
+        for name in ("fid", "is")
+    )
     if weights is None:
-        return [
-            score("fid-inception-299", None, note=_MISSING),
-            score("is-inception-299", None, note=_MISSING, higher_is_better=True),
-        ]
+        return [fid_score(None, note=_MISSING), is_score(None, note=_MISSING)]
     start = time.perf_counter()
     network = load_inception(weights)
     real_features, _ = network(real)
@@ -46,6 +52,6 @@ def inception_scores(weights: Path | None, *, real: UInt8Images, fake: UInt8Imag
     )
     spread = 1.96 * deviation  # normal interval over the splits of the published protocol
     return [
-        score("fid-inception-299", fid, note=note, seconds=seconds),
-        score("is-inception-299", mean, mean - spread, mean + spread, higher_is_better=True, seconds=seconds),
+        fid_score(fid, note=note, seconds=seconds),
+        is_score(mean, mean - spread, mean + spread, seconds=seconds),
     ]

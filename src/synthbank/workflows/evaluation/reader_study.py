@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from synthbank.catalogue import ImageRow, OriginalRow, ReaderAnswerRow, ReaderItemRow, ReaderStudyRow, queries
 from synthbank.errors import InputError, NotFoundError, OptionError, StateError
 from synthbank.fingerprint import set_fingerprint, stable_seed
-from synthbank.metrics import Answer, ReaderScore, reader_scores
+from synthbank.metrics import Answer, ReaderScore, metrics, reader_scores
 from synthbank.records import Score, Split
 from synthbank.reports import SheetItem, render_reader_sheet
 from synthbank.storage import decode_png, encode_png, write_atomic
@@ -261,7 +261,7 @@ def _record_scores(bank: Bank, study: ReaderStudyRow) -> None:
             n_real=score.n,
             n_fake=score.n,
             class_name=score.class_name,
-            higher_is_better=False,
+            higher_is_better=metrics.spec("reader-accuracy").higher_is_better,
             note="0.5 is guessing; answers of several readers about one image are taken as independent",
             details={"synthetic_called_real": score.synthetic_called_real, "verdict": score.conclusion},
         )
