@@ -2,6 +2,8 @@
 
 import inspect
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +106,18 @@ def test_facts_are_complete_and_fit_each_other(name):
         assert spec.bounds == (0.0, 1.0)
     if spec.symmetric:
         assert spec.minimum_real == spec.minimum_fake
+
+
+def test_the_tables_of_the_documents_list_the_metrics_in_their_order():
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    section = text.split("## The metrics", 1)[1].split("\n## ", 1)[0]
+    listed = [
+        name for row in re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE) for name in re.findall("`(.+?)`", row)
+    ]
+    last = metrics.spec("is").order  # those of utility and of readers stand on pages of their own
+    assert listed == [name for name in ordered() if metrics.spec(name).order <= last]
+    measured = re.findall(r"^\| `([a-z-]+)` [↑↓]", text, re.MULTILINE)
+    assert measured == sorted(measured, key=ordered().index)
 
 
 def test_no_two_metrics_share_an_order_and_kid_is_first():
