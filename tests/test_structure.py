@@ -216,7 +216,7 @@ def test_a_request_is_built_without_torch(module):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_one_place_alone_runs_a_frozen_network():
+def test_one_place_alone_runs_a_feature_network():
     callers = [
         path.relative_to(PACKAGE).as_posix()
         for path in FILES

@@ -1,4 +1,4 @@
-"""Feature vectors of images: the one place that runs a frozen network, with a memo and the bank's cache before it."""
+"""Feature vectors of images: the one place that runs a feature network, with a memo and the bank's cache before it."""
 
 from __future__ import annotations
 
