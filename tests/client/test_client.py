@@ -22,7 +22,7 @@ from synthbank.service.schemas.images import ImageOut
 from synthbank.service.schemas.jobs import GenerateBody, JobOut
 from synthbank.storage import decode_png
 
-from .conftest import CLASSES, MODEL
+from ..service.conftest import CLASSES, MODEL
 
 
 @pytest.fixture

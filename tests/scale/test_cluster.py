@@ -19,7 +19,7 @@ from synthbank.workflows.bank import open_bank
 from synthbank.workflows.generation.generate import GenerateRequest, generate
 from synthbank.workflows.maintenance.verify import verify
 
-from .conftest import MODEL
+from ..workflows.conftest import MODEL
 
 EACH, SEED, KILLS = 150, 91, 2
 

@@ -1,0 +1,3 @@
+"""The trained bank of the workflow tests."""
+
+from ..workflows.conftest import home, trained_home  # noqa: F401 (fixtures)
