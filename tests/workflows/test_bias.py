@@ -1,4 +1,5 @@
 from synthbank.catalogue import queries
+from synthbank.reports.scores import metric_spec
 from synthbank.workflows.evaluation.bias import bias
 from synthbank.workflows.evaluation.requests import BiasRequest
 from synthbank.workflows.generation.generate import newest_job
@@ -12,6 +13,7 @@ def test_bias_becomes_rows_with_floors(trained):
         "common-coverage-lite1-128",
         "label-agreement-lite1-128",
     }
+    assert all(s.higher_is_better == metric_spec(s.metric).higher_is_better for s in report.scores)
     agreement = found["label-agreement-lite1-128", None]
     assert agreement.n_fake == 24
     assert agreement.low <= agreement.value <= agreement.high

@@ -4,7 +4,7 @@ import torch
 from synthbank.catalogue import queries
 from synthbank.errors import OptionError, StateError
 from synthbank.records import INSIDE_DISCRIMINATOR, Split
-from synthbank.reports.scores import leading_network, meaning_of, parts_of
+from synthbank.reports.scores import leading_network, meaning_of, metric_spec, order_scores, parts_of
 from synthbank.workflows.data.datasets import load_split, require_dataset
 from synthbank.workflows.evaluation.evaluate import evaluate
 from synthbank.workflows.evaluation.requests import BiasRequest, EvaluateRequest, UtilityRequest
@@ -71,6 +71,8 @@ def test_a_job_of_one_class_is_held_against_that_class_alone(trained):
     kid = [s for s in report.scores if s.metric == "kid-lite1-128"]
     assert {(s.n_real, s.n_fake) for s in kid} == {(n, 6)}
     assert {s.class_name for s in report.scores} <= {None, "dab_positive"}
+    assert list(report.scores) == order_scores(report.scores, test.class_names)
+    assert report.scores[0].metric == "kid-lite1-128"
 
 
 def test_a_job_without_accepted_images_cannot_be_scored(trained, publish):
@@ -98,13 +100,14 @@ def test_the_space_of_the_discriminator_is_marked_and_does_not_lead(trained):
     assert leading_network(scores) == "lite1"
 
 
-def test_pixels_and_privacy_are_scored_and_every_score_has_a_label(trained):
+def test_pixels_and_privacy_are_scored_and_every_score_has_the_label_and_direction_of_its_spec(trained):
     scores = [r.score() for r in scores_of(trained, newest_job(trained))]
     overall = {s.metric: s for s in scores if s.class_name is None}
     assert {"stain-pixels-32", "spectrum-pixels-32", "ms-ssim-pixels-32", "closest-record-lite1-128"} <= set(overall)
     assert overall["spectrum-pixels-32"].value > overall["spectrum-pixels-32"].floor  # eight steps of training
     for score in scores:
         assert meaning_of(score.metric), score.metric
+        assert score.higher_is_better == metric_spec(score.metric).higher_is_better, score.metric
 
 
 def test_every_scored_image_knows_how_new_it_is(trained):

@@ -23,6 +23,7 @@ from synthbank.models import (
     scoring_size,
 )
 from synthbank.records import LabelledImages, ModelCard, Score, Split
+from synthbank.reports.scores import order_scores
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import load_split
 from synthbank.workflows.evaluation.feature_map import store_map
@@ -91,6 +92,7 @@ def evaluate(
     )
     on_stage("Inception")
     scores += inception_scores(bank.settings.inception, real=sets.test.images, fake=sets.fake.images)
+    scores = order_scores(scores, sets.test.class_names)
     with bank.catalogue.session() as session:
         queries.add_scores(
             scores,
