@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 from synthbank.records import Score
 from synthbank.reports import Conclusion, render_report, scorecard
@@ -103,3 +105,9 @@ def test_the_page_shows_scorecard_and_regimes(made):
     assert {"scorecard", "utility"} <= set(page.ids)
     empty = made.page(render_report(made.report()))
     assert "synthbank utility j1" in empty.text
+
+
+def test_the_documents_explain_every_conclusion():
+    text = (Path(__file__).parents[2] / "docs" / "utility.md").read_text()
+    table = text.split("| conclusion | meaning |", 1)[1].split("\n\n", 1)[0]
+    assert re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE) == [c.value for c in Conclusion]

@@ -33,7 +33,7 @@ class ExportFacts:
     """Class name to number of images, in class order."""
     scores: tuple[EvaluationRow, ...]
     withdrawn: int = 0
-    """Images of the same selection that were withdrawn and are therefore left out."""
+    """Images of the same selection that were withdrawn and are therefore not exported."""
 
     @property
     def total(self) -> int:

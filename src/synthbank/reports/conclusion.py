@@ -155,6 +155,7 @@ def _classes(data: ReportData) -> Statement | None:
         elif _above_floor(kid):
             worse.append(name)
         else:
+            # with few test originals wide intervals overlap whatever the images are like
             (same if kid.n_real >= FEW_TEST_IMAGES else unknown).append(name)
     words = [
         f"{intro}: {', '.join(names)}."

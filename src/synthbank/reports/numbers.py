@@ -13,6 +13,7 @@ def number(value: float) -> str:
         return "0"
     digits = max(0, 2 - _exponent(value))
     text = f"{value:,.{min(digits, 4)}f}"
+    # what rounds to nothing is 0, and not -0.0000
     text = "0" if not text.strip("-0.") else text
     return text.replace("-", "−")
 

@@ -174,6 +174,7 @@ def _curves(history: Sequence[TrainEvent], kind: str, names: Mapping[str, str]) 
     """One curve for each name that the events of this kind hold; a rollback's repeated steps stand in order."""
     curves = []
     for key, words in names.items():
+        # a rollback repeats steps: the later value of a step counts
         points = {e.step: e.values[key] for e in history if e.kind == kind and _is_number(e.values.get(key))}
         if points:
             steps = tuple(sorted(points))
@@ -182,6 +183,7 @@ def _curves(history: Sequence[TrainEvent], kind: str, names: Mapping[str, str]) 
 
 
 def _events(run: RunRow | None, history: Sequence[TrainEvent]) -> tuple[EventLine, ...]:
+    # a run folder of another machine is not here; the catalogue holds its guard events alone
     if history:
         events: list[tuple[int, str, Mapping[str, object]]] = [(e.step, e.kind, e.values) for e in history]
     else:

@@ -212,9 +212,11 @@ def project(
     """
     basis = np.concatenate([np.asarray(features[name], np.float64) for name in axes_of])
     centre = basis.mean(axis=0)
+    # rows of `directions` are eigenvectors of the covariance; `strength` squared is n - 1 times their eigenvalues
     _, strength, directions = np.linalg.svd(basis - centre, full_matrices=False)
     leading = np.zeros((2, basis.shape[1]))
     leading[: min(2, len(directions))] = directions[:2]
+    # an eigenvector is known up to its sign
     leading *= np.where(leading[np.arange(2), np.abs(leading).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
     share = np.zeros(2)
     share[: min(2, len(strength))] = strength[:2] ** 2 / max(float((strength**2).sum()), 1e-12)

@@ -115,7 +115,7 @@ def group_scores(scores: Sequence[S], class_names: Sequence[str] = ()) -> list[t
 
     def place(score: Scored) -> tuple[str, int, str]:
         name, own_network, _ = parts_of(score.metric)
-        beside = own_network != network and name in led
+        beside = own_network != network and name in led  # the same metric in a second feature space
         return own_network if beside else "", *metric_order(score.metric)
 
     names = dict.fromkeys((None, *class_names, *(s.class_name for s in scores)))
