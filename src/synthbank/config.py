@@ -304,7 +304,7 @@ def _from_options(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def _has_discriminator(architecture: str) -> bool:
-    """Whether the packaged presets of an architecture train one; `True` where it has no preset."""
+    """Tell whether the packaged presets of an architecture train one; `True` where it has no preset."""
     name = f"{architecture}-quick"
     return name not in presets() or "adversarial" not in load_preset(name)
 

@@ -1,4 +1,4 @@
-"""How this process keeps the memory that it has freed."""
+"""Keep freed memory in this process."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class SnapshotReference:
 
     @property
     def sentence(self) -> str:
-        """How the published snapshot was chosen, in the words of terminal, card, JSON and report."""
+        """The sentence on how the published snapshot was chosen, for terminal, card, JSON and report."""
         if self.split is None:
             return "KID to originals whose split is not recorded"
         if self.split is Split.VALIDATION:
@@ -76,10 +76,10 @@ class Verdict(StrEnum):
 
 
 class Severity(StrEnum):
-    """What a quality finding does to its file."""
+    """The effect of a quality finding on its file."""
 
     REJECT = "reject"
-    """The file is left out."""
+    """The file is rejected."""
     WARN = "warn"
     """The file is used; a person should look."""
     CONVERT = "convert"
@@ -118,7 +118,7 @@ class Finding:
     """Registered name of the check, such as "blank" or "near_duplicate"."""
     severity: Severity
     message: str
-    """What was measured, against which limit, in words."""
+    """The measured value and the limit, as a sentence."""
     value: float | None = None
     """The measured number where there is one."""
 
@@ -234,7 +234,7 @@ class Score:
     group_name: str | None = None
     """Patient, slide, centre or scanner; `None`: over all groups."""
     details: dict[str, Any] | None = None
-    """How it was measured, in plain values, such as seeds, folds, method and p-value; `None`: the id says it all."""
+    """The method in plain values, such as seeds, folds, method and p-value; `None`: the id says it all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +375,7 @@ class ModelCard:
     name: str
     """Of the model where it was published."""
     spec: Mapping[str, Any]
-    """How to build the network; read by `ModelSpec.from_json`."""
+    """The networks to build; read by `ModelSpec.from_json`."""
     weights_sha256: str
     screen_sha256: str | None = None
     discriminator_sha256: str | None = None
@@ -389,7 +389,7 @@ class ModelCard:
     start: CardStart | None = None
     """`None`: from scratch."""
     data: str | None = None
-    """Where the images of a packaged model come from, in words."""
+    """The origin of a packaged model's images, as a sentence."""
     licence: str | None = None
     originals: tuple[str, ...] = ()
     """Pixel hashes of originals that shaped a travelling model and that its gate does not know."""

@@ -1,4 +1,4 @@
-"""Where a bank lives: resolved once from options and environment, then passed along."""
+"""Places of a bank: resolved once from options and environment, then passed along."""
 
 from __future__ import annotations
 

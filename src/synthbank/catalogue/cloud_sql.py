@@ -49,7 +49,7 @@ def parse(text_url: str) -> URL:
 
 
 def is_cloud_sql(url: URL) -> bool:
-    """Whether `parse` made this URL."""
+    """Tell whether `parse` made this URL."""
     return _MARK in url.query
 
 

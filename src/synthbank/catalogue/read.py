@@ -1,4 +1,4 @@
-"""From database rows to frozen records."""
+"""Read database rows as frozen records."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ class NewOriginal:
     """Path inside the source; unique within the data set."""
     accepted: bool
     sha256: str | None = None
-    """Hash of its pixels; `None` for a file that was left out."""
+    """Hash of its pixels; `None` for a rejected file."""
     key: str | None = None
     class_name: str | None = None
     group_id: str | None = None
     split: Split | None = None
     reason: str | None = None
-    """Why it was left out; `None` when accepted."""
+    """Reason for rejecting it; `None` when accepted."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -130,7 +130,7 @@ class ModelRow:
     """"published" or "withdrawn"."""
     created_at: datetime
     source: str | None = None
-    """Where it was imported from, such as "zoo:ihc-64" or a URL; `None`: trained in this bank, or not recorded."""
+    """Address that it was imported from, such as "zoo:ihc-64"; `None`: trained in this bank, or not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class JobRow:
     """Grows whenever something else is wanted of the job."""
     queued_at: datetime | None = None
     worker: str | None = None
-    """Who works on it now."""
+    """Worker that holds it now."""
     lease_until: datetime | None = None
     """When another worker may take it over, unless the lease is renewed."""
     claims: int = 0
@@ -314,7 +314,7 @@ class AuditRow:
 
 
 class ImageFile(NamedTuple):
-    """What is recorded about the stored file of an image."""
+    """Key and hash of an image's stored file."""
 
     id: str
     key: str
@@ -344,7 +344,7 @@ class Dependents:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawalReport:
-    """What depended on an original that must go; all of it is marked withdrawn, nothing is deleted."""
+    """Data sets, models and images that depended on an original; all are marked withdrawn, nothing is deleted."""
 
     sha256: str
     datasets: tuple[str, ...]

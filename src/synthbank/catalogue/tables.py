@@ -44,7 +44,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database: aware, UTC."""
+        """Read from the database: aware, UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -358,7 +358,7 @@ class ReaderItem(Base):
 
 
 class ApiKey(Base):
-    """Who may ask the service for what; the secret itself is never stored."""
+    """A key of the service and its scopes; the secret itself is never stored."""
 
     __tablename__ = "api_key"
 
@@ -373,7 +373,7 @@ class ApiKey(Base):
 
 
 class AuditEvent(Base):
-    """Who changed or made what through the service; rows are only ever added."""
+    """A change made through the service and its actor; rows are only ever added."""
 
     __tablename__ = "audit_event"
     __table_args__ = (Index(None, "subject_kind", "subject_id"),)

@@ -78,7 +78,7 @@ def ingest(
 def show_ingest(report: IngestReport) -> None:
     """Print the tables of an ingest."""
     dataset = report.dataset
-    title = f"data set {dataset.name} v{dataset.version}: {report.n_files} files, {report.n_rejected} left out"
+    title = f"data set {dataset.name} v{dataset.version}: {report.n_files} files, {report.n_rejected} rejected"
     splits = ("train", "validation", "test")
     rows = [(c, *(n[s] for s in splits), sum(n.values())) for c, n in report.counts.items()]
     say_table(title, ("class", *splits, "all"), rows)
@@ -87,9 +87,9 @@ def show_ingest(report: IngestReport) -> None:
     doubtful = [f for f in report.files if f.effect != "convert"]
     if doubtful:
         shown = [
-            (f.name, "left out" if f.effect == "reject" else "warning", f.message) for f in doubtful[:_SHOWN_FILES]
+            (f.name, "rejected" if f.effect == "reject" else "warning", f.message) for f in doubtful[:_SHOWN_FILES]
         ]
-        say_table("files left out or doubtful", ("file", "", "why"), shown)
+        say_table("rejected and doubtful files", ("file", "", "why"), shown)
         if len(doubtful) > _SHOWN_FILES:
             talk(f"note: {len(doubtful) - _SHOWN_FILES} more with --json")
     for note in report.notes:

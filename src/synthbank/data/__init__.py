@@ -1,4 +1,4 @@
-"""From files to labelled, grouped, split and augmented images. Knows no torch, no catalogue and no storage."""
+"""Data: read files as labelled, grouped, split and expanded images. Knows no torch, no catalogue and no storage."""
 
 from synthbank.data.augment import AffineRanges, apply_affine, default_expansion_target, expand, plan_expansion
 from synthbank.data.decode import Decoded, DecodeLimits, decode_image

@@ -17,7 +17,7 @@ _NEUTRAL = AffineParameters()
 
 @dataclass(frozen=True, slots=True)
 class AffineRanges:
-    """What the three transforms may draw; each is drawn with `probability`, else it stays neutral."""
+    """Ranges of the three transforms; each is drawn with `probability`, else it stays neutral."""
 
     scale: tuple[float, float] = (0.85, 1.15)
     """Factor; above 1 enlarges."""

@@ -42,7 +42,7 @@ _TURNS = {
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What a single file may cost."""
+    """Limits of a single file."""
 
     max_pixels: int = MAX_PIXELS
     """Width times height, checked before decoding."""

@@ -1,4 +1,4 @@
-"""From an image of any size to squares of the wanted side."""
+"""Fit an image of any size to squares of the wanted side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images make up batch number `step`: a function of the step alone, so that a resumed run sees the same data."""
+"""Choose the images of batch number `step`: a function of the step alone, so that a resumed run sees the same data."""
 
 from __future__ import annotations
 

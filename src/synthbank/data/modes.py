@@ -1,4 +1,4 @@
-"""From any pixel mode to `[C, H, W]` uint8, with a finding for every conversion that changes values."""
+"""Convert any pixel mode to `[C, H, W]` uint8, with a finding for every conversion that changes values."""
 
 from __future__ import annotations
 

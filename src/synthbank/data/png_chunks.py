@@ -1,4 +1,4 @@
-"""Whether a PNG is whole, by its chunks. Pillow does not compare the checksums of pixel data, so damage would pass."""
+"""Check a PNG by its chunks. Pillow does not compare the checksums of pixel data, so damage would pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SIGNATURE_BYTES = 8
 
 
 def png_damage(data: bytes) -> str | None:
-    """What is wrong with the chunks of a PNG.
+    """Name the damage of a PNG's chunks.
 
     Args:
         data: the whole file, signature included.

@@ -1,4 +1,4 @@
-"""What a file really is, read from its first bytes, and whether its name agrees."""
+"""The format of a file by its first bytes, and a check of its ending."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def sniff_format(data: bytes) -> str | None:
 
 
 def is_picture(format_name: str | None) -> bool:
-    """Whether a format holds pictures, decoded here or not."""
+    """Tell whether a format holds pictures, decoded here or not."""
     return format_name in SUPPORTED or format_name in _PICTURES or format_name == "SVG"
 
 
 def name_suits_format(name: str, format_name: str) -> bool:
-    """Whether the ending of a name fits a supported format; no ending at all fits every format."""
+    """Tell whether the ending of a name fits a supported format; no ending at all fits every format."""
     suffix = PurePosixPath(name).suffix.strip().lower()
     return suffix in ("", *SUPPORTED[format_name])
 

@@ -20,7 +20,7 @@ from synthbank.storage import ObjectStore, translate_errors
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was written, and where."""
+    """The files that were written, and their place."""
 
     target: str
     fmt: str
@@ -35,7 +35,7 @@ class ExportResult:
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """Which accepted images to export, where to and in which format. Exactly one of `job_id` and `model_id` is given.
+    """Accepted images to export, the target and the format. Exactly one of `job_id` and `model_id` is given.
 
     Raises:
         OptionError: both or neither of job and model, or a limit below one.

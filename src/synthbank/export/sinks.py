@@ -1,4 +1,4 @@
-"""Where an export goes: a folder, a zip, one array file or a bucket. Each is complete or not there at all."""
+"""Targets of an export: a folder, a zip, one array file or a bucket. Each is complete or not there at all."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class RemoteSink(Sink):
     """A folder of any fsspec filesystem. Object stores cannot rename folders, so it is whole once its card is there.
 
     A new export is written in place, card last, and taken back when something fails. One that replaces another is
-    written beside it first; while its files are then copied over on the server, a card says that this goes on.
+    written beside it first; while its files are then copied over on the server, a card says that copying is under way.
     """
 
     def __init__(self, filesystem: Any, root: str) -> None:

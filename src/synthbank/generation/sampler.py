@@ -1,4 +1,4 @@
-"""From seeds to pixels: the same image for the same seed, whatever is asked for beside it."""
+"""Draw pixels from seeds: the same image for the same seed, whichever images are drawn beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From pixels to stored files: PNG with its provenance inside, hash, atomic put.
+"""Store pixels as files: PNG with its provenance inside, hash, atomic put.
 
 The writer knows no catalogue. A file is stored before its row is entered, and its key and bytes follow from job, class,
 number and model alone: a process that is killed in between leaves at most files that are written again, the same.

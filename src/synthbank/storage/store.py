@@ -66,7 +66,7 @@ class ObjectStore:
             return bytes(self._remote.cat_file(self._remote_path(key)))
 
     def exists(self, key: str) -> bool:
-        """Whether the key holds bytes."""
+        """Tell whether the key holds bytes."""
         check_key(key)
         if self._local is not None:
             return Path(self._local.path(key)).is_file()
@@ -120,7 +120,7 @@ class ObjectStore:
 
     @property
     def writers(self) -> int:
-        """How many threads may write at once: a disk keeps two cores busy, a bucket makes each writer wait."""
+        """Number of threads that may write at once: a disk keeps two cores busy, a bucket makes each writer wait."""
         return _LOCAL_WRITERS if self._local is not None else _REMOTE_WRITERS
 
     def local_path(self, key: str) -> Path | None:

@@ -17,7 +17,7 @@ from synthbank.storage import ObjectStore
 
 @dataclass(frozen=True)
 class Bank:
-    """What every workflow works on."""
+    """Settings, catalogue and store of an open bank, as every workflow takes them."""
 
     settings: Settings
     catalogue: Catalogue

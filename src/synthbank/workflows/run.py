@@ -53,7 +53,7 @@ class RunRequest:
     n: int
     """Accepted images of each class."""
     training: TrainRequest
-    """How to train; its data set is made from the source."""
+    """The training; its data set is made from the source."""
     ingest_options: IngestOptions = field(default_factory=IngestOptions)
     shares: tuple[float, float, float] = DEFAULT_SHARES
     """Of originals for train, validation and test."""
@@ -69,7 +69,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What each step reported."""
+    """The reports of all steps."""
 
     bank: Path
     ingested: IngestReport
@@ -156,7 +156,7 @@ def run(
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do, and what it would take."""
+    """The plan of a run: its configuration, time, memory and disk."""
 
     ingested: IngestReport
     config: TrainConfig

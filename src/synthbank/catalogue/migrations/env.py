@@ -1,4 +1,4 @@
-"""What Alembic runs for every command: the caller's connection, our tables, one transaction."""
+"""Alembic's entry for every command: the caller's connection, our tables, one transaction."""
 
 from alembic import context
 

@@ -103,7 +103,7 @@ def originals(
         dataset_id: number of the data set.
         session: open session.
         split: one split only; `None`: all.
-        accepted: `None`: also those that the quality checks left out.
+        accepted: `None`: also those that the quality checks rejected.
         withdrawn: `None`: also those that were withdrawn later.
     """
     statement = select(_ORIGINAL).where(_ORIGINAL.c.dataset_id == dataset_id).order_by(_ORIGINAL.c.id)

@@ -24,7 +24,7 @@ ORDERS = ("newest", "nearest", "id")
 
 @dataclass(frozen=True, slots=True)
 class ImageFilter:
-    """Which images a page shows; `None`: all."""
+    """Filter of the images on a page; `None`: all."""
 
     job_id: str | None = None
     model_id: str | None = None

@@ -1,4 +1,4 @@
-"""What checks are given and what they answer."""
+"""Arguments and results of quality checks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Candidate:
     target_size: int
     """Side of the final image in pixels."""
     fit: str = "resize"
-    """How the final image is cut: resize, crop or tile."""
+    """The fit of the final image: resize, crop or tile."""
     file: str = ""
     """Name without the tile's place; images of one file share it."""
 

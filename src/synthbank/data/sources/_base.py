@@ -1,4 +1,4 @@
-"""What every source yields, and the names that are side files of an operating system."""
+"""Records that every source yields, and the names of side files of operating systems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIDE_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume informatio
 
 @dataclass(frozen=True, slots=True)
 class SourceLimits:
-    """What a source may cost, and how a sample is cut."""
+    """Limits of a source, and the cut of a sample."""
 
     tile_size: int = 64
     """Side of the tiles that a sample cuts out of its field, in pixels."""
@@ -59,9 +59,9 @@ class Listing:
     entries: tuple[SourceEntry, ...]
     """Sorted by name."""
     source: str
-    """Where the images come from, in words fit for a catalogue."""
+    """Origin of the images, as a sentence for the catalogue."""
     rejected: tuple[Rejected, ...] = ()
-    """What could not even be listed as a file: links, unreadable folders."""
+    """Entries that could not be listed as files: links, unreadable folders."""
     notes: tuple[str, ...] = ()
     licence: str | None = None
     n_side_files: int = 0
@@ -80,7 +80,7 @@ OpenSource = Callable[[Any, SourceLimits], Listing]
 
 
 def is_side_file(parts: tuple[str, ...]) -> bool:
-    """Whether a path is a by-product of an operating system or tool, never a user's image."""
+    """Tell whether a path is a by-product of an operating system or tool, never a user's image."""
     *folders, name = (p.lower() for p in parts)
     if name in _SIDE_FILES or name.startswith("._"):
         return True
@@ -88,7 +88,7 @@ def is_side_file(parts: tuple[str, ...]) -> bool:
 
 
 def is_side_folder(name: str) -> bool:
-    """Whether a folder is hidden or made by an operating system."""
+    """Tell whether a folder is hidden or made by an operating system."""
     return name.startswith(".") or name.lower() in _SIDE_FOLDERS
 
 
@@ -98,5 +98,5 @@ def clean_name(name: str) -> str:
 
 
 def rejected_file(name: str, check: str, message: str) -> Rejected:
-    """A file that is left out before any check could look at it."""
+    """A file that is rejected before any check reads it."""
     return Rejected(name, None, (Finding(check, Severity.REJECT, message),))

@@ -1,4 +1,4 @@
-"""What folder names mean: `class/image`, `split/class/image`, or one flat class."""
+"""The meaning of folder names: `class/image`, `split/class/image`, or one flat class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What a path says about its image."""
+    """Class and split of an image, by its path."""
 
     class_name: str | None
     split: Split | None = None

@@ -25,7 +25,7 @@ from synthbank.records import Rejected
 
 @dataclass
 class _Walk:
-    """What a walk through the tree has found so far."""
+    """The state of a walk through the tree."""
 
     root: Path
     files: dict[Parts, os.DirEntry[str]] = field(default_factory=dict)

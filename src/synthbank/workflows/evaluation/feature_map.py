@@ -58,7 +58,7 @@ def store_map(
 
 
 def read_map(bank: Bank, job_id: str) -> dict[str, Any] | None:
-    """What `store_map` kept: network, explained shares, and points; `None` before the first evaluation.
+    """Read the map that `store_map` kept: network, explained shares, and points; `None` before the first evaluation.
 
     A point has `x`, `y`, `kind` (train, test, synthetic), `class` and, where it is synthetic, `id`.
     """

@@ -55,7 +55,7 @@ class FoldScores:
     conclusions: tuple[UtilityConclusion, ...]
     """One for each classifier."""
     left_out: tuple[str, ...]
-    """What the budget did not allow, in words."""
+    """Steps that the budget did not allow."""
 
 
 def load_fold(

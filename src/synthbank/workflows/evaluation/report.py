@@ -209,7 +209,7 @@ def _history(bank: Bank, run: RunRow | None) -> list[TrainEvent]:
 
 
 def _thresholds(bank: Bank, model: ModelRow) -> dict[str, float]:
-    """What the published gate was calibrated to; empty where its file is gone."""
+    """Read the thresholds of the published gate; empty where its file is gone."""
     try:
         return read_header(bank.store.get(layout.model_key(model.id, "screen.safetensors")))
     except NotFoundError:

@@ -30,7 +30,7 @@ class UtilityReport:
     conclusions: tuple[UtilityConclusion, ...]
     scores: tuple[Score, ...]
     left_out: tuple[str, ...]
-    """What the budget did not allow."""
+    """Steps that the budget did not allow."""
     n_train: int
     n_test: int
     n_synthetic: int

@@ -24,7 +24,7 @@ class NewKey:
 
     row: ApiKeyRow
     token: str
-    """What the client sends; it cannot be shown again."""
+    """The token that the client sends; it cannot be shown again."""
 
 
 def create_key(
@@ -95,13 +95,13 @@ def find_valid(bank: Bank, key_id: str) -> ApiKeyRow | None:
 
 
 def has_valid_key(bank: Bank) -> bool:
-    """Whether anybody could use the service."""
+    """Tell whether anybody could use the service."""
     with bank.catalogue.session(read_only=True) as session:
         return any(row.valid(datetime.now(UTC)) for row in queries.list_keys(session=session))
 
 
 def allows(scopes: tuple[str, ...], wanted: str) -> bool:
-    """Whether scopes include one."""
+    """Tell whether scopes include one."""
     return any(SCOPES.index(scope) >= SCOPES.index(wanted) for scope in scopes if scope in SCOPES)
 
 

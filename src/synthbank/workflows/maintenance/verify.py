@@ -23,7 +23,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `catalogue verify` found; an empty list of problems is a sound bank."""
+    """The result of `catalogue verify`; an empty list of problems is a sound bank."""
 
     n_images: int
     n_files: int

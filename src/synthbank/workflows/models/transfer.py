@@ -39,7 +39,7 @@ class Package:
 
     @property
     def spec(self) -> ModelSpec:
-        """How to build its networks."""
+        """The specification of its networks."""
         return ModelSpec.from_json(self.card.spec)
 
     @property
@@ -55,7 +55,7 @@ class Package:
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What training can start from."""
+    """Weights that training starts from."""
 
     source: str
     card: ModelCard
@@ -71,7 +71,7 @@ class InitialWeights:
         return ModelSpec.from_json(self.card.spec)
 
     def provenance(self) -> CardStart:
-        """What the card of a model that starts from them says of them."""
+        """The facts on them in the card of a model that starts from them."""
         card = self.card
         return CardStart(self.source, card.weights_sha256, card.dataset, card.data, card.licence)
 

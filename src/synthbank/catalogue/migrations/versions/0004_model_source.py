@@ -1,4 +1,4 @@
-"""Where an imported model came from."""
+"""Source of an imported model."""
 
 from __future__ import annotations
 
