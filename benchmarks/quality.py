@@ -5,12 +5,12 @@
 
 FOLDER holds `train/CLASS/*.png` and `test/CLASS/*.png`, or is `sample:ihc`. Each cell is one bank under --work: ingest,
 train for the given minutes, generate as many images as there are training originals, evaluate against the test
-originals. A cell that is done is not run again, so an interrupted benchmark goes on. `auto` is `projected --preset
-auto` from scratch (`--init none`), `auto-start` the same with the start weights that it takes where nobody says
+originals. A cell that is done is not run again, so repeat the command to resume. `auto` is `projected --preset
+auto` from scratch (`--init none`), `auto-start` the same with the initial weights that it takes where nobody says
 otherwise; every other name is an architecture with its `quick` preset, or `NAME:PRESET`. With `--match SHARE` every
 model is asked for as many images again with that option of `generate`, for a line of their own. `--encoder` adds a
-judge of another family, which `encoder.py` trains. Prints a table; writes JSON, curves of the snapshots' KID against
-time, and a sheet of samples of every model.
+scoring network of another family, which `encoder.py` trains. Prints a table; writes JSON, curves of the snapshots' KID
+against time, and a sheet of samples of every model.
 """
 
 from __future__ import annotations
@@ -95,12 +95,12 @@ def run(options: argparse.Namespace, bank: Path, model: str, seed: int) -> dict[
     per_class = [counts["train"] for counts in ingested["counts"].values()]
     asked = ["generate", "m", "-n", str(round(statistics.mean(per_class)))]
     generated = command(bank, *asked)
-    judging = ["evaluate", *(["--encoder", str(options.encoder)] if options.encoder else [])]
-    scores = overall(command(bank, *judging)["scores"])
+    evaluation = ["evaluate", *(["--encoder", str(options.encoder)] if options.encoder else [])]
+    scores = overall(command(bank, *evaluation)["scores"])
     matched = None
     if options.match:
         command(bank, *asked, "--match", str(options.match))
-        matched = overall(command(bank, *judging)["scores"])
+        matched = overall(command(bank, *evaluation)["scores"])
     history = [json.loads(line) for line in (Path(trained["run_dir"]) / "history.jsonl").read_text().splitlines()]
     return {
         "model": model,
@@ -129,10 +129,10 @@ def overall(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def parameters(spec: ModelSpec) -> dict[str, int]:
     """Values that training changes, of each player."""
     architecture = architectures.get(spec.architecture)
-    found = {"generator": count_parameters(architecture.generator(spec))}
+    counts = {"generator": count_parameters(architecture.generator(spec))}
     if isinstance(architecture, AdversarialArchitecture):
-        found["discriminator"] = count_parameters(architecture.discriminator(spec))
-    return found
+        counts["discriminator"] = count_parameters(architecture.discriminator(spec))
+    return counts
 
 
 def command(bank: Path, *words: str) -> Any:

@@ -321,7 +321,7 @@ _WORDS = {
 
 
 def _refuse(cls: type, error: ValidationError) -> NoReturn:
-    """Raise the first thing that pydantic found, in the words of this package."""
+    """Raise the first fault that pydantic names, in the words of this package."""
     first = error.errors()[0]
     kind, value = first["type"], first["input"]
     name = str(first["loc"][0]) if first["loc"] else "adversarial"

@@ -352,6 +352,26 @@ class CardSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A training that saw too few images for a good set, and how to go on."""
+
+    images_seen: int
+    good_images: int
+    """Images that good sets of this size had seen."""
+    command: str
+    """Resumes the run, and trains as long as those did."""
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """Both numbers and the command, in words."""
+        return (
+            f"Training saw {self.images_seen:,} images; good sets of this size had seen about {self.good_images:,}. "
+            f"To go on: {self.command}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CardStart:
     """The initial weights of a training; in JSON, `source` is called "from"."""
 
@@ -388,6 +408,8 @@ class ModelCard:
     not_for: str | None = None
     start: CardStart | None = None
     """`None`: from scratch."""
+    shortfall: Shortfall | None = None
+    """`None`: training saw enough images, or it is not recorded."""
     data: str | None = None
     """The origin of a packaged model's images, as a sentence."""
     licence: str | None = None
@@ -411,7 +433,7 @@ class ModelCard:
             values = _known_fields(cls, stored)
             if not {"architecture", "size", "channels", "class_names"} <= set(values["spec"]):
                 raise KeyError("spec")
-            for name, record in (("dataset", CardDataset), ("snapshot", CardSnapshot)):
+            for name, record in (("dataset", CardDataset), ("snapshot", CardSnapshot), ("shortfall", Shortfall)):
                 if values.get(name) is not None:
                     values[name] = record(**_known_fields(record, values[name]))
             if values.get("start") is not None:
@@ -469,4 +491,4 @@ def _read_start(stored: Mapping[str, Any]) -> CardStart:
     return CardStart(**values)
 
 
-_CARD_PARTS = (CardDataset, CardSnapshot, CardStart)
+_CARD_PARTS = (CardDataset, CardSnapshot, CardStart, Shortfall)

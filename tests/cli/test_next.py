@@ -9,6 +9,7 @@ import pytest
 
 from synthbank.cli.output import at_bank
 from synthbank.cli.train import show_training
+from synthbank.records import Shortfall
 
 
 def named(text):
@@ -44,11 +45,17 @@ def test_a_training_names_its_bank(capsys):
         elapsed_sec=1.0,
         steps=1,
         chosen_by="KID",
+        shortfall=None,
     )
     show_training(report, Path("other"))
     assert named(capsys.readouterr().out) == ["generate", "--bank", "other", "m", "-n", "2000"]
     show_training(report)
     assert named(capsys.readouterr().out) == ["generate", "m", "-n", "2000"]
+    report.shortfall = Shortfall(320, 50_000, "synthbank train ihc --time-budget 20m")
+    show_training(report, Path("other"))
+    said = capsys.readouterr().out
+    assert "saw 320 images; good sets of this size had seen about 50,000" in said
+    assert "synthbank train --bank other ihc --time-budget 20m" in said
 
 
 def test_an_error_names_the_bank(cli):

@@ -30,9 +30,9 @@ GROWING = {"grow_share": 0.5, "steps": 6, "snapshot_every": 2, "snapshot_images"
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
-    with open_bank(Settings(home=tmp_path_factory.mktemp("growing") / "bank")) as found:
-        ingest(found, "sample:ihc", name=DATASET, options=IngestOptions(size=64))
-        yield found
+    with open_bank(Settings(home=tmp_path_factory.mktemp("growing") / "bank")) as bank:
+        ingest(bank, "sample:ihc", name=DATASET, options=IngestOptions(size=64))
+        yield bank
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def _weights(bank, report):
 
 def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
     config = read_train_config({"steps": 1000, "grow_share": 0.4, "lr_floor": 0.2, "lr_floor_d": 0.5})
-    found = [
+    stages = [
         (
             s.size,
             s.config.steps,
@@ -69,7 +69,7 @@ def test_each_stage_has_half_the_size_and_its_share_of_what_is_left():
         )
         for s in growth_stages(config, 256)
     ]
-    assert found == [
+    assert stages == [
         (64, 160, 1.0, None, False),
         (128, 400, 1.0, None, False),
         (256, 1000, 0.2, 0.5, True),
@@ -104,7 +104,7 @@ def test_the_stage_of_32_pixels_is_short_in_long_runs(schedule, first):
     assert growth_stages(config, 128)[0].config.time_budget_sec in (None, 480.0)
 
 
-def test_no_stage_is_smaller_than_the_start_weights():
+def test_no_stage_is_smaller_than_the_initial_weights():
     config = TrainConfig(steps=1000, grow_share=0.4)
     sizes = {start: [s.size for s in growth_stages(config, 128, start_size=start)] for start in (64, 128, 256)}
     assert sizes == {64: [64, 128], 128: [128], 256: [128]}
@@ -170,7 +170,7 @@ def test_a_growing_run_that_was_stopped_in_any_stage_ends_with_the_same_weights(
     assert _weights(bank, resumed) == _weights(bank, whole[0])
 
 
-def test_a_run_that_keeps_its_picture_can_be_stopped_too_and_its_model_lends_its_networks(bank):
+def test_a_run_that_inherits_its_images_can_be_stopped_too_and_its_model_gives_initial_weights(bank):
     options = {"model_options": SMALL["model_options"] | {"picture_size": 32}}
     whole = train(
         bank, TrainRequest(DATASET, config=small_config(**GROWING, **options), device="cpu", model_name="kept")
@@ -182,9 +182,9 @@ def test_a_run_that_keeps_its_picture_can_be_stopped_too_and_its_model_lends_its
     assert (stopped.steps, state_size(stopped.run_dir)) == (4, 64)
     resumed = train(bank, TrainRequest(DATASET, config=config, device="cpu", model_name="kept-too"))
     assert _weights(bank, resumed) == _weights(bank, whole)
-    found = configure(bank, TrainRequest(DATASET, overrides={"init": "kept"}))
-    assert found.config.model_options == options["model_options"]
-    assert any(r.startswith("networks: ") and "picture_size 32" in r for r in found.reasons)
+    resolved = configure(bank, TrainRequest(DATASET, overrides={"init": "kept"}))
+    assert resolved.config.model_options == options["model_options"]
+    assert any(r.startswith("networks: ") and "picture_size 32" in r for r in resolved.reasons)
     chosen = {"init": "kept", "model_options": {"width": 0.5}}
     assert configure(bank, TrainRequest(DATASET, overrides=chosen)).config.model_options == {"width": 0.5}
 

@@ -58,35 +58,35 @@ class Machine:
 
 
 def trial(cost, limit, gains=lambda count: True):
-    found = ThreadTrial(limit, gains=gains)
+    measured = ThreadTrial(limit, gains=gains)
     taken = []
-    while found.threads is not None:
-        taken.append(found.threads)
-        found.add(cost[found.threads])
-    return found, taken
+    while measured.threads is not None:
+        taken.append(measured.threads)
+        measured.add(cost[measured.threads])
+    return measured, taken
 
 
 def test_more_threads_are_taken_while_they_are_faster():
-    found, taken = trial(FREE, 4)
-    assert found.best == 4
+    measured, taken = trial(FREE, 4)
+    assert measured.best == 4
     assert taken == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
-    assert found.step_sec == pytest.approx(FREE)
+    assert measured.step_sec == pytest.approx(FREE)
 
 
 def test_beside_a_busy_core_one_thread_is_taken_after_one_slow_step():
-    found, taken = trial(BUSY, 4)
-    assert found.best == 1
+    measured, taken = trial(BUSY, 4)
+    assert measured.best == 1
     assert taken == [1, 1, 1, 1, 2, 2]
 
 
 def test_no_step_is_taken_with_threads_that_wait_for_a_busy_core():
-    found, taken = trial(BUSY, 4, gains=lambda count: BUSY[count] < BUSY[1])
-    assert (found.best, taken) == (1, [1, 1, 1, 1])
+    measured, taken = trial(BUSY, 4, gains=lambda count: BUSY[count] < BUSY[1])
+    assert (measured.best, taken) == (1, [1, 1, 1, 1])
 
 
 def test_a_trial_may_begin_with_the_threads_that_are_used():
-    found = ThreadTrial(4, least=2, gains=lambda count: True)
-    assert found.threads == 2
+    measured = ThreadTrial(4, least=2, gains=lambda count: True)
+    assert measured.threads == 2
 
 
 def test_threads_that_gain_next_to_nothing_are_left_to_others():
@@ -98,7 +98,7 @@ def test_all_cores_are_tried_with_and_without_one(limit, counts):
     assert thread_counts(limit) == counts
 
 
-def test_every_change_is_told_with_its_step():
+def test_every_change_is_recorded_with_its_step():
     machine = Machine(FREE)
     pace = machine.pace()
     machine.steps(pace, 0, 12)
@@ -115,7 +115,7 @@ def test_steps_that_take_three_times_as_long_are_measured_anew():
     machine.cost = BUSY
     machine.steps(pace, 200, 220)
     assert machine.used[-1] == 1
-    assert machine.used[200:].count(2) == 1  # a slow step makes it ask, and it is told why
+    assert machine.used[200:].count(2) == 1  # a slow step makes it ask, and the answer says why
 
 
 def test_a_slow_step_on_a_free_machine_changes_nothing():

@@ -36,11 +36,11 @@ def test_a_run_of_no_images_is_refused_at_once(folder, n):
 
 def test_a_run_without_test_originals_ends_after_the_ingest(folder, tmp_path):
     request = RunRequest(str(folder), 2, TRAINING, shares=(0.9, 0.1, 0.0), **OPTIONS)
-    stages, told = [], []
+    stages, reports = [], []
     with open_bank(Settings(home=tmp_path / "bank")) as bank, pytest.raises(StateError, match="no test originals"):
-        run(bank, request, on_stage=stages.append, on_ingested=told.append)
+        run(bank, request, on_stage=stages.append, on_ingested=reports.append)
     assert stages == ["ingest"]
-    assert told[0].counts["a"]["test"] == 0
+    assert reports[0].counts["a"]["test"] == 0
     with pytest.raises(StateError, match="no test originals"):
         plan(request)
 

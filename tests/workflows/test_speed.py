@@ -1,5 +1,6 @@
-"""What a configuration leaves to the machine: measured, recorded, and kept by a run that goes on."""
+"""What a configuration leaves to the machine: measured, recorded, and kept by a resumed run."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ ALL = {"32-true channels_last", "32-true contiguous", "bf16-mixed channels_last"
 
 def open_config(**overrides):
     """Ends by time, and leaves precision and layout open."""
-    return resolve_train_config("projected-quick", overrides={**SMALL, "time_budget_sec": 2.0, **overrides})
+    return resolve_train_config("projected-quick", overrides={**SMALL, "time_budget_sec": 1200.0, **overrides})
 
 
 def decide(config, *, wanted=None, run_dir=None):
@@ -34,10 +35,10 @@ def decide(config, *, wanted=None, run_dir=None):
 
 
 def test_every_choice_is_measured():
-    found = decide(open_config())
-    assert set(found.images_per_sec) == ALL
-    assert all(rate > 0 for rate in found.images_per_sec.values())
-    assert next(iter(found.images_per_sec)) == f"{found.config.precision} {found.config.layout}"
+    choice = decide(open_config())
+    assert set(choice.images_per_sec) == ALL
+    assert all(rate > 0 for rate in choice.images_per_sec.values())
+    assert next(iter(choice.images_per_sec)) == f"{choice.config.precision} {choice.config.layout}"
 
 
 @pytest.mark.parametrize(
@@ -50,9 +51,9 @@ def test_every_choice_is_measured():
 )
 def test_the_fastest_is_chosen_where_it_is_clearly_faster(rates, chosen, monkeypatch):
     monkeypatch.setattr(speed, "images_per_sec", lambda *_, **__: rates)
-    found = decide(open_config())
-    assert (found.config.precision, found.config.layout) == chosen
-    assert set(found.images_per_sec) == ALL
+    choice = decide(open_config())
+    assert (choice.config.precision, choice.config.layout) == chosen
+    assert set(choice.images_per_sec) == ALL
 
 
 def test_what_is_far_behind_is_not_tried_again(monkeypatch):
@@ -71,17 +72,17 @@ def test_what_is_far_behind_is_not_tried_again(monkeypatch):
 
     monkeypatch.setattr(speed, "make_trainer", Trainer)
     monkeypatch.setattr(speed, "time", clock)
-    found = decide(open_config(layout="contiguous", time_budget_sec=600.0))
+    choice = decide(open_config(layout="contiguous"))
     assert steps == {"32-true": 5, "bf16-mixed": 2}
-    assert found.config.precision == "32-true"
-    batch = found.config.batch_size
-    assert found.images_per_sec == {"32-true contiguous": batch / 0.5, "bf16-mixed contiguous": batch / 2.0}
+    assert choice.config.precision == "32-true"
+    batch = choice.config.batch_size
+    assert choice.images_per_sec == {"32-true contiguous": batch / 0.5, "bf16-mixed contiguous": batch / 2.0}
 
 
 def test_what_the_user_set_is_not_measured():
     assert decide(open_config(precision="bf16-mixed", layout="contiguous")).images_per_sec == {}
-    found = decide(open_config(layout="contiguous"))
-    assert set(found.images_per_sec) == {"32-true contiguous", "bf16-mixed contiguous"}
+    choice = decide(open_config(layout="contiguous"))
+    assert set(choice.images_per_sec) == {"32-true contiguous", "bf16-mixed contiguous"}
 
 
 @pytest.mark.parametrize(
@@ -90,9 +91,9 @@ def test_what_the_user_set_is_not_measured():
     ids=["fixed steps", "several processes"],
 )
 def test_a_run_that_others_must_be_able_to_repeat_takes_the_first_choices(config, wanted):
-    found = decide(config, wanted=wanted)
-    assert (found.config.precision, found.config.layout) == FIRST
-    assert found.images_per_sec == {}
+    choice = decide(config, wanted=wanted)
+    assert (choice.config.precision, choice.config.layout) == FIRST
+    assert choice.images_per_sec == {}
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -105,22 +106,45 @@ def test_too_few_images_are_not_measured_with(n):
 
 def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"precision": "bf16-mixed", "layout": "contiguous"}))
-    found = decide(open_config(), run_dir=tmp_path)
-    assert (found.config.precision, found.config.layout) == ("bf16-mixed", "contiguous")
-    assert found.images_per_sec == {}
+    choice = decide(open_config(), run_dir=tmp_path)
+    assert (choice.config.precision, choice.config.layout) == ("bf16-mixed", "contiguous")
+    assert choice.images_per_sec == {}
+
+
+def test_a_slow_machine_measures_fewer_choices(monkeypatch):
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+
+    class Trainer:
+        def __init__(self, spec, config, **_):
+            clock.now += 4.0
+
+        def step(self, index, *, progress):
+            clock.now += 3.0
+            return {"loss": 0.0}
+
+    monkeypatch.setattr(speed, "make_trainer", Trainer)
+    monkeypatch.setattr(speed, "time", clock)
+    choice = decide(open_config(time_budget_sec=240.0))
+    assert set(choice.images_per_sec) == {"32-true channels_last", "32-true contiguous"}
+    assert choice.seconds == clock.now <= 0.15 * 240.0
 
 
 def test_training_tells_and_records_what_it_chose(trained):
     events = []
     config = open_config(seed=5, snapshot_every=1000)
-    report = train(trained, TrainRequest(DATASET, config=config, device="cpu"), on_event=events.append)
+    request = TrainRequest(DATASET, config=config, device="cpu")
+    asked = iter(range(100))
+    stopped = train(trained, request, on_event=events.append, should_stop=lambda: next(asked) >= 3)
     choices = [e for e in events if e.kind == "speed"]
     assert [set(e.values) for e in choices] == [ALL]
-    recorded = json.loads((report.run_dir / "config.json").read_text())
+    assert stopped.elapsed_sec > choices[0].elapsed_sec > 0  # measuring takes of the budget
+    recorded = json.loads((stopped.run_dir / "config.json").read_text())
     assert f"{recorded['precision']} {recorded['layout']}" == next(iter(choices[0].values))
-    assert report.model.card["training"]["precision"] == recorded["precision"]
     events.clear()
-    train(trained, TrainRequest(DATASET, config=config, device="cpu"), on_event=events.append)
+    ended = dataclasses.replace(config, time_budget_sec=1e-3)
+    report = train(trained, TrainRequest(DATASET, config=ended, device="cpu"), on_event=events.append)
+    assert (report.run_id, report.finished) == (stopped.run_id, True)
+    assert report.model.card["training"]["precision"] == recorded["precision"]
     assert not [e for e in events if e.kind == "speed"]
 
 

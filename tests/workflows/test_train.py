@@ -343,8 +343,8 @@ def test_auto_zooms_into_tissue_but_not_into_single_objects_and_says_why(trained
 
 def test_auto_does_not_give_reasons_for_what_the_user_chose(trained):
     def prefixes(**overrides):
-        found = configure(trained, TrainRequest(DATASET, overrides=overrides))
-        return {r.split(":")[0] for r in found.reasons if ":" in r}
+        resolved = configure(trained, TrainRequest(DATASET, overrides=overrides))
+        return {r.split(":")[0] for r in resolved.reasons if ":" in r}
 
     everything = prefixes()
     assert {"time", "average", "learning rates", "kind", "batch", "start"} == everything
@@ -363,9 +363,9 @@ def test_auto_starts_from_weights_of_other_images_unless_told_not_to(trained):
 @pytest.mark.parametrize("preset", ["auto", "quick"])
 def test_the_generator_learns_faster_from_scratch(trained, preset):
     def rates(**overrides):
-        found = configure(trained, TrainRequest(DATASET, preset=preset, overrides=overrides))
-        said = any(r.startswith("generator's learning rate: 0.004") for r in found.reasons)
-        return found.config.lr_g, found.config.adversarial.lr_d, said
+        resolved = configure(trained, TrainRequest(DATASET, preset=preset, overrides=overrides))
+        said = any(r.startswith("generator's learning rate: 0.004") for r in resolved.reasons)
+        return resolved.config.lr_g, resolved.config.adversarial.lr_d, said
 
     assert rates(init="none") == (4e-3, 5e-4, True)
     assert rates(init="zoo:cytology3-64") == (5e-4, 5e-4, False)
@@ -373,21 +373,21 @@ def test_the_generator_learns_faster_from_scratch(trained, preset):
     assert rates() == ((4e-3, 5e-4, True) if preset == "quick" else (5e-4, 5e-4, False))
 
 
-def test_auto_grows_up_to_a_size_that_no_start_weights_have(trained):
+def test_auto_grows_up_to_a_size_that_no_initial_weights_have(trained):
     ingest(trained, "sample:ihc", name="larger", options=IngestOptions(size=64))
     started = configure(trained, TrainRequest("larger"))
     fresh = configure(trained, TrainRequest("larger", overrides={"init": "none"}))
     tiny = configure(trained, TrainRequest(DATASET, overrides={"init": "none"}))
     assert (started.config.grow_share, fresh.config.grow_share, tiny.config.grow_share) == (0.0, 0.4, 0.0)
-    told = [any(r.startswith("growth") for r in found.reasons) for found in (started, fresh, tiny)]
-    assert told == [False, True, False]
+    grows = [any(r.startswith("growth") for r in resolved.reasons) for resolved in (started, fresh, tiny)]
+    assert grows == [False, True, False]
 
 
-def test_auto_does_not_grow_from_start_weights_of_full_size(trained):
+def test_auto_does_not_grow_from_initial_weights_of_full_size(trained):
     ingest(trained, "sample:ihc", name="larger", options=IngestOptions(size=64))
-    found = configure(trained, TrainRequest("larger", overrides={"init": "zoo:ihc-64"}))
-    assert found.config.grow_share == 0.0
-    assert not [r for r in found.reasons if r.startswith("growth")]
+    resolved = configure(trained, TrainRequest("larger", overrides={"init": "zoo:ihc-64"}))
+    assert resolved.config.grow_share == 0.0
+    assert not [r for r in resolved.reasons if r.startswith("growth")]
 
 
 @pytest.mark.parametrize("preset", ["auto", "quick"])
@@ -411,7 +411,7 @@ def test_auto_starts_large_images_from_weights_of_128_pixels(trained, size, grow
 
 
 @pytest.mark.parametrize(("size", "share", "options"), [(64, 0.4, {}), (256, 0.75, {"picture_size": 64})])
-def test_from_scratch_large_images_keep_the_picture_of_64_pixels(trained, size, share, options):
+def test_from_scratch_large_images_keep_those_of_64_pixels(trained, size, share, options):
     ingest(trained, "sample:ihc", name="large", options=IngestOptions(size=size))
     config = configure(trained, TrainRequest("large", overrides={"init": "none"})).config
     assert (config.grow_share, config.model_options) == (share, options)
@@ -428,6 +428,6 @@ def test_auto_does_not_start_from_weights_that_know_these_images(trained, tmp_pa
         Image.fromarray(pixels.transpose(1, 2, 0)).resize((64, 64)).save(folder / f"{i}.png")
     ingest(trained, tmp_path / "larger", name="larger", options=IngestOptions(size=64))
     for name in (DATASET, "larger"):
-        found = configure(trained, TrainRequest(name))
-        assert found.config.init == "none"
-        assert [r for r in found.reasons if r.startswith("start: from scratch")]
+        resolved = configure(trained, TrainRequest(name))
+        assert resolved.config.init == "none"
+        assert [r for r in resolved.reasons if r.startswith("start: from scratch")]

@@ -126,7 +126,7 @@ def _run_all(request: RunRequest, bank_path: Path | None, json: bool) -> None:
     if result.trained:
         show_training(result.trained, bank_path)
     show_generation(result.generated, bank_path)
-    say_scores(result.evaluated.scores, title="scores against the held-out originals")
+    say_scores(result.evaluated.scores, title="scores against the test originals")
     say_table("time", ("stage", "min:s"), [(k, clock(v)) for k, v in result.stage_seconds.items()])
     say(f"bank:   {result.bank}")
     say(f"report: {result.report}")

@@ -119,6 +119,8 @@ def show_training(report: TrainReport, bank_path: Path | None = None) -> None:
     say_table(f"snapshots of {report.run_id}", ("step", "images seen", "KID x1000", ""), rows)
     say(f"chosen by {report.chosen_by}")
     say(f"model: {report.model.id}  ({report.images_seen} images in {report.elapsed_sec:.0f} s)")
+    if report.shortfall is not None:
+        say(at_bank(f"note: {report.shortfall.sentence}", bank_path))
     say(at_bank(f"next: synthbank generate {report.model.id} -n 2000", bank_path))
 
 

@@ -62,6 +62,7 @@ def model_card_markdown(
             {
                 "Published snapshot": f"step {snapshot.step}, {snapshot.images_seen} images seen; "
                 f"chosen by {chosen_by or snapshot.reference.sentence}",
+                **({} if card.shortfall is None else {"Too short": card.shortfall.sentence}),
                 **{name: value for name, value in sorted(card.training.items()) if value not in (None, {}, [])},
             },
         ),

@@ -1,6 +1,6 @@
 """Pictures and pages made of catalogue rows and stored figures; no torch."""
 
-from synthbank.reports.commands import commands_again
+from synthbank.reports.commands import commands_again, train_command
 from synthbank.reports.conclusion import Conclusions, Statement, Tone, conclude
 from synthbank.reports.content import (
     ClassCounts,
@@ -69,5 +69,6 @@ __all__ = [
     "render_reader_sheet",
     "render_report",
     "scorecard",
+    "train_command",
     "training_part",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
 from synthbank.catalogue import DatasetRow, JobRow, ModelRow
 from synthbank.config import load_preset, option_defaults, presets, rename_old_options
@@ -58,18 +59,35 @@ def _ingest(dataset: DatasetRow) -> str:
 
 
 def _train(dataset: DatasetRow, model: ModelRow) -> str:
-    config = ModelCard.from_json(model.card).training
-    words = ["synthbank", "train", dataset.name, "--model", model.architecture]
+    per_class = set(model.class_names) != set(dataset.class_names)
+    name = None if model.id == model.run_id or per_class else model.id
+    config = {"architecture": model.architecture, **ModelCard.from_json(model.card).training}
+    return train_command(dataset.name, config, per_class=per_class, model_name=name)
+
+
+def train_command(
+    dataset: str, config: Mapping[str, Any], *, per_class: bool = False, model_name: str | None = None
+) -> str:
+    """The command line of a training.
+
+    Args:
+        dataset: its name.
+        config: as of `TrainConfig.to_json`, of this version or an earlier one.
+        per_class: one model for each class.
+        model_name: of the published model; `None`: named after the run.
+    """
+    architecture = str(config["architecture"])
+    words = ["synthbank", "train", dataset, "--model", architecture]
     preset = str(config.get("preset", ""))
     known = preset in presets()
-    words += ["--preset", preset.removeprefix(f"{model.architecture}-")] if known else []
+    words += ["--preset", preset.removeprefix(f"{architecture}-")] if known else []
     words += ["--steps", str(config["steps"])] if config.get("steps") else []
     words += ["--time-budget", f"{config['time_budget_sec']:g}s"] if config.get("time_budget_sec") else []
     words += ["--seed", str(config.get("seed", 0))]
     for name, value in _choices(config, load_preset(preset) if known else {}).items():
         words += ["--set", f"{name}={json.dumps(value)}"]
-    words += ["--per-class"] if set(model.class_names) != set(dataset.class_names) else []
-    words += ["--model-name", model.id] if model.id != model.run_id and "--per-class" not in words else []
+    words += ["--per-class"] if per_class else []
+    words += ["--model-name", model_name] if model_name is not None else []
     return shlex.join(words)
 
 
@@ -77,4 +95,6 @@ def _choices(config: Mapping[str, object], preset: Mapping[str, object]) -> dict
     """Options that differ from what the preset alone would give."""
     usual = option_defaults() | dict(preset)
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in usual.items() if k not in _SEPARATE}
+    if preset.get("architecture") == "projected" and config.get("init") == "none":
+        options["lr_g"] = None  # always named: from scratch, the preset's own would be exchanged for a higher one
     return {k: v for k, v in rename_old_options(config).items() if k in options and v != options[k]}

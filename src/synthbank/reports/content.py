@@ -137,6 +137,8 @@ class TrainingPart:
     elapsed_sec: float | None = None
     chosen_by: str = "not recorded"
     """Choice of the published snapshot, in words."""
+    shortfall: str | None = None
+    """In words, that training saw too few images for a good set; `None`: it saw enough, or nothing is recorded."""
     withdrawn: bool = False
 
 

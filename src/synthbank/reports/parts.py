@@ -102,7 +102,8 @@ def training_part(
         parameters: of the generator; `None`: not known.
         reference: originals that the snapshots were scored against.
     """
-    config = run.config if run is not None else ModelCard.from_json(model.card).training
+    card = ModelCard.from_json(model.card)
+    config = run.config if run is not None else card.training
     return TrainingPart(
         model=model.id,
         architecture=model.architecture,
@@ -118,6 +119,7 @@ def training_part(
         images_seen=None if run is None else run.images_seen,
         elapsed_sec=None if run is None else run.elapsed_sec,
         chosen_by=reference.sentence,
+        shortfall=None if card.shortfall is None else card.shortfall.sentence,
         withdrawn=model.status != "published",
     )
 

@@ -95,6 +95,7 @@ class RunResult:
             },
             "guard_events": self.trained.guard_events if self.trained else (),
             "chosen_by": self.trained.chosen_by if self.trained else None,
+            "shortfall": self.trained.shortfall if self.trained else None,
             "scores": self.evaluated.scores,
             "seconds": self.stage_seconds,
         }

@@ -78,9 +78,8 @@ def configure(bank: Bank, request: TrainRequest) -> Resolved:
         fitted |= choices[-1].values
     if "steps" in given and "time_budget_sec" not in given:
         fitted["time_budget_sec"] = None
-    if (
-        config.adversarial is None or not config.adversarial.augment_d
-    ):  # the user's choice, which leaves nothing to adapt
+    adversarial = config.adversarial
+    if adversarial is None or not adversarial.augment_d:  # the user's choice, which leaves nothing to adapt
         fitted.pop("ada_target", None)
     config = resolve_train_config(packaged, file=file, overrides=overrides, fitted=fitted)
     resolved = config.options()
@@ -137,7 +136,7 @@ def _fit_projected(originals: UInt8Images) -> list[_Choice]:
             average,
             _Choice("generator's learning rate: falls to a tenth over the second half", {"lr_final_fraction": 0.1}),
             _Choice(
-                "discriminator's learning rate: stays, as it goes on finding differences",
+                "discriminator's learning rate: stays, as it never runs out of differences",
                 {"lr_final_fraction_discriminator": 1.0},
             ),
             _Choice(f"kind: {kind}: no zoom, which would grow them", {"augment_d": ("colour", "translation")}),
@@ -168,7 +167,7 @@ def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
     if start_size is None and size >= _LARGE:
         why = (
             f"growth: {_PICTURE_SHARE:.0%} of the schedule at half the size, where a step costs less (and so on, to "
-            f"{smallest} pixels); larger sizes keep that picture, enlarged, and add detail"
+            f"{smallest} pixels); larger sizes keep its images, enlarged, and add detail"
         )
         return [_Choice(why, {"grow_share": _PICTURE_SHARE, "model_options": {"picture_size": smallest}})]
     why = (
@@ -179,7 +178,7 @@ def _growth(size: int, start_size: int | None = None) -> list[_Choice]:
 
 
 def _start(originals: UInt8Images) -> list[_Choice]:
-    """Trained weights shorten training, unless they know these images: then held-out originals were no longer new."""
+    """Trained weights shorten training, unless they know these images: then the test originals were no longer new."""
     size = originals.shape[-1]
     weights = START if size < _LARGE else _LARGE_START
     if weights.removeprefix(ZOO) in missing_zoo_names():

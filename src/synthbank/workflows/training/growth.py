@@ -34,7 +34,7 @@ _LEAST_SEC, _LEAST_IMAGES = 180.0, 8000
 
 @dataclass(frozen=True)
 class GrowthStage:
-    """A part of a run at one size; steps and seconds go on counting from one stage to the next."""
+    """A part of a run at one size; steps and seconds count on from one stage to the next."""
 
     size: int
     config: TrainConfig
@@ -161,7 +161,7 @@ class StageLoops:
                 continue
             loop = self._build_loop(stage, images, start)
             if stage.last and start.progress.step:
-                # Only the main process holds the clock; the others must refuse, or go on, together with it.
+                # Only the main process holds the clock; the others must refuse, or continue, together with it.
                 _check_time_left(run.config, group.broadcast(loop.progress))
             yield loop
             start = _start_after(loop)
@@ -218,7 +218,7 @@ def _start_after(loop: TrainingLoop) -> StageStart:
     """The start of the stage after a finished one.
 
     The next stage takes the averaged generator, as the one that a snapshot would hold, and the discriminator without
-    its optimiser. Steps, images and seconds go on counting; rollbacks and losses are of other networks, and do not.
+    its optimiser. Steps, images and seconds count on; rollbacks and losses are of other networks, and do not.
     """
     trainer, progress = loop.trainer, loop.progress
     networks = {"generator": fused_state(trainer.published())}

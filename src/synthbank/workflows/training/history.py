@@ -26,7 +26,7 @@ def sample_steps(bank: Bank, run_id: str) -> list[int]:
     """Steps at which a sheet of samples was drawn, in order."""
     folder = bank.runs_dir / layout.check_name(run_id, "run id") / "grids"
     names = sorted(path.name for path in folder.glob("*.png")) if folder.is_dir() else []
-    return [int(found[1]) for found in map(_SHEET.fullmatch, names) if found]
+    return [int(match[1]) for match in map(_SHEET.fullmatch, names) if match]
 
 
 def sample_sheet(bank: Bank, run_id: str, step: int) -> bytes:

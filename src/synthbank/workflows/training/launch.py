@@ -67,21 +67,23 @@ def processes(device: str = "auto", *, devices: int | None = None, nodes: int | 
             raise OptionError("There must be at least one process", got=f"{name} {value}")
     started = _started_by_torchrun()
     if started is not None:
-        found = Processes(device, *started)
-        if (devices or found.devices, nodes or found.nodes) != started:
+        asked = Processes(device, *started)
+        if (devices or asked.devices, nodes or asked.nodes) != started:
             raise OptionError(
                 "torchrun has started other processes than the options say",
-                got=f"--devices {devices or found.devices} --nodes {nodes or found.nodes}",
-                allowed=f"--devices {found.devices} --nodes {found.nodes}",
+                got=f"--devices {devices or asked.devices} --nodes {nodes or asked.nodes}",
+                allowed=f"--devices {asked.devices} --nodes {asked.nodes}",
                 next_step="leave --devices and --nodes out: torchrun's --nproc-per-node and --nnodes count",
             )
     else:
-        found = Processes(device, devices or 1, nodes or 1)
-        _check_nodes(found)
-    there = _devices_here(device)
-    if found.devices > there:
-        raise OptionError("There are not so many devices on this machine", got=found.devices, allowed=f"1 to {there}")
-    return found
+        asked = Processes(device, devices or 1, nodes or 1)
+        _check_nodes(asked)
+    available = _devices_here(device)
+    if asked.devices > available:
+        raise OptionError(
+            "There are not so many devices on this machine", got=asked.devices, allowed=f"1 to {available}"
+        )
+    return asked
 
 
 def is_first() -> bool:

@@ -13,7 +13,7 @@ from synthbank.generation import build_gate
 from synthbank.models import save_tensors
 from synthbank.records import CardDataset, CardSnapshot, ModelCard
 from synthbank.storage import layout
-from synthbank.training import TrainingLoop
+from synthbank.training import Progress, TrainingLoop
 from synthbank.workflows.models.record import DISCRIMINATOR, GENERATOR, SCREEN, record_model
 from synthbank.workflows.training.run import TrainingRun
 
@@ -34,7 +34,7 @@ def publish(run: TrainingRun, loop: TrainingLoop, model_name: str | None) -> tup
     name = model_name or _own_name(run, chosen)
     gate = build_gate(run.train.images).to_bytes()
     discriminator = save_tensors(loop.trainer.discriminator_state())
-    card = _model_card(run, name, chosen, gate=gate, discriminator=discriminator)
+    card = _model_card(run, name, chosen, loop.progress, gate=gate, discriminator=discriminator)
     files = {
         GENERATOR: run.bank.store.get(chosen.key),
         DISCRIMINATOR: discriminator,
@@ -84,7 +84,9 @@ def _own_name(run: TrainingRun, chosen: SnapshotRow) -> str:
     return run.id if known is None or known.sha256 == chosen.sha256 else f"{run.id}-step{chosen.step}"
 
 
-def _model_card(run: TrainingRun, name: str, chosen: SnapshotRow, *, gate: bytes, discriminator: bytes) -> ModelCard:
+def _model_card(
+    run: TrainingRun, name: str, chosen: SnapshotRow, progress: Progress, *, gate: bytes, discriminator: bytes
+) -> ModelCard:
     """How to build the network, what it was made from, and how it scored."""
     dataset = run.dataset
     return ModelCard(
@@ -106,4 +108,5 @@ def _model_card(run: TrainingRun, name: str, chosen: SnapshotRow, *, gate: bytes
         software={"synthbank": __version__, "torch": torch.__version__, "numpy": np.__version__},
         not_for="diagnosis, or any claim about a patient; synthetic images are not observations",
         start=None if run.start is None else run.start.provenance(),
+        shortfall=run.shortfall(progress.images_seen, progress.elapsed_sec),
     )

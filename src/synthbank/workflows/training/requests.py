@@ -13,6 +13,7 @@ from synthbank.errors import OptionError
 if TYPE_CHECKING:
     from synthbank.catalogue import ModelRow, SnapshotRow
     from synthbank.config import TrainConfig
+    from synthbank.records import Shortfall
 
 PRESETS = ("quick", "paper", "auto")
 
@@ -89,6 +90,8 @@ class TrainReport:
     run_dir: Path
     chosen_by: str
     """How the published snapshot is chosen, in words."""
+    shortfall: Shortfall | None = None
+    """Training saw too few images for a good set; `None`: it saw enough, or is not finished."""
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

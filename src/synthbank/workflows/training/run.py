@@ -15,13 +15,14 @@ from synthbank.config import TrainConfig
 from synthbank.errors import OptionError, StateError
 from synthbank.fingerprint import set_fingerprint
 from synthbank.models import ModelSpec, load_feature_network, networks_inside
-from synthbank.records import JobStatus, LabelledImages, SnapshotReference, Split
+from synthbank.records import JobStatus, LabelledImages, Shortfall, SnapshotReference, Split
 from synthbank.storage import History, layout, write_atomic
 from synthbank.training import FitResult, Progress, TrainingLoop
 from synthbank.workflows.bank import Bank
 from synthbank.workflows.data.datasets import DataSplit, load_split, require_dataset
 from synthbank.workflows.models.transfer import InitialWeights, initial_weights
 from synthbank.workflows.training.requests import TrainReport
+from synthbank.workflows.training.shortfall import find_shortfall
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class TrainingRun:
     bank: Bank
     id: str
     dataset: DatasetRow
+    asked: TrainConfig
+    """As it names the run."""
     config: TrainConfig
+    """The same with what it leaves to the machine decided."""
     spec: ModelSpec
     start: InitialWeights | None
     """`None`: from scratch."""
@@ -120,6 +124,18 @@ class TrainingRun:
             guard_events=tuple(f"step {e.step}: {e.values['message']}" for e in history if e.kind == "guard"),
             run_dir=self.folder,
             chosen_by=self.snapshot_reference.sentence,
+            shortfall=self.shortfall(result.images_seen, result.elapsed_sec) if result.finished else None,
+        )
+
+    def shortfall(self, images_seen: int, elapsed_sec: float) -> Shortfall | None:
+        """The numbers and the command of a run that saw too few images for a good set; `None`: it saw enough."""
+        return find_shortfall(
+            self.asked,
+            self.dataset.name,
+            self.spec.size,
+            per_class=set(self.spec.class_names) != set(self.dataset.class_names),
+            images_seen=images_seen,
+            elapsed_sec=elapsed_sec,
         )
 
 
@@ -147,7 +163,7 @@ def prepare_run(bank: Bank, dataset_name: str, config: TrainConfig, only_class: 
     spec = spec_of(dataset, config, train.images.class_names)
     for network in networks_inside(spec):
         load_feature_network(network)  # an unknown one is refused before there is a run
-    return TrainingRun(bank, run_id, dataset, config, spec, start, train, validation.images)
+    return TrainingRun(bank, run_id, dataset, config, config, spec, start, train, validation.images)
 
 
 def run_name(dataset: DatasetRow, config: TrainConfig, originals: Iterable[str], only_class: str | None = None) -> str:

@@ -76,7 +76,7 @@ def fastest(
     seconds = time.perf_counter() - began
     best = max(range(len(rates)), key=lambda i: rates[i])
     chosen = best if rates[best] > _MARGIN * rates[0] else 0
-    by_name = {f"{c.precision} {c.layout}": rate for c, rate in zip(candidates, rates, strict=True)}
+    by_name = {f"{c.precision} {c.layout}": rate for c, rate in zip(candidates, rates, strict=False)}
     name = f"{candidates[chosen].precision} {candidates[chosen].layout}"
     return Fastest(candidates[chosen], {name: by_name.pop(name), **by_name}, seconds)
 
@@ -87,24 +87,29 @@ def images_per_sec(
     """Training speed of each configuration on this machine, from a few real steps whose networks are thrown away.
 
     They take turns, and the quickest step of each counts, so that a busy moment does not decide. What is far behind
-    after a step drops out: bf16 takes many times as long on a processor that has no instructions for it.
+    after a step drops out: bf16 takes many times as long on a processor that has no instructions for it. On a slow
+    machine the last configurations are left out: measuring takes a small share of the time budget, and half a minute
+    at most.
     """
-    trainers = [_trainer(config, spec, images, wanted) for config in configs]
-    budget_sec = configs[0].time_budget_sec or math.inf
-    patience_sec = min(_PATIENCE_SEC, _PATIENCE_SHARE * budget_sec)
+    patience_sec = min(_PATIENCE_SEC, _PATIENCE_SHARE * (configs[0].time_budget_sec or math.inf))
+    begin = time.perf_counter()
+    trainers: list[BaseTrainer] = []
+    for config in configs:
+        if trainers and time.perf_counter() - begin > patience_sec:
+            break
+        trainers.append(_trainer(config, spec, images, wanted))
+        _step_sec(trainers[-1], 0)  # warms up
     begin = time.perf_counter()
     seconds: list[list[float]] = [[] for _ in trainers]
     racing = list(zip(trainers, seconds, strict=True))
-    for step in range(1 + _ROUNDS):
+    for step in range(1, 1 + _ROUNDS):
         for trainer, durations in racing:
             durations.append(_step_sec(trainer, step))
-        if step == 0:
-            continue  # warms up
-        quickest = min(min(d[1:]) for d in seconds)
-        racing = [(trainer, d) for trainer, d in racing if min(d[1:]) < _HOPELESS * quickest]
+        quickest = min(min(d) for d in seconds)
+        racing = [(trainer, d) for trainer, d in racing if min(d) < _HOPELESS * quickest]
         if time.perf_counter() - begin > patience_sec:
             break
-    return [c.batch_size / min(d[1:]) for c, d in zip(configs, seconds, strict=True)]
+    return [c.batch_size / min(d) for c, d in zip(configs, seconds, strict=False)]
 
 
 def run_images_per_sec(
