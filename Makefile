@@ -1,17 +1,23 @@
-# Everything runs from these targets; nothing needs to be installed by hand before them but Python 3.11 or 3.12.
-PYTHON ?= python3
+# Everything runs from these targets; nothing needs to be installed by hand before them but one Python, 3.11 to 3.14.
+NEWEST := 14
 VENV := .venv
 BIN := $(VENV)/bin
+# PYTHON names another; without it: python3 where that is of a version that serves, else the first of these that is
+CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14
+GOOD := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $(NEWEST)))
+ifndef PYTHON
+PYTHON := $(or $(shell for p in $(CANDIDATES); do $$p -c '$(GOOD)' 2>/dev/null && echo $$p && break; done),python3)
+endif
 
 define CHECK_VERSION
 import sys
-if not (3, 11) <= sys.version_info < (3, 13):
-    sys.exit("SynthBank needs Python 3.11 or 3.12, and $(PYTHON) is %d.%d. Name another: make $(or $(MAKECMDGOALS),env) PYTHON=python3.12"
+if not (3, 11) <= sys.version_info[:2] <= (3, $(NEWEST)):
+    sys.exit("SynthBank needs Python 3.11 to 3.$(NEWEST), and $(PYTHON) is %d.%d. Name another: make $(or $(MAKECMDGOALS),env) PYTHON=python3.12"
              % sys.version_info[:2])
 endef
 export CHECK_VERSION
 
-.PHONY: env demo test lint bench clean
+.PHONY: env demo test lint pins pythons constraints bench clean
 
 env: $(VENV)/.ready
 
@@ -36,6 +42,18 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# all pins have wheels for the newest Pythons
+pins: env
+	BIN=$(BIN) bash scripts/constraints.sh --check
+
+# the tests that need no torch, under every other Python of this machine
+pythons: env
+	BIN=$(BIN) bash scripts/other_pythons.sh
+
+# the newest version of everything but torch
+constraints: env
+	BIN=$(BIN) bash scripts/constraints.sh
 
 bench: env
 	$(BIN)/python benchmarks/generation.py
