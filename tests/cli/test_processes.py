@@ -21,7 +21,7 @@ from synthbank.storage import History
 from synthbank.workflows.bank import open_bank
 from synthbank.workflows.data.ingest import ingest
 from synthbank.workflows.devices import one_device
-from synthbank.workflows.training.launch import Processes, is_first, processes
+from synthbank.workflows.training.launch import Processes, is_main_process, processes
 
 STEPS = 40
 TRAIN = ["train", "tiles", "--model", "r3gan", "--preset", "quick", "--steps", str(STEPS), "--model-name", "two"]
@@ -116,7 +116,7 @@ def test_processes_follow_options_and_torchrun(monkeypatch):
     for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     assert processes("cpu") == Processes("cpu", 1, 1)
-    assert is_first()
+    assert is_main_process()
     with pytest.raises(OptionError, match=f"not so many devices.*1 to {os.cpu_count()}"):
         processes("cpu", devices=os.cpu_count() + 1)
     with pytest.raises(OptionError, match=r"other nodes.*torchrun --nnodes 2 --nproc-per-node 1"):
@@ -128,7 +128,7 @@ def test_processes_follow_options_and_torchrun(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert processes("cpu") == processes("cpu", devices=1, nodes=2) == Processes("cpu", 1, 2)
-    assert not is_first()
+    assert not is_main_process()
     with pytest.raises(OptionError, match="torchrun has started other processes"):
         processes("cpu", devices=1, nodes=1)
     monkeypatch.setenv("WORLD_SIZE", "3")

@@ -39,18 +39,20 @@ def demo(
 ) -> None:
     """The whole way on real immunohistochemistry images that come with the package.
 
-    Training begins with weights that know blood cells, and no tissue.
+    Training begins with weights that know blood cells, and no tissue; without the package that has them, from scratch.
     """
+    from synthbank.workflows.models.zoo import ZOO, missing_zoo_names
     from synthbank.workflows.run import RunRequest
     from synthbank.workflows.training.configure import START
     from synthbank.workflows.training.requests import TrainRequest
 
+    start = "none" if START.removeprefix(ZOO) in missing_zoo_names() else START
     training = TrainRequest(
         dataset="ihc",
         preset="quick",
         time_budget_sec=parse_duration(time_budget),
         seed=seed,
-        init=init or START,
+        init=init or start,
         device=device,
     )
     request = RunRequest("sample:ihc", n, training, seed=seed, trained_model="zoo:ihc-64" if from_zoo else None)

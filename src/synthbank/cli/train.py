@@ -82,26 +82,26 @@ def train(
 ) -> None:
     """Train a generator and publish its best snapshot. Repeat the command to resume a run that was cut off."""
     from synthbank.workflows.training.configure import configure
-    from synthbank.workflows.training.launch import is_first
+    from synthbank.workflows.training.launch import is_main_process
     from synthbank.workflows.training.train import train, train_per_class
 
     request = flags.to_request(name, device=processes.device, model_name=model_name)
     request = replace(request, devices=processes.devices, nodes=processes.nodes)
     with opened(bank_path, create=False) as bank:
         resolved = configure(bank, request)
-        first = is_first()
-        for reason in resolved.reasons if first else ():
+        is_main = is_main_process()
+        for reason in resolved.reasons if is_main else ():
             talk(f"  {reason}")
         if dry_run:
             say_json(resolved.config.to_json())
             return
         request = request.resolved(resolved.config)
-        with TrainingLine(resolved.config, shown=first) as line:
+        with TrainingLine(resolved.config, shown=is_main) as line:
             if per_class:
                 reports = train_per_class(bank, request, on_event=line)
             else:
                 reports = [train(bank, request, on_event=line)]
-    if not first:
+    if not is_main:
         return
     if json:
         say_json(reports if per_class else reports[0])

@@ -25,12 +25,18 @@ def one_device(device: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def device_words(device: torch.device, count: int = 1) -> str:
-    """The device by name, such as "cuda: NVIDIA H200" or "cpu: x86_64, 2 threads"; of several processes, how many."""
+def device_words(device: torch.device, count: int = 1, *, threads: int | None = None) -> str:
+    """The device by name, such as "cuda: NVIDIA H200" or "cpu: x86_64, 2 threads".
+
+    Args:
+        device: that computes.
+        count: processes, one a device.
+        threads: most of them; `None`: as many as are set.
+    """
     if device.type == "cuda":
         words = f"cuda: {torch.cuda.get_device_name(device)}"
     else:
-        words = f"{device.type}: {platform.machine()}, {torch.get_num_threads()} threads"
+        words = f"{device.type}: {platform.machine()}, {threads or torch.get_num_threads()} threads"
     return words if count == 1 else f"{count} x {words}"
 
 

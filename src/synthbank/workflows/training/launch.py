@@ -86,7 +86,7 @@ def processes(device: str = "auto", *, devices: int | None = None, nodes: int | 
     return asked
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process was not started as the helper of another one."""
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"

@@ -16,7 +16,7 @@ from synthbank.workflows.devices import device_words
 from synthbank.workflows.lease import lock_folder
 from synthbank.workflows.training.configure import configure
 from synthbank.workflows.training.growth import StageLoops
-from synthbank.workflows.training.launch import is_first, processes
+from synthbank.workflows.training.launch import is_main_process, processes
 from synthbank.workflows.training.pace import measures_threads, threads
 from synthbank.workflows.training.publish import publish
 from synthbank.workflows.training.requests import TrainReport, TrainRequest
@@ -57,7 +57,7 @@ def train(
         check_model_name(run, request.model_name)
     paced = measures_threads(config, wanted)
     # One thread measures and builds; the first steps then show how many are fastest.
-    lock = lock_folder(run.folder, "training run") if is_first() else nullcontext()
+    lock = lock_folder(run.folder, "training run") if is_main_process() else nullcontext()
     with lock, threads(1 if paced else None) as limit:
         speed = fastest(config, spec=run.spec, images=run.train.images, wanted=wanted, run_dir=run.folder)
         run = dataclasses.replace(run, config=speed.config)
@@ -66,7 +66,7 @@ def train(
         if group.is_main:
             if config.offline_expansion:
                 expand(bank, request.dataset)
-            run.record_start(device_words(fabric.device, group.world_size))
+            run.record_start(device_words(fabric.device, group.world_size, threads=limit))
         group.barrier()  # the others read the expansion that the main process has made
         if speed.images_per_sec:
             on_event(TrainEvent("speed", 0, 0, speed.seconds, dict(speed.images_per_sec)))
