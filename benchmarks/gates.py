@@ -1,4 +1,4 @@
-"""Eight-bit gates beside full ones: verdicts that differ, on copies of the originals and on generated images.
+"""Eight-bit gates of earlier models beside full ones: verdicts that differ, on copies and on generated images.
 
     python benchmarks/gates.py ihc-64
     python benchmarks/gates.py cytology3-64 --data ../shared/data/cytology3
@@ -19,6 +19,7 @@ from machine import write_json
 from synthbank.data import IngestOptions, ingest_source
 from synthbank.generation import COPIES, Gate, Sampler, load_gate, simulate_copies
 from synthbank.generation.matching import descriptors
+from synthbank.generation.outline_gate import OutlineGate
 from synthbank.models import load_fused, load_tensors
 from synthbank.records import UInt8Images
 from synthbank.workflows.models.record import GENERATOR
@@ -36,7 +37,7 @@ def main() -> None:
     package = read_package(f"zoo:{options.name}")
     rng = np.random.default_rng(options.seed)
     originals, hashes = originals_of(package, options.data)
-    full = Gate(descriptors(originals), hashes, package.gate.thresholds, size=package.spec.size)
+    full = OutlineGate(descriptors(originals), hashes, package.gate.thresholds, size=package.spec.size)
     eight = load_gate(full.to_bytes(eight_bits=True))
     chosen = rng.choice(len(originals), options.copies)
     sets = {kind: simulate_copies(originals[chosen], kind, rng) for kind in COPIES}

@@ -415,6 +415,8 @@ class ModelCard:
     licence: str | None = None
     originals: tuple[str, ...] = ()
     """Pixel hashes of originals that shaped a travelling model and that its gate does not know."""
+    cannot_tell: tuple[str, ...] = ()
+    """Classes in which its gate cannot tell copies from new images."""
     other: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -438,7 +440,7 @@ class ModelCard:
                     values[name] = record(**_known_fields(record, values[name]))
             if values.get("start") is not None:
                 values["start"] = _read_start(values["start"])
-            return cls(**values | {"originals": tuple(values.get("originals", ()))})
+            return cls(**values | {name: tuple(values.get(name, ())) for name in ("originals", "cannot_tell")})
         except (KeyError, TypeError, AttributeError) as error:
             name = stored.get("name", "no name") if isinstance(stored, dict) else type(stored).__name__
             raise IntegrityError(
@@ -451,8 +453,7 @@ class ModelCard:
         stored = {name: value for name, value in known.items() if value not in (None, {}, ())}
         if self.snapshot is not None and self.snapshot.validation_originals is None:
             del stored["snapshot"]["validation_originals"]
-        if self.originals:
-            stored["originals"] = list(self.originals)
+        stored |= {name: list(stored[name]) for name in ("originals", "cannot_tell") if name in stored}
         if self.start is not None:
             start = _plain_fields(self.start)
             stored["start"] = {"from": start.pop("source"), **start}

@@ -43,6 +43,13 @@ def test_a_model_card_says_what_it_is_and_is_not_for():
     snapshot = CARD["snapshot"] | {"validation_originals": 3}
     assert f"chosen by {SnapshotReference(3).sentence}" in card_text(CARD | {"snapshot": snapshot})
     assert "grad_clip" not in text
+    assert "cannot tell" not in text
+
+
+def test_a_model_card_names_the_classes_whose_copies_the_gate_cannot_tell():
+    card = ModelCard.from_json(CARD | {"cannot_tell": ["c"]})
+    assert "In c, screening cannot tell copies from new images" in model_card_markdown(card)
+    assert card.to_json()["cannot_tell"] == ["c"]
 
 
 def test_a_model_card_names_the_start_weights_and_what_they_were_trained_on():

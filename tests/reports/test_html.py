@@ -152,3 +152,10 @@ def test_the_page_says_what_each_measure_means_in_the_order_of_the_tables(made, 
     expected = [metrics.spec(name) for name in ("kid", "recall", "coverage", "copy-rate")]
     places = [meanings.index(spec.title + spec.meaning) for spec in expected]
     assert places == sorted(places)
+
+
+def test_the_gate_names_the_classes_in_which_it_cannot_tell_copies_from_new_images(made, usual_page):
+    data = made.report()
+    text = made.page(render_report(replace(data, gate=replace(data.gate, cannot_tell=("blurred cells",))))).text
+    assert "Cannot tell: in blurred cells" in text
+    assert "Cannot tell" not in usual_page

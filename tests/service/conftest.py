@@ -20,7 +20,7 @@ import uvicorn
 from synthbank.catalogue import queries
 from synthbank.data import IngestOptions
 from synthbank.fingerprint import bytes_sha256
-from synthbank.generation import Gate, GateThresholds, Sampler, build_gate
+from synthbank.generation import GateThresholds, Sampler, build_gate
 from synthbank.models import ModelSpec, architectures, fused_state, load_fused, load_tensors, save_tensors
 from synthbank.records import ImageSpec, JobStatus, Score, Split
 from synthbank.service import ServiceSettings, create_app
@@ -47,7 +47,7 @@ def publish(bank, name, dataset_id, originals, *, seed=0):
     blocks = [sampler.draw_block(job_seed=seed, class_index=c, block=0) for c in range(len(CLASSES))]
     nearest = min(float(np.quantile(gate.screen(images).distance, 0.05)) for images in blocks)
     limits = GateThresholds(copy_distance=nearest, blank_deviation=0.0)
-    gate = Gate(gate.views, gate.hashes, limits, size=gate.size).to_bytes()
+    gate = gate.with_thresholds(limits).to_bytes()
     card = {
         "name": name,
         "spec": spec.to_json(),

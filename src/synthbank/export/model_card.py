@@ -71,9 +71,17 @@ def model_card_markdown(
         _scorecard(scorecard),
         "## Limits\n\n- It repeats what its originals show, with their bias: staining, scanner, hospital, choice of "
         "cases.\n- It cannot make a kind of image that its originals lack.\n- Screening lowers the risk of copies; it "
-        "is no privacy guarantee.\n- When an original is withdrawn, this model and all its images are withdrawn too.",
+        "is no privacy guarantee.\n"
+        + _cannot_tell(card.cannot_tell)
+        + "- When an original is withdrawn, this model and all its images are withdrawn too.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _cannot_tell(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f"- In {', '.join(names)}, screening cannot tell copies from new images: accepted ones may be copies.\n"
 
 
 def _facts(title: str, facts: Mapping[str, Any]) -> str:

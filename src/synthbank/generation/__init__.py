@@ -1,6 +1,8 @@
 """Generation: one seed an image, fixed forward blocks, the gate, and the writer."""
 
-from synthbank.generation.gate import Gate, GateThresholds, build_gate, load_gate
+from synthbank.generation.aligned_gate import build_gate
+from synthbank.generation.gate import Gate, GateThresholds
+from synthbank.generation.gate_file import load_gate
 from synthbank.generation.sampler import Draw, Recipe, Sampler, forward_block
 from synthbank.generation.seeds import image_id, image_seed
 from synthbank.generation.simulated_copies import COPIES, simulate_copies

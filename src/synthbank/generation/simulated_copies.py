@@ -6,8 +6,11 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
+from torch.nn import functional
 
 from synthbank.errors import UnknownNameError
 from synthbank.records import UInt8Images
@@ -32,6 +35,50 @@ def simulate_copies(images: UInt8Images, kind: str, rng: np.random.Generator) ->
     if kind not in COPIES:
         raise UnknownNameError("kind of copy", kind, COPIES)
     return np.stack([COPIES[kind](image, rng) for image in images]) if len(images) else images
+
+
+def posed(
+    images: UInt8Images, rng: np.random.Generator, *, angle: float = 180.0, zoom: float = 1.28, shift: float = 0.15
+) -> UInt8Images:
+    """Copies turned, zoomed, moved and, if turned at will, mirrored; what comes in is reflected.
+
+    Args:
+        images: `[N, C, S, S]`, uint8.
+        rng: draws the parameters of each copy.
+        angle: most degrees, either way.
+        zoom: largest factor, and the reciprocal of the least.
+        shift: most of the side, on both axes.
+    """
+    n = len(images)
+    angles, factors = np.radians(rng.uniform(-angle, angle, n)), np.exp(rng.uniform(-1, 1, n) * np.log(zoom))
+    along, across, moves = (
+        np.cos(angles) / factors,
+        np.sin(angles) / factors,
+        rng.uniform(-2 * shift, 2 * shift, (n, 2)),
+    )
+    sign = np.where((rng.random(n) < 0.5) & (angle >= 180.0), -1.0, 1.0)
+    maps = np.stack([sign * along, -across, moves[:, 0], sign * across, along, moves[:, 1]], axis=1).reshape(n, 2, 3)
+    grid = functional.affine_grid(torch.from_numpy(maps).float(), list(images.shape), align_corners=False)
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).float()
+    moved = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    return np.asarray(moved.round().clamp(0, 255).byte().numpy())
+
+
+def degraded(images: UInt8Images, rng: np.random.Generator) -> UInt8Images:
+    """Copies `[N, C, S, S]` of which three in five are blurred, noisy or compressed."""
+    return np.stack([_degraded(image, rng) for image in images])
+
+
+def _degraded(image: Pixels, rng: np.random.Generator) -> Pixels:
+    choice = rng.random()
+    if choice < 0.2:
+        # up to three pixels of 64
+        sigma = rng.uniform(0.5, 3.0) * image.shape[-1] / 64
+        return np.stack([gaussian_filter(channel, sigma) for channel in image])
+    if choice < 0.4:
+        noisy = image + rng.normal(0, rng.uniform(5.0, 20.0), image.shape)
+        return np.asarray(np.clip(np.rint(noisy), 0, 255), np.uint8)
+    return _jpeg(image, int(rng.integers(10, 61))) if choice < 0.6 else image
 
 
 def _mirrored(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -82,8 +129,10 @@ def _recoloured(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 def _compressed(image: Pixels, rng: np.random.Generator) -> Pixels:
     """JPEG of quality 40 to 90; each channel by itself where there are not three."""
-    quality = int(rng.integers(40, 91))
+    return _jpeg(image, int(rng.integers(40, 91)))
 
+
+def _jpeg(image: Pixels, quality: int) -> Pixels:
     def through_jpeg(picture: Image.Image) -> Image.Image:
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=quality)

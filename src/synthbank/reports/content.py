@@ -196,6 +196,8 @@ class GatePart:
     counts: tuple[tuple[str, int, int], ...]
     """Class name, accepted and rejected."""
     reasons: tuple[tuple[str, int], ...]
+    cannot_tell: tuple[str, ...] = ()
+    """Classes in which the gate cannot tell copies from new images."""
 
     @property
     def accepted(self) -> int:

@@ -131,6 +131,7 @@ def gate_part(
     *,
     copy_distance: float | None,
     blank_deviation: float | None,
+    cannot_tell: Sequence[str] = (),
 ) -> GatePart:
     """Verdicts of the gate in a job; `counts` is class name to verdict to number of images."""
     lines = tuple(
@@ -138,7 +139,7 @@ def gate_part(
         for name, of_class in counts.items()
     )
     by_number = tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
-    return GatePart(job.screened, copy_distance, blank_deviation, lines, by_number)
+    return GatePart(job.screened, copy_distance, blank_deviation, lines, by_number, tuple(cannot_tell))
 
 
 def job_part(job: JobRow) -> JobPart:

@@ -141,6 +141,7 @@ def gather(bank: Bank, job_id: str, *, stage_seconds: Mapping[str, float] | None
             Counter(r.reason or "unknown" for r in rejected),
             copy_distance=thresholds.get("copy_distance"),
             blank_deviation=thresholds.get("blank_deviation"),
+            cannot_tell=thresholds.get("cannot_tell", ()),
         ),
         samples=class_samples(images),
         nearest=nearest_originals(bank, images),
@@ -208,7 +209,7 @@ def _history(bank: Bank, run: RunRow | None) -> list[TrainEvent]:
     return [] if run is None else list(History(bank.runs_dir / run.id))
 
 
-def _thresholds(bank: Bank, model: ModelRow) -> dict[str, float]:
+def _thresholds(bank: Bank, model: ModelRow) -> dict[str, Any]:
     """Read the thresholds of the published gate; empty where its file is gone."""
     try:
         return read_header(bank.store.get(layout.model_key(model.id, "screen.safetensors")))

@@ -118,7 +118,8 @@ def produce(
     verdicts = None
     if any(rules[part.target.job_id].screened for part in slices):
         with timer("gate"):
-            verdicts = model.gate.screen(images)
+            labels = np.repeat([p.target.class_index for p in slices], [p.n for p in slices])
+            verdicts = model.gate.screen(images, labels)
     # a lease may have run out during the pass; the files of a job that another worker claimed are that worker's
     held = None if held_jobs is None else held_jobs()
     first = 0

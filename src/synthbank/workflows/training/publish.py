@@ -9,7 +9,7 @@ from synthbank import __version__
 from synthbank.catalogue import ModelRow, SnapshotRow, queries
 from synthbank.export import model_card_markdown
 from synthbank.fingerprint import bytes_sha256
-from synthbank.generation import build_gate
+from synthbank.generation import Gate, build_gate
 from synthbank.models import save_tensors
 from synthbank.records import CardDataset, CardSnapshot, ModelCard
 from synthbank.storage import layout
@@ -32,13 +32,14 @@ def publish(run: TrainingRun, loop: TrainingLoop, model_name: str | None) -> tup
     snapshots = _store_snapshots(run, loop)
     chosen = next(s for s in snapshots if s.chosen)
     name = model_name or _own_name(run, chosen)
-    gate = build_gate(run.train.images).to_bytes()
+    groups = [row.group_id or row.name for row in run.train.rows]
+    gate = build_gate(run.train.images, groups=groups)
     discriminator = save_tensors(loop.trainer.discriminator_state())
     card = _model_card(run, name, chosen, loop.progress, gate=gate, discriminator=discriminator)
     files = {
         GENERATOR: run.bank.store.get(chosen.key),
         DISCRIMINATOR: discriminator,
-        SCREEN: gate,
+        SCREEN: gate.to_bytes(),
         "card.md": model_card_markdown(card).encode(),
     }
     model = record_model(
@@ -85,7 +86,7 @@ def _own_name(run: TrainingRun, chosen: SnapshotRow) -> str:
 
 
 def _model_card(
-    run: TrainingRun, name: str, chosen: SnapshotRow, progress: Progress, *, gate: bytes, discriminator: bytes
+    run: TrainingRun, name: str, chosen: SnapshotRow, progress: Progress, *, gate: Gate, discriminator: bytes
 ) -> ModelCard:
     """How to build the network, what it was made from, and how it scored."""
     dataset = run.dataset
@@ -93,7 +94,7 @@ def _model_card(
         name=name,
         spec=run.spec.to_json(),
         weights_sha256=chosen.sha256,
-        screen_sha256=bytes_sha256(gate),
+        screen_sha256=bytes_sha256(gate.to_bytes()),
         discriminator_sha256=bytes_sha256(discriminator),
         dataset=CardDataset(
             name=dataset.name,
@@ -107,6 +108,7 @@ def _model_card(
         snapshot=CardSnapshot(chosen.step, chosen.images_seen, chosen.scores, run.snapshot_reference.n_validation),
         software={"synthbank": __version__, "torch": torch.__version__, "numpy": np.__version__},
         not_for="diagnosis, or any claim about a patient; synthetic images are not observations",
+        cannot_tell=gate.cannot_tell,
         start=None if run.start is None else run.start.provenance(),
         shortfall=run.shortfall(progress.images_seen, progress.elapsed_sec),
     )
