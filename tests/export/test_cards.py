@@ -52,12 +52,12 @@ def test_a_model_card_names_the_classes_whose_copies_the_gate_cannot_tell():
     assert card.to_json()["cannot_tell"] == ["c"]
 
 
-def test_a_model_card_names_the_start_weights_and_what_they_were_trained_on():
-    lent = {"from": "zoo:x", "weights_sha256": "ef" * 32, "dataset": CARD["dataset"], "data": None, "licence": None}
-    text = card_text(CARD | {"start": lent})
+def test_a_model_card_names_the_initial_weights_and_what_they_were_trained_on():
+    start = {"from": "zoo:x", "weights_sha256": "ef" * 32, "dataset": CARD["dataset"], "data": None, "licence": None}
+    text = card_text(CARD | {"start": start})
     for phrase in ("zoo:x, SHA-256 efef", "They were trained on: a folder", "cdcd", "Licence: not recorded"):
         assert phrase in text.split("## Start")[1]
-    known = card_text(CARD | {"start": lent | {"data": "Blood cells", "licence": "MIT"}})
+    known = card_text(CARD | {"start": start | {"data": "Blood cells", "licence": "MIT"}})
     assert "They were trained on: Blood cells" in known
     assert "Licence: MIT" in known
     assert "## Start" not in card_text(CARD)

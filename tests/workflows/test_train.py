@@ -9,6 +9,7 @@ from synthbank.catalogue import queries
 from synthbank.data import IngestOptions
 from synthbank.errors import BusyError, OptionError, StateError, SynthBankError, UnknownNameError
 from synthbank.fingerprint import bytes_sha256
+from synthbank.generation import load_gate
 from synthbank.models import load_tensors
 from synthbank.records import SnapshotReference, Split
 from synthbank.storage import layout
@@ -51,7 +52,12 @@ def test_the_published_model_is_the_snapshot_with_the_lowest_kid(trained):
 
 def test_a_model_carries_what_screening_needs_and_where_it_came_from(trained):
     model = the_model(trained)
-    assert json.loads(trained.store.get(layout.model_key(MODEL, "model.json"))) == model.card
+    stored = json.loads(trained.store.get(layout.model_key(MODEL, "model.json")))
+    gate = load_gate(trained.store.get(layout.model_key(MODEL, "screen.safetensors")))
+    shaped = {*stored.pop("originals"), *gate.hashes}
+    assert stored == model.card
+    with trained.catalogue.session() as session:
+        assert sorted(shaped) == queries.model_originals(MODEL, session=session)
     assert model.card["dataset"]["training_originals"] > 50
     assert model.card["training"]["batch_size"] == 4
     screen = trained.store.get(layout.model_key(MODEL, "screen.safetensors"))

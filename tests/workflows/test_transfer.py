@@ -77,15 +77,17 @@ def test_pulling_under_a_name_that_is_taken_leaves_the_model_there_as_it_is(trai
     assert generate(trained, GenerateRequest(MODEL, 2, seed=4)).job
 
 
-def test_an_imported_model_goes_with_any_original_that_shaped_it(trained, pushed, tmp_path):
-    """Those of its gate, those that chose its snapshot, and those behind its initial weights."""
+@pytest.mark.parametrize("form", ["pushed", "folder of the bank"])
+def test_an_imported_model_goes_with_any_original_that_shaped_it(trained, pushed, tmp_path, form):
+    """Those of its gate, and those that chose its snapshot; a container is given the folder of the bank."""
+    source = str(pushed) if form == "pushed" else trained.store.url(layout.model_prefix(MODEL))
     with trained.catalogue.session() as session:
         shaped = queries.model_originals(MODEL, session=session)
-    screened = read_package(str(pushed)).gate.hashes
+    screened = read_package(source).gate.hashes
     other = next(h for h in shaped if h not in screened)
     for original in (screened[0], other):
         with open_bank(Settings(home=tmp_path / original[:8])) as elsewhere:
-            row = import_model(elsewhere, str(pushed))
+            row = import_model(elsewhere, source)
             assert elsewhere.store.exists(layout.model_key(row.id, "discriminator.safetensors"))
             assert "originals" not in row.card
             with elsewhere.catalogue.session() as session:
@@ -93,7 +95,7 @@ def test_an_imported_model_goes_with_any_original_that_shaped_it(trained, pushed
                 assert list(queries.withdraw_original(original, session=session).models) == [MODEL]
                 assert queries.get_model(MODEL, session=session).status == "withdrawn"
             with pytest.raises(StateError, match="withdrawn"):
-                import_model(elsewhere, str(pushed))
+                import_model(elsewhere, source)
 
 
 def test_importing_again_records_the_originals_that_an_earlier_version_did_not(trained, pushed, tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from synthbank.catalogue import ModelRow, queries
 from synthbank.records import ImageSpec, ModelCard
@@ -45,8 +46,8 @@ def record_model(
     Args:
         bank: where it goes.
         name: of the model.
-        card: written as `model.json` and into the row.
-        files: by name, without the card.
+        card: written as `model.json`, with the originals that the gate does not know, and into the row without them.
+        files: by name, without the card; the screen is among them.
         originals: pixel hashes of all that shaped it.
         run_id: its training run; `None`, here and below: not of this bank, or not known.
         snapshot_id: the chosen snapshot.
@@ -59,11 +60,11 @@ def record_model(
         StateError: the name belongs to other weights, the model was withdrawn, or one of its originals was.
     """
     layout.check_name(name, "model name")
-    spec, stored = card.spec, card.to_json()
+    spec, shaped = card.spec, set(originals)
     with bank.catalogue.session() as session:
         known = queries.published_before(name, card.weights_sha256, session=session)
     if known is None:
-        for filename, data in {**files, CARD: json.dumps(stored, indent=2).encode()}.items():
+        for filename, data in {**files, CARD: travelling_card(card, files[SCREEN], shaped)}.items():
             bank.store.put(layout.model_key(name, filename), data)
     with bank.catalogue.session() as session:
         return queries.publish_model(
@@ -76,8 +77,20 @@ def record_model(
             spec=ImageSpec(spec["size"], spec["channels"], microns_per_pixel),
             key=layout.model_prefix(name),
             sha256=card.weights_sha256,
-            card=stored,
-            originals=originals,
+            card=replace(card, originals=()).to_json(),  # they are rows of the catalogue
+            originals=shaped,
             source=source,
             session=session,
         )
+
+
+def travelling_card(card: ModelCard, screen: bytes, originals: Collection[str]) -> bytes:
+    """The content of `model.json`: the card, with the originals that shaped the model and that its gate does not know.
+
+    Those have chosen the snapshot, or stand behind the initial weights. With them, a bank that imports the model can
+    withdraw it with any of its originals.
+    """
+    from synthbank.models import read_header  # which loads torch
+
+    others = sorted(set(originals).difference(read_header(screen)["hashes"]))
+    return json.dumps(replace(card, originals=tuple(others)).to_json(), indent=2).encode()

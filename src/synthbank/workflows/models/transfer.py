@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -26,6 +26,7 @@ from synthbank.workflows.models.record import (
     SCREEN,
     record_model,
     recorded_hashes,
+    travelling_card,
 )
 from synthbank.workflows.models.zoo import ZOO, zoo_folders
 
@@ -59,7 +60,7 @@ class InitialWeights:
 
     source: str
     card: ModelCard
-    """Of the model that lends them."""
+    """Of the model that they come from."""
     networks: Mapping[str, Mapping[str, Tensor]]
     """Tensors of "generator" and, where it travels, of "discriminator"."""
     originals: tuple[str, ...]
@@ -67,7 +68,7 @@ class InitialWeights:
 
     @property
     def spec(self) -> ModelSpec:
-        """Of the model that lends them."""
+        """Specification of the networks that they come from."""
         return ModelSpec.from_json(self.card.spec)
 
     def provenance(self) -> CardStart:
@@ -126,7 +127,7 @@ def import_model(bank: Bank, source: str, *, name: str | None = None) -> ModelRo
         StateError: the name belongs to other weights here, or one of the model's originals was withdrawn.
     """
     package = read_package(source)
-    card = replace(package.card, originals=())  # they become rows of the catalogue
+    card = package.card
     with bank.catalogue.session() as session:
         datasets = queries.list_datasets(session=session)
     known = [d.id for d in datasets if card.dataset is not None and d.fingerprint == card.dataset.fingerprint]
@@ -142,14 +143,7 @@ def import_model(bank: Bank, source: str, *, name: str | None = None) -> ModelRo
 
 
 def push(bank: Bank, name: str, target: str) -> list[str]:
-    """Write a published model as a folder that `import_model` and `--init` read.
-
-    Its card names the originals that the gate does not: those that chose the snapshot, and those behind the initial
-    weights. So another bank can withdraw the model with any of them.
-
-    Returns:
-        Names of the files written.
-    """
+    """Write a published model as a folder that `import_model` and `--init` read; the names of the files written."""
     with bank.catalogue.session() as session:
         row = queries.get_model(name, session=session)
         originals = queries.model_originals(name, session=session)
@@ -158,9 +152,7 @@ def push(bank: Bank, name: str, target: str) -> list[str]:
     files = {filename: bank.store.get(layout.model_key(name, filename)) for filename in recorded_hashes(card)}
     for filename, data in files.items():
         store.put(filename, data)
-    screened = load_gate(files[SCREEN]).hashes
-    card = replace(card, originals=tuple(sorted(set(originals) - set(screened))))
-    store.put(CARD, json.dumps(card.to_json(), indent=2).encode())  # last: a folder with a card is whole
+    store.put(CARD, travelling_card(card, files[SCREEN], originals))  # last: a folder with a card is whole
     return [*files, CARD]
 
 
