@@ -8,11 +8,10 @@
 ...     bank.export(job.id, to="images.zip")
 """
 
+import typing as _typing
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING
-from typing import Any as _Any
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from synthbank.api import Bank, open_bank
     from synthbank.client import AsyncClient, Client, as_torch_dataset
     from synthbank.data import IngestOptions
@@ -56,7 +55,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> _Any:
+def __getattr__(name: str) -> _typing.Any:
     """A public name, imported when first used: `import synthbank` alone loads none of the rooms."""
     for module, names in _HOMES.items():
         if name in names:
@@ -65,4 +64,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})
