@@ -140,12 +140,13 @@ def test_near_duplicates_among_the_originals_do_not_open_the_gate(tissue, copy_o
 
 
 @pytest.mark.parametrize("case", ["one original", "an original and its mirror image"])
-def test_turned_copies_are_rejected_however_the_originals_lie(originals, label, case):
+def test_turned_copies_are_rejected_however_the_originals_lie(originals, build_pictures, label, case):
     images = originals.images[:1]
     if case != "one original":
         images = np.concatenate([originals.images, images[..., ::-1]])
-    turned = np.ascontiguousarray(np.rot90(images, 1, axes=(2, 3)))
-    assert not build_gate(label(images)).screen(turned).accepted.any()
+    turned, gate = np.ascontiguousarray(np.rot90(images, 1, axes=(2, 3))), build_gate(label(images))
+    assert not gate.screen(turned).accepted.any()
+    assert gate.screen(build_pictures(40, seed=1)).accepted.mean() >= 0.9
 
 
 def test_the_blank_limit_follows_the_flattest_original_and_is_four_levels_at_most(originals, label):
@@ -195,8 +196,9 @@ def test_a_gate_of_other_bytes_is_refused(gate):
         load_gate(data[: len(data) // 2])
 
 
-def test_without_a_second_group_the_limit_is_that_of_copies_alone(originals):
+def test_originals_of_one_group_are_compared_with_each_other(originals, build_pictures):
     gate = build_gate(originals, groups=["one photograph"] * N)
+    assert gate.screen(build_pictures(40, seed=1)).accepted.mean() >= 0.9
     turned = np.ascontiguousarray(np.rot90(originals.images, 1, axes=(2, 3)))
     assert set(gate.screen(turned).reasons) == {"near_copy"}
 

@@ -28,6 +28,10 @@ _TWIN = np.arctanh([0.95, 0.75])
 """Band and fine correlation, on the scale of the features, of two pictures of one scene: grain and edges agree. Of 900
 pairs of new images and the originals they resemble most, two reached it."""
 _TWIN_ROUNDS = 3
+_MOST_OF_A_GROUP = 0.5
+"""Largest share of the originals in a group that is left out as a whole."""
+_UNKNOWN_PART_LIMIT = 0.9
+"""Limit of the parts where no honest pair exists; those of the sets at hand lay from 0.68 to 0.82."""
 _OWN_LIMIT = 40
 """Originals from which on a class has limits of its own."""
 _NEVER = 1e6
@@ -114,8 +118,11 @@ def _honest_pairs(
     Returns:
         The comparison of `2 * len(chosen)` images, and which of its pairs are such, `[N, K]`.
     """
-    names = np.array(groups if groups is not None else [str(i) for i in range(len(originals))])
-    own = torch.from_numpy(names[chosen][:, None] == names[None, :])
+    names = np.array(groups if groups is not None else [""] * len(originals))
+    same = names[chosen][:, None] == names[None, :]
+    # a group of most originals leaves too few others: its images are compared with each other, but for twins
+    small = same.mean(axis=1, keepdims=True) <= _MOST_OF_A_GROUP
+    own = torch.from_numpy((same & small) | (chosen[:, None] == np.arange(len(originals))[None, :]))
     images = originals.images[chosen]
     plain = finder.compare(images, own=own)
     for _ in range(_TWIN_ROUNDS):
@@ -195,7 +202,9 @@ def _limit(
 def _part_limit(honest: NDArray[np.float64], labels: NDArray[np.int64], label: int) -> float:
     ours = _of_class(honest, labels, label)
     ours = ours[ours > -1.0]
-    high = float(np.quantile(ours, 1 - _PART_FLAGGED)) if len(ours) else 0.0
+    if not len(ours):
+        return _UNKNOWN_PART_LIMIT
+    high = float(np.quantile(ours, 1 - _PART_FLAGGED))
     return high + _MARGIN * (1 - high)
 
 
