@@ -4,7 +4,7 @@ import pytest
 
 from synthbank.catalogue import queries
 from synthbank.export import ExportRequest, export_images, model_card_markdown
-from synthbank.records import ModelCard, Score, SnapshotReference
+from synthbank.records import ModelCard, Score, Shortfall, SnapshotReference
 
 CARD = {
     "name": "m1",
@@ -50,6 +50,13 @@ def test_a_model_card_names_the_classes_whose_copies_the_gate_cannot_tell():
     card = ModelCard.from_json(CARD | {"cannot_tell": ["c"]})
     assert "In c, screening cannot tell copies from new images" in model_card_markdown(card)
     assert card.to_json()["cannot_tell"] == ["c"]
+
+
+def test_a_model_card_says_that_training_was_too_short():
+    short = Shortfall(320, 50_000, "synthbank train slides --steps 3125")
+    text = card_text(CARD | {"shortfall": {"images_seen": 320, "good_images": 50_000, "command": short.command}})
+    assert f"- Too short: {short.sentence}" in text
+    assert "Too short" not in card_text(CARD)
 
 
 def test_a_model_card_names_the_initial_weights_and_what_they_were_trained_on():

@@ -99,6 +99,14 @@ def test_a_model_from_elsewhere_says_what_is_missing(made):
     assert "too few images, or no originals" in text
 
 
+def test_training_that_was_too_short_is_said(made):
+    short = "Training saw 320 images; good sets of this size had seen about 50,000."
+    report = made.report()
+    assert short not in made.page(render_report(report)).text
+    training = replace(report.training, shortfall=short)
+    assert short in made.page(render_report(replace(report, training=training))).text
+
+
 def test_guard_events_are_listed(made):
     training = made.with_events(made.report().training, (70, "a loss reached 51"))
     text = made.page(render_report(made.report(training=training))).text
