@@ -51,8 +51,8 @@ def main() -> None:
 def originals_of(package: Package, source: str) -> tuple[UInt8Images, list[str]]:
     """The originals of a model's gate that the source still holds, in the order of the gate."""
     folder = Path(source)
-    found = ingest_source(folder / "train" if folder.is_dir() else source, IngestOptions(size=package.spec.size))
-    pixels = {original.sha256: original.pixels for original in found.originals}
+    ingested = ingest_source(folder / "train" if folder.is_dir() else source, IngestOptions(size=package.spec.size))
+    pixels = {original.sha256: original.pixels for original in ingested.originals}
     hashes = [h for h in package.gate.hashes if h in pixels]
     return np.stack([pixels[h] for h in hashes]), hashes
 
