@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,8 @@ class Finding:
     """The measured value and the limit, as a sentence."""
     value: float | None = None
     """The measured number where there is one."""
+    other: str | None = None
+    """Name of the other image of a finding about two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,51 @@ class Rejected:
     name: str
     class_name: str | None
     findings: tuple[Finding, ...]
+    original: Original | None = field(default=None, compare=False)
+    """The image itself where it was left out for the sake of another image alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """Where the groups of a data set come from, and how many there are."""
+
+    origin: Literal["not given", "pattern", "source"]
+    rule: str | None
+    """Pattern that reads the group from a file's path."""
+    n_groups: int
+    n_images: int
+
+    @property
+    def given(self) -> bool:
+        """Somebody said which images belong together."""
+        return self.origin != "not given"
+
+    @property
+    def sentence(self) -> str:
+        """The facts in words, for every place that shows them."""
+        alone = self.n_groups == self.n_images
+        if not self.given:
+            near = "" if alone else ", apart from tiles of one file and near duplicates"
+            return f"not given: each file counts as its own group{near}"
+        counted = "1 group" if self.n_groups == 1 else f"{self.n_groups} groups"
+        where = "from the source itself" if self.rule is None else f"read by the pattern {self.rule}"
+        return f"{counted}, {where}" + ("; each is one image, so nothing is held together" if alone else "")
+
+
+def group_facts(groups: Sequence[str], names: Sequence[str], *, rule: str | None) -> GroupFacts:
+    """The facts about the groups of accepted originals.
+
+    Args:
+        groups: `[N]`, group of each original.
+        names: `[N]`, name of each; where nothing is known a group carries the name of a file.
+        rule: pattern that was given; `None`: none.
+
+    >>> group_facts(["a.png", "a.png"], ["a.png", "b.png"], rule=None).sentence
+    'not given: each file counts as its own group, apart from tiles of one file and near duplicates'
+    """
+    files = {*names, *(name.rpartition("#")[0] for name in names)}
+    known: Literal["not given", "source"] = "not given" if files.issuperset(groups) else "source"
+    return GroupFacts("pattern" if rule is not None else known, rule, len(set(groups)), len(groups))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 import synthbank.data
 from synthbank.data import IngestOptions, ingest_source
 from synthbank.data.fit import fit_image
-from synthbank.data.groups import compile_group_pattern, match_group, merge_groups
+from synthbank.data.groups import compile_group_pattern, match_group
 from synthbank.errors import OptionError, SourceError, UnknownNameError
 from synthbank.fingerprint import pixel_sha256
 from synthbank.records import Severity, Split
@@ -107,7 +107,7 @@ def test_a_zip_gives_what_its_folder_gives(class_folder):
 
 def test_groups_come_from_the_pattern(class_folder, encoded, picture):
     (class_folder / "round" / "other.png").write_bytes(encoded(picture(50)))
-    result = ingest_source(class_folder, IngestOptions(group_by=r"/(?P<group>p\d+)_(\d)"))
+    result = ingest_source(class_folder, IngestOptions(group_by=r"/(?P<group>p\d+)_(\d)", ungrouped="own"))
     groups = {o.name: o.group for o in result.originals}
     assert groups["round/p0_1.png"] == groups["spiky/p0_0.png"] == "p0"
     assert groups["round/other.png"] == "round/other.png"
@@ -128,10 +128,6 @@ def test_match_group():
     assert match_group(pattern, "b") is None
 
 
-def test_merge_groups_is_transitive():
-    assert merge_groups(["d", "c", "b", "a"], [(0, 1), (2, 1)]) == ["b", "b", "b", "a"]
-
-
 def test_near_duplicates_share_a_group(class_folder, encoded, picture):
     twin = np.clip(picture(0).astype(int) + 3, 0, 255).astype(np.uint8)
     (class_folder / "spiky" / "twin.png").write_bytes(encoded(twin))
@@ -141,7 +137,7 @@ def test_near_duplicates_share_a_group(class_folder, encoded, picture):
     assert groups["spiky/twin.png"] == groups["round/p0_0.png"]
     (finding,) = result.originals[-1].findings
     assert "'round/p0_0.png' of class 'round'" in finding.message
-    strict = ingest_source(class_folder, IngestOptions(keep_near_duplicates=False))
+    strict = ingest_source(class_folder, IngestOptions(near_duplicates="drop"))
     assert reasons(strict) == {"spiky/twin.png": "near_duplicate"}
     assert strict.near_duplicate_pairs == ()
 
@@ -234,3 +230,10 @@ def test_impossible_options(options):
 def test_unknown_fit():
     with pytest.raises(UnknownNameError, match="resize"):
         IngestOptions(fit="resise")
+
+
+def test_unknown_treatments():
+    with pytest.raises(UnknownNameError, match="did you mean 'join'"):
+        IngestOptions(near_duplicates="joined")
+    with pytest.raises(UnknownNameError, match="own"):
+        IngestOptions(ungrouped="owner")

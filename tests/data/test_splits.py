@@ -91,11 +91,22 @@ def test_a_source_of_training_images_only_is_split_as_usual():
     assert Counter(result.splits) == {TRAIN: 14, VALIDATION: 3, TEST: 3}
 
 
-def test_a_group_in_two_suggested_splits_is_kept_whole():
-    suggested = [TRAIN, TRAIN, TEST, VALIDATION, TEST]
-    result = assign_splits(["a"] * 5, ["p", "p", "p", "q", "r"], seed=0, suggested=suggested)
-    assert result.splits == (TRAIN, TRAIN, TRAIN, VALIDATION, TEST)
+def test_a_group_in_two_suggested_splits_is_kept_whole_on_the_side_that_is_held_out():
+    suggested = [TRAIN, TRAIN, TEST, VALIDATION, TEST, TRAIN]
+    result = assign_splits(["a"] * 6, ["p", "p", "p", "q", "r", "q"], seed=0, suggested=suggested)
+    assert result.splits == (TEST, TEST, TEST, VALIDATION, TEST, VALIDATION)
     assert "'p'" in result.warnings[0]
+    assert "put in test" in result.warnings[0]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_image_suggested_as_test_ever_leaves_test(seed):
+    rng = np.random.default_rng(seed)
+    names, groups = random_set(rng)
+    choices = [TRAIN, VALIDATION, TEST, None]
+    suggested = [choices[i] for i in rng.integers(0, 4, len(names))]
+    splits = assign_splits(names, groups, seed=seed, suggested=suggested).splits
+    assert all(now is TEST for now, given in zip(splits, suggested, strict=True) if given is TEST)
 
 
 def test_lengths_must_agree():

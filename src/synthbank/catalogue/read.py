@@ -41,4 +41,4 @@ def mappings(session: Session, statement: Select[Any]) -> Iterable[Mapping[str, 
 
 
 def _finding(item: Mapping[str, Any]) -> Finding:
-    return Finding(item["check"], Severity(item["severity"]), item["message"], item["value"])
+    return Finding(item["check"], Severity(item["severity"]), item["message"], item["value"], item.get("other"))

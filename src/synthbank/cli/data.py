@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synthbank.cli.options import BankOption, JsonOption, grouped
-from synthbank.cli.output import opened, save, say, say_json, say_table, talk, working, writable
+from synthbank.cli.output import escaped, opened, save, say, say_json, say_table, talk, working, writable
 
 if TYPE_CHECKING:
     from synthbank.workflows.data.ingest import IngestOptions, IngestReport
@@ -35,13 +35,28 @@ class IngestFlags:
     group_by: Annotated[
         str | None, typer.Option(help="Regex whose group is the patient, slide or source id in the path.")
     ] = None
+    ungrouped: Annotated[
+        str | None,
+        typer.Option(help="own: a file that --group-by does not match is its own group."),
+    ] = None
+    near_duplicates: Annotated[
+        str,
+        typer.Option(help="Near duplicates: join (one group, one side of the split), drop (keep one) or ignore."),
+    ] = "join"
     split: Annotated[str, typer.Option(help="Shares of train/validation/test.")] = "70/15/15"
 
     def to_options(self, *, channels: int | None = None) -> IngestOptions:
         """The options of the workflow."""
         from synthbank.workflows.data.ingest import IngestOptions
 
-        return IngestOptions(size=self.size, fit=self.fit, group_by=self.group_by, channels=channels)
+        return IngestOptions(
+            size=self.size,
+            fit=self.fit,
+            group_by=self.group_by,
+            ungrouped=self.ungrouped,
+            near_duplicates=self.near_duplicates,
+            channels=channels,
+        )
 
 
 def ingest(
@@ -92,10 +107,11 @@ def show_ingest(report: IngestReport) -> None:
         say_table("rejected and doubtful files", ("file", "", "why"), shown)
         if len(doubtful) > _SHOWN_FILES:
             talk(f"note: {len(doubtful) - _SHOWN_FILES} more with --json")
+    talk(f"groups: {escaped(report.groups.sentence)}")
     for note in report.notes:
-        talk(f"note: {note}")
+        talk(f"note: {escaped(note)}")
     for warning in report.warnings:
-        talk(f"[yellow]warning:[/] {warning}")
+        talk(f"[yellow]warning:[/] {escaped(warning)}")
     if not report.is_new:
         talk("nothing new: the same images with the same options are there already")
 

@@ -2,6 +2,7 @@
 
 from synthbank.data.augment import AffineRanges, apply_affine, default_expansion_target, expand, plan_expansion
 from synthbank.data.decode import Decoded, DecodeLimits, decode_image
+from synthbank.data.divide import divide
 from synthbank.data.ingest import IngestOptions, IngestResult, ingest_source
 from synthbank.data.loader import EpochSampler
 from synthbank.data.placement import variance_by_place
@@ -21,6 +22,7 @@ __all__ = [
     "assign_splits",
     "decode_image",
     "default_expansion_target",
+    "divide",
     "expand",
     "ingest_source",
     "parse_shares",

@@ -37,28 +37,35 @@ def match_group(pattern: re.Pattern[str], name: str) -> str | None:
     return match["group" if "group" in pattern.groupindex else 1] or None
 
 
-def merge_groups(groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """Give images that belong together one group.
+def join_groups(groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
+    """Join the groups of near duplicates, without chains (complete linkage).
+
+    Two groups are linked where a pair joins an image of one to an image of the other. Groups become one only when
+    each of them is linked to each: of A ~ B and B ~ C alone, the first pair counts, and C stays by itself.
 
     Args:
         groups: `[N]`, group of each image.
-        pairs: positions of images that must not be parted; their whole groups are joined.
+        pairs: positions of near duplicates, the surest first.
 
     Returns:
         `[N]`, groups; joined ones carry the first of their names.
 
-    >>> merge_groups(["a", "b", "c", "b"], [(0, 3)])
+    >>> join_groups(["a", "b", "c", "b"], [(0, 3), (3, 2)])
     ['a', 'a', 'c', 'a']
+    >>> join_groups(["a", "b", "c"], [(0, 1), (1, 2), (0, 2)])
+    ['a', 'a', 'a']
     """
-    parent = {group: group for group in groups}
+    links = dict.fromkeys(_ordered(groups[one], groups[two]) for one, two in pairs if groups[one] != groups[two])
+    members = {group: [group] for link in links for group in link}  # shared by all groups of a cluster
+    for first, second in links:
+        ours, theirs = members[first], members[second]
+        if ours is theirs or not all(_ordered(a, b) in links for a in ours for b in theirs):
+            continue
+        ours += theirs
+        for group in theirs:
+            members[group] = ours
+    return [min(members.get(group, [group])) for group in groups]
 
-    def root(group: str) -> str:
-        while parent[group] != group:
-            parent[group] = parent[parent[group]]
-            group = parent[group]
-        return group
 
-    for one, two in pairs:
-        first, second = sorted((root(groups[one]), root(groups[two])))
-        parent[second] = first
-    return [root(group) for group in groups]
+def _ordered(one: str, two: str) -> tuple[str, str]:
+    return (one, two) if one < two else (two, one)

@@ -5,9 +5,8 @@ One bad file never stops an ingest; it is listed with the reason. Only a source 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,15 +15,25 @@ from numpy.typing import NDArray
 
 from synthbank.data.decode import MAX_FILE_BYTES, MAX_PIXELS, Decoded, DecodeLimits, decode_image
 from synthbank.data.fit import FITS, fit_image
-from synthbank.data.groups import compile_group_pattern, match_group, merge_groups
+from synthbank.data.groups import compile_group_pattern, join_groups, match_group
+from synthbank.data.held_out import (
+    check_training_is_left,
+    group_finding,
+    held_out_rank,
+    named,
+    outside_of_groups,
+    twin_finding,
+    twins_outside,
+)
 from synthbank.data.modes import to_channels
-from synthbank.data.quality import Candidate, checks_at, image_findings, set_findings
+from synthbank.data.quality import Candidate, SetFinding, checks_at, image_findings, set_findings
 from synthbank.data.sources import Listing, SourceEntry, SourceLimits, open_source
 from synthbank.errors import OptionError, SourceError, UnknownNameError
 from synthbank.fingerprint import pixel_sha256
 from synthbank.records import Finding, ImageSpec, Original, Rejected, Severity, Split
 
 Progress = Callable[[int, int], None]
+NEAR_DUPLICATES = ("join", "drop", "ignore")
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,11 @@ class IngestOptions:
     """1: grey, 3: RGB; `None`: what most files have."""
     group_by: str | None = None
     """Regular expression searched in each path; its group is the patient or slide. `None`: each file on its own."""
-    keep_near_duplicates: bool = True
-    """Keep near duplicates (in one group, with a warning); `False`: reject all but the first."""
+    ungrouped: str | None = None
+    """"own": a file that `group_by` does not match is its own group; `None`: such a file is an error."""
+    near_duplicates: str = "join"
+    """"join": near duplicates share a group and never stand on both sides of the split; "drop": one of them is kept;
+    "ignore": they are reported and nothing else."""
     max_pixels: int = MAX_PIXELS
     """Largest width times height of a file, checked before decoding."""
     max_file_bytes: int = MAX_FILE_BYTES
@@ -59,6 +71,10 @@ class IngestOptions:
             raise OptionError("tile_stride needs fit 'tile' and at least 1 pixel", got=self.tile_stride)
         if self.channels not in (None, 1, 3):
             raise OptionError("The number of channels is not known", got=self.channels, allowed="1, 3 or auto")
+        if self.near_duplicates not in NEAR_DUPLICATES:
+            raise UnknownNameError("treatment of near duplicates", self.near_duplicates, NEAR_DUPLICATES)
+        if self.ungrouped not in (None, "own"):
+            raise UnknownNameError("treatment of ungrouped files", self.ungrouped, ("own",))
         if self.group_by is not None:
             compile_group_pattern(self.group_by)
 
@@ -75,7 +91,7 @@ class IngestResult:
     class_names: tuple[str, ...]
     """Sorted; the position is the label."""
     near_duplicate_pairs: tuple[tuple[str, str], ...]
-    """Names of accepted images that are nearly the same; each pair shares a group."""
+    """Names of accepted images that are nearly the same, the surest pair first."""
     suggested_splits: tuple[Split | None, ...]
     """The source's own split of each original."""
     n_files: int
@@ -84,6 +100,8 @@ class IngestResult:
     licence: str | None
     notes: tuple[str, ...]
     """What a person should know about the source as a whole."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know about images that were left out for a held-out part of the source."""
 
 
 @dataclass
@@ -98,8 +116,8 @@ class _Draft:
     def is_rejected(self) -> bool:
         return any(f.severity is Severity.REJECT for f in self.findings)
 
-    def as_rejected(self) -> Rejected:
-        return Rejected(self.candidate.name, self.candidate.class_name, tuple(self.findings))
+    def as_rejected(self, original: Original | None = None) -> Rejected:
+        return Rejected(self.candidate.name, self.candidate.class_name, tuple(self.findings), original)
 
 
 def ingest_source(
@@ -113,6 +131,7 @@ def ingest_source(
         on_progress: called with (files done, files in all).
 
     Raises:
+        OptionError: `group_by` does not match all files, or groups leave a class without a training image.
         SourceError: nothing is there, or nothing of it can be used.
         UnsafeArchiveError: an archive that would escape its folder or exhaust the machine.
     """
@@ -124,7 +143,10 @@ def ingest_source(
     drafts, pairs = _checked_together(drafts, rejected, options)
     if not drafts:
         raise _nothing_usable(location, rejected)
-    groups = merge_groups(_groups(drafts, options), pairs)
+    groups = _groups(drafts, options)
+    drafts, groups, pairs, warnings = _held_out_first(drafts, groups, pairs, rejected, options)
+    if options.near_duplicates == "join":
+        groups = join_groups(groups, pairs)
     originals = tuple(_original(draft, group) for draft, group in zip(drafts, groups, strict=True))
     return IngestResult(
         originals=originals,
@@ -137,6 +159,7 @@ def ingest_source(
         source=listing.source,
         licence=listing.licence,
         notes=_notes(listing, originals),
+        warnings=tuple(warnings),
     )
 
 
@@ -225,19 +248,81 @@ def _majority_channels(drafts: Sequence[_Draft]) -> int:
 def _checked_together(
     drafts: list[_Draft], rejected: list[Rejected], options: IngestOptions
 ) -> tuple[list[_Draft], list[tuple[int, int]]]:
-    """Run the checks on the whole set; the pairs are positions of near duplicates among the survivors."""
+    """Run the checks on the whole set; the pairs are positions of near duplicates among the survivors.
+
+    Held-out images come first, so that of two equal images the one in the test part is kept.
+    """
+    drafts = sorted(drafts, key=lambda d: (held_out_rank(d.entry.split), d.candidate.name))
     related: list[tuple[_Draft, _Draft]] = []
     for name in checks_at("set"):
-        for item in set_findings(name, [d.candidate for d in drafts]):
-            finding = item.finding
-            if name == "near_duplicate" and not options.keep_near_duplicates:
-                finding = replace(finding, severity=Severity.REJECT)
-            drafts[item.index].findings.append(finding)
-            if item.other is not None and finding.severity is not Severity.REJECT:
-                related.append((drafts[item.other], drafts[item.index]))
+        items = set_findings(name, [d.candidate for d in drafts])
+        if name == "near_duplicate":
+            surest = sorted(items, key=lambda item: (-(item.finding.value or 0.0), item.index))
+            related = [(drafts[i.other], drafts[i.index]) for i in surest if i.other is not None]
+            items = _repeats(items) if options.near_duplicates == "drop" else _one_an_image(surest)
+        for item in items:
+            drafts[item.index].findings.append(item.finding)
         drafts = _survivors(drafts, rejected)
+    drafts = sorted(drafts, key=lambda d: d.candidate.name)
     place = {id(draft): i for i, draft in enumerate(drafts)}
     return drafts, [(place[id(a)], place[id(b)]) for a, b in related if id(a) in place and id(b) in place]
+
+
+def _repeats(items: Sequence[SetFinding]) -> list[SetFinding]:
+    """Findings that reject an image with an earlier near duplicate that is kept itself."""
+    repeats: dict[int, SetFinding] = {}
+    for item in sorted(items, key=lambda item: item.index):
+        if item.index not in repeats and item.other not in repeats:
+            repeats[item.index] = replace(item, finding=replace(item.finding, severity=Severity.REJECT))
+    return list(repeats.values())
+
+
+def _one_an_image(surest: Sequence[SetFinding]) -> list[SetFinding]:
+    """The surest finding of each image, which says how many more there are."""
+    counts = Counter(item.index for item in surest)
+    first: dict[int, SetFinding] = {}
+    for item in surest:
+        if item.index not in first:
+            more = counts[item.index] - 1
+            message = item.finding.message + (f"; {more} more images are as near" if more else "")
+            first[item.index] = replace(item, finding=replace(item.finding, message=message))
+    return list(first.values())
+
+
+def _held_out_first(
+    drafts: list[_Draft],
+    groups: list[str],
+    pairs: list[tuple[int, int]],
+    rejected: list[Rejected],
+    options: IngestOptions,
+) -> tuple[list[_Draft], list[str], list[tuple[int, int]], list[str]]:
+    """Leave out what the source's own test and validation parts forbid elsewhere: their groups, then their twins."""
+    splits = [draft.entry.split for draft in drafts]
+    warnings = []
+    outside = outside_of_groups(groups, splits)
+    if outside:
+        check_training_is_left([d.candidate.class_name for d in drafts], splits, outside, groups)
+        for i, kept in outside.items():
+            drafts[i].findings.append(group_finding(groups[i], drafts[kept].candidate.name, splits[kept]))
+            rejected.append(drafts[i].as_rejected())
+        warnings.append(
+            f"Left out as their groups have images in a held-out part of the source: {_named(drafts, outside)}"
+        )
+    inside = [pair for pair in pairs if not outside.keys() & set(pair)]
+    twins = twins_outside(inside, splits) if options.near_duplicates == "join" else {}
+    for i, kept in twins.items():
+        drafts[i].findings.append(twin_finding(drafts[kept].candidate.name, splits[kept]))
+        rejected.append(drafts[i].as_rejected(_original(drafts[i], groups[i])))
+    if twins:
+        warnings.append(f"Left out as near duplicates of held-out images of the source: {_named(drafts, twins)}")
+    stays = [i for i in range(len(drafts)) if i not in outside and i not in twins]
+    place = {old: new for new, old in enumerate(stays)}
+    left = [(place[a], place[b]) for a, b in pairs if a in place and b in place]
+    return [drafts[i] for i in stays], [groups[i] for i in stays], left, warnings
+
+
+def _named(drafts: Sequence[_Draft], positions: Iterable[int]) -> str:
+    return named([drafts[i].candidate.name for i in sorted(positions)])
 
 
 def _survivors(drafts: list[_Draft], rejected: list[Rejected]) -> list[_Draft]:
@@ -246,16 +331,24 @@ def _survivors(drafts: list[_Draft], rejected: list[Rejected]) -> list[_Draft]:
 
 
 def _groups(drafts: Sequence[_Draft], options: IngestOptions) -> list[str]:
-    pattern = compile_group_pattern(options.group_by) if options.group_by is not None else None
-    return [_group(draft, pattern) for draft in drafts]
-
-
-def _group(draft: _Draft, pattern: re.Pattern[str] | None) -> str:
-    matched = match_group(pattern, draft.entry.name) if pattern is not None else None
-    if pattern is not None and matched is None:
-        message = f"the group pattern '{pattern.pattern}' does not match; the file is its own group"
-        draft.findings.append(Finding("no_group", Severity.WARN, message))
-    return matched or draft.entry.group or draft.candidate.file
+    given = [draft.entry.group or draft.candidate.file for draft in drafts]
+    if options.group_by is None:
+        return given
+    pattern = compile_group_pattern(options.group_by)
+    matches = [match_group(pattern, draft.entry.name) for draft in drafts]
+    missed = sorted({d.entry.name for d, match in zip(drafts, matches, strict=True) if match is None})
+    if missed and options.ungrouped is None:
+        n_files = len({draft.entry.name for draft in drafts})
+        raise OptionError(
+            f"The group pattern matches {n_files - len(missed)} of {n_files} files, not {named(missed)}",
+            got=options.group_by,
+            next_step="correct --group-by, or make each such file its own group with --ungrouped own",
+        )
+    for draft, match in zip(drafts, matches, strict=True):
+        if match is None:
+            message = f"the group pattern '{pattern.pattern}' does not match; the file is its own group"
+            draft.findings.append(Finding("no_group", Severity.WARN, message))
+    return [match or group for match, group in zip(matches, given, strict=True)]
 
 
 def _original(draft: _Draft, group: str) -> Original:

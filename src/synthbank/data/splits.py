@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from synthbank.data.held_out import held_out_rank
 from synthbank.errors import OptionError
 from synthbank.fingerprint import stable_seed
 from synthbank.records import Split
@@ -64,7 +65,8 @@ def assign_splits(
         shares: train, validation, test; add up to one. A share of 0 leaves that split empty.
         seed: another seed gives another assignment.
         suggested: `[N]`, the source's own split; respected where it is not `None`. A suggestion without any
-            validation (or test) image gets one carved out of its training part.
+            validation (or test) image gets one carved out of its training part. A group in several splits goes to
+            test, else to validation: no image that was given as test ever leaves it.
 
     Raises:
         OptionError: lengths differ, or shares out of range.
@@ -95,12 +97,12 @@ def _respect_suggestions(
     for group, split in zip(groups, suggestion, strict=True):
         if split is not None:
             votes[group][split] += 1
+    placed = {group: min(votes[group], key=held_out_rank) for group in votes}
     warnings = [
-        f"Group '{group}' is in several splits of the source; it was kept whole"
+        f"Group '{group}' is in several splits of the source; all of it was put in {placed[group]}"
         for group in sorted(votes)
         if len(votes[group]) > 1
     ]
-    placed = {group: max(SPLITS, key=lambda s: votes[group][s]) for group in votes}
     missing = [s.value for s, share in zip(SPLITS, shares, strict=True) if share > 0 and s not in placed.values()]
     if placed and missing and Split.TRAIN in placed.values():
         placed = {group: split for group, split in placed.items() if split is not Split.TRAIN}

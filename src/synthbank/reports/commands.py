@@ -51,6 +51,9 @@ def _ingest(dataset: DatasetRow) -> str:
     words += ["--name", dataset.name, "--size", str(dataset.size)]
     words += ["--fit", str(options["fit"])] if "fit" in options else []
     words += ["--group-by", str(options["group_by"])] if options.get("group_by") else []
+    words += ["--ungrouped", str(options["ungrouped"])] if options.get("ungrouped") else []
+    near = options.get("near_duplicates") or ("join" if options.get("keep_near_duplicates", True) else "drop")
+    words += ["--near-duplicates", str(near)] if near != "join" else []
     words += ["--channels", str(options["channels"])] if options.get("channels") else []
     if options.get("shares"):
         words += ["--split", "/".join(f"{100 * share:g}" for share in options["shares"])]

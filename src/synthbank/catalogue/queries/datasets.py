@@ -40,8 +40,8 @@ def add_dataset(
     Entering the same content again (fingerprint, splits and options of the newest version) returns that version.
     """
     newest = first(session, DatasetRow, _newest(name))
-    content = (fingerprint, plain(split_fingerprints), plain(options or {}))
-    if newest is not None and (newest.fingerprint, newest.split_fingerprints, newest.options) == content:
+    content = (fingerprint, plain(split_fingerprints), _current(plain(options or {})))
+    if newest is not None and (newest.fingerprint, newest.split_fingerprints, _current(newest.options)) == content:
         return newest
     row = {
         "name": name,
@@ -172,6 +172,13 @@ def dataset_dependents(dataset_id: int, *, session: Session) -> Dependents:
         jobs=tuple(sorted(session.scalars(jobs))),
         n_images=session.scalar(select(func.count()).select_from(Image).where(Image.model_id.in_(models))) or 0,
     )
+
+
+def _current(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded options under today's names; data sets of earlier versions hold `keep_near_duplicates`."""
+    others = {name: value for name, value in options.items() if name != "keep_near_duplicates"}
+    kept = options.get("keep_near_duplicates", True)
+    return {"near_duplicates": "join" if kept else "drop", "ungrouped": None, **others}
 
 
 def _newest(name: str) -> Any:

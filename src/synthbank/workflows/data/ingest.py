@@ -16,13 +16,13 @@ from synthbank.data import (
     DEFAULT_SHARES,
     IngestOptions,
     IngestResult,
-    assign_splits,
+    divide,
     ingest_source,
     parse_shares,
 )
 from synthbank.errors import SourceError
 from synthbank.fingerprint import set_fingerprint
-from synthbank.records import Split
+from synthbank.records import GroupFacts, Split, group_facts
 from synthbank.storage import encode_png, layout, local_path_of, open_filesystem, translate_errors
 from synthbank.workflows.bank import Bank
 
@@ -57,6 +57,7 @@ class IngestReport:
     """`False`: the same files with the same options were there already."""
     n_files: int
     counts: dict[str, dict[str, int]]
+    groups: GroupFacts
     n_rejected: int
     findings: dict[str, int]
     """How often each finding was made, by "check/severity"."""
@@ -93,15 +94,10 @@ def ingest(
         result = ingest_source(here, options)
     if here != source:
         result = replace(result, source=str(source))
-    split = assign_splits(
-        [o.class_name for o in result.originals],
-        [o.group for o in result.originals],
-        shares=shares,
-        seed=seed,
-        suggested=result.suggested_splits,
-    )
+    result, split = divide(result, options, shares=shares, seed=seed)
     recorded = {**asdict(options), "shares": list(shares), "split_seed": seed}
-    for original in result.originals:
+    twins = [r.original for r in result.rejected if r.original is not None]
+    for original in (*result.originals, *twins):
         key = layout.original_key(name, original.sha256)
         if not bank.store.exists(key):
             bank.store.put(key, encode_png(original.pixels))
@@ -156,7 +152,10 @@ def _record(
         NewOriginal(
             name=r.name,
             accepted=False,
+            sha256=None if r.original is None else r.original.sha256,
+            key=None if r.original is None else layout.original_key(name, r.original.sha256),
             class_name=r.class_name,
+            group_id=None if r.original is None else r.original.group,
             reason="; ".join(f.message for f in r.findings),
             findings=r.findings,
         )
@@ -195,6 +194,11 @@ def _report(
         is_new,
         result.n_files,
         counts,
+        group_facts(
+            [o.group for o in result.originals],
+            [o.name for o in result.originals],
+            rule=dataset.options.get("group_by"),
+        ),
         len(result.rejected),
         dict(sorted(findings.items())),
         files,
