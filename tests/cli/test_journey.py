@@ -45,7 +45,19 @@ def whole_run(folder, tmp_path_factory):
 
     bank = tmp_path_factory.mktemp("run") / "bank"
     command = [sys.executable, "-m", "synthbank", "run", folder, "-n", 6, "--size", 32, "--steps", 4, *SMALL]
-    command += ["--name", "tiles", "--group-by", r"(p\d+)_", "--bank", bank, "--json", "--split", "60/20/20"]
+    command += [
+        "--name",
+        "tiles",
+        "--group-by",
+        r"(p\d+)_",
+        "--ungrouped",
+        "own",
+        "--bank",
+        bank,
+        "--json",
+        "--split",
+        "60/20/20",
+    ]
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return bank, json.loads(done.stdout), done.stderr
@@ -66,7 +78,7 @@ def test_run_walks_the_whole_way(whole_run):
 def test_repeating_the_run_repeats_nothing(whole_run, folder, cli):
     bank, result, _ = whole_run
     words = ["run", folder, "-n", 6, "--size", 32, "--steps", 4, *SMALL, "--name", "tiles", "--split", "60/20/20"]
-    again = cli(*words, "--group-by", r"(p\d+)_", "--bank", bank, "--json")
+    again = cli(*words, "--group-by", r"(p\d+)_", "--ungrouped", "own", "--bank", bank, "--json")
     assert again.code == 0, again.err
     assert again.json["model"] == result["model"]
     assert again.json["job"] == result["job"]

@@ -27,7 +27,7 @@ FORM = "copies-2"
 """Form of a screen file: tensors in it and how they are compared."""
 COPY_DISTANCE = 0.5
 """Distance at which the score of an image equals the limit of its class."""
-TOLD_APART = 0.8
+SEPARATED = 0.8
 """Share of the simulated copies of a class above its limit; below it, copies and new images cannot be told apart."""
 
 
@@ -58,7 +58,7 @@ class AlignedGate(Gate):
         super().__init__(hashes, thresholds, size=size)
         self.originals, self.labels, self.class_names, self.calibration = originals, labels, class_names, calibration
         self.cannot_tell = tuple(
-            name for name, share in zip(class_names, calibration.caught, strict=True) if share < TOLD_APART
+            name for name, share in zip(class_names, calibration.caught, strict=True) if share < SEPARATED
         )
 
     @override
