@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,13 @@ def machine() -> dict[str, Any]:
 
 
 def write_json(name: str, result: dict[str, Any]) -> Path:
-    """Write `benchmarks/results/NAME.json`, with the machine."""
+    """Write `benchmarks/results/NAME.json`, with the machine; where it exists, the time joins the name.
+
+    Results are append-only: no run replaces the file of another.
+    """
     path = Path(__file__).parent / "results" / f"{name}.json"
+    if path.exists():
+        path = path.with_stem(f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     path.parent.mkdir(exist_ok=True)
     path.write_text(compact_json({"machine": machine(), **result}))
     return path
